@@ -1,0 +1,1 @@
+"""sendmail-py: a drop-in sendmail with a queue, a local delivery agent and an SMTP relay."""

@@ -1,0 +1,1 @@
+"""mailctl, the command of the administrator: one file per verb group."""

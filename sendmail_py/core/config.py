@@ -1,0 +1,152 @@
+"""Config: one attribute per parameter, typed, with $name expanded.
+
+A value is worked out when it is first asked for, so a bad line in main.cf stops only who needs
+that parameter: sendmail(1) still queues. Services call validate() and refuse the whole.
+Light: imported by sendmail(1).
+"""
+
+from .errors import ConfigError
+from .params import BY_NAME, PARAMS, Param
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DEPTH = 20
+
+
+class Setting:
+    """A value as main.cf has it, with its origin for messages ("main.cf:12" or "-o")."""
+
+    __slots__ = ("origin", "text")
+
+    def __init__(self, text: str, origin: str) -> None:
+        self.text = text
+        self.origin = origin
+
+
+class Config:
+    """The configuration of one instance; frozen after construction.
+
+    settings are what main.cf says; facts give the defaults that only the machine knows
+    (myhostname, myorigin), as functions without arguments.
+    """
+
+    def __init__(self, settings: "dict[str, Setting]", facts: "dict[str, Callable[[], str]] | None" = None) -> None:
+        self.__dict__["settings"] = settings
+        self.__dict__["facts"] = facts or {}
+
+    def __getattr__(self, name: str) -> "Any":
+        param = BY_NAME.get(name)
+        if param is None:
+            raise AttributeError(name)
+        value = convert(param, self.expanded(name), self.origin(name))
+        self.__dict__[name] = value
+        return value
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name}: the configuration is frozen")
+
+    def origin(self, name: str) -> str:
+        """Say where a value comes from: a file and line, -o, or the default."""
+        setting = self.settings.get(name)
+        return setting.origin if setting else "default"
+
+    def text(self, name: str) -> str:
+        """Return the value before expansion; "" for a name that is not set or known."""
+        setting = self.settings.get(name)
+        if setting:
+            return str(setting.text)
+        fact = self.facts.get(name)
+        if fact:
+            return fact()
+        param = BY_NAME.get(name)
+        return param.default if param else ""
+
+    def default(self, name: str) -> str:
+        """Return the default as `mailctl config -d` shows it."""
+        fact = self.facts.get(name)
+        return fact() if fact else BY_NAME[name].default
+
+    def expanded(self, name: str) -> str:
+        """Return the value with $name, ${name}, ${name?text} and ${name:text} replaced."""
+        return self._expand(self.text(name), name, _DEPTH)
+
+    def _expand(self, text: str, name: str, depth: int) -> str:
+        if "$" not in text:
+            return text
+        if not depth:
+            raise ConfigError(f"{self.origin(name)}: {name}: macros refer to each other in a circle")
+        out = []
+        rest = text
+        while rest:
+            before, dollar, rest = rest.partition("$")
+            out.append(before)
+            if not dollar:
+                break
+            if rest[:1] == "$":
+                out.append("$")
+                rest = rest[1:]
+                continue
+            macro, rest = _split_macro(rest, name, self.origin(name))
+            out.append(self._macro(macro, name, depth - 1))
+        return "".join(out)
+
+    def _macro(self, macro: str, name: str, depth: int) -> str:
+        for i, c in enumerate(macro):
+            if c in "?:":
+                key, then = macro[:i], macro[i + 1 :]
+                is_set = bool(self._expand(self.text(key), name, depth))
+                return self._expand(_unbrace(then), name, depth) if is_set == (c == "?") else ""
+        return self._expand(self.text(macro), name, depth)
+
+    def validate(self) -> None:
+        """Work every parameter out; raises ConfigError for the first bad value."""
+        for param in PARAMS:
+            getattr(self, param.name)
+
+
+def _split_macro(rest: str, name: str, origin: str) -> "tuple[str, str]":
+    if rest[:1] in ("{", "("):
+        opening, closing = rest[0], "}" if rest[0] == "{" else ")"
+        depth = 0
+        for i, c in enumerate(rest):
+            depth += (c == opening) - (c == closing)
+            if not depth:
+                return rest[1:i], rest[i + 1 :]
+        raise ConfigError(f"{origin}: {name}: a ${opening} is not closed")
+    end = 0
+    while end < len(rest) and (rest[end].isalnum() or rest[end] == "_"):
+        end += 1
+    if not end:
+        raise ConfigError(f"{origin}: {name}: a $ without a name (write $$ for a dollar sign)")
+    return rest[:end], rest[end:]
+
+
+def _unbrace(text: str) -> str:
+    return text[1:-1].strip() if text[:1] == "{" and text[-1:] == "}" else text
+
+
+def convert(param: Param, text: str, origin: str) -> "str | int | bool | list[str]":
+    """Turn the text of a value into its type; raises ConfigError naming where it stands."""
+    kind = param.type
+    if kind == "str":
+        return text
+    if kind == "list":
+        return text.replace(",", " ").split()
+    if kind == "int" and text.isascii() and text.isdigit():
+        return int(text)
+    if kind == "bool" and text.lower() in ("yes", "no", "true", "false"):
+        return text.lower() in ("yes", "true")
+    if kind == "time":
+        number, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, "s")
+        if number.isascii() and number.isdigit():
+            return int(number) * _UNITS[unit]
+    if "|" in kind and text in kind.split("|"):
+        return text
+    raise ConfigError(f"{origin}: {param.name} = {text}: {_WANTED.get(kind, 'one of ' + kind.replace('|', ', '))} expected")
+
+
+_WANTED = {"int": "a whole number", "bool": "yes or no", "time": "a time such as 300s, 5m, 1h, 5d"}

@@ -1,0 +1,84 @@
+"""Envelope, Recipient, Submitter and Mark: what is known of a message beside its content.
+
+Light: plain classes with slots, because sendmail(1) writes them too.
+"""
+
+from .address import NULL_SENDER, Address
+
+
+class Mark:
+    """The check-box of a recipient: one byte in the queue file."""
+
+    PENDING = " "
+    DELIVERED = "x"
+    FAILED = "-"
+
+
+class Submitter:
+    """Who handed the message in. uid is the kernel's word; the rest is claimed by the caller."""
+
+    __slots__ = ("client_address", "client_name", "command", "cwd", "helo", "login", "pid", "protocol", "sasl_username", "uid")
+
+    def __init__(self, uid: int, login: str = "", pid: int = 0, cwd: str = "", command: str = "") -> None:
+        self.uid = uid
+        self.login = login
+        self.pid = pid
+        self.cwd = cwd
+        self.command = command
+        self.client_name = self.client_address = self.helo = self.protocol = self.sasl_username = ""
+
+
+class Recipient:
+    """One forward-path with its DSN wishes (RFC 3461) and its mark.
+
+    offset is where the mark stands in the queue file, -1 before it is written.
+    """
+
+    __slots__ = ("forward_path", "mark", "notify", "offset", "original")
+
+    def __init__(self, forward_path: Address, original: str = "", notify: tuple[str, ...] = (), mark: str = Mark.PENDING, offset: int = -1) -> None:
+        self.forward_path = forward_path
+        self.original = original
+        self.notify = notify
+        self.mark = mark
+        self.offset = offset
+
+
+class Envelope:
+    """The envelope of one queued message.
+
+    arrived_at is in microseconds since the epoch. maildrop is (name, inode, ctime_ns) of the
+    submitted original or None. parent is (queue id, offset of the mark that answers for this
+    child) or None. size is the length of the content in octets. reverse_path is None only in
+    maildrop/, where it means: the submitter, as the file's owner tells.
+    """
+
+    __slots__ = (
+        "arrived_at", "body", "client", "content_offset", "controlling_uid", "delay_warned", "envid", "expire", "full_name", "maildrop",
+        "origin", "parent", "queue_id", "queue_only", "recipients", "ret", "reverse_path", "size", "smtputf8", "submitter", "unknown", "visited",
+    )
+
+    def __init__(self, queue_id: str, arrived_at: int, reverse_path: Address | None, recipients: list[Recipient], submitter: Submitter) -> None:
+        self.queue_id = queue_id
+        self.arrived_at = arrived_at
+        self.reverse_path = reverse_path
+        self.recipients = recipients
+        self.submitter = submitter
+        self.body = self.envid = self.ret = self.client = self.origin = self.full_name = ""
+        self.smtputf8 = self.delay_warned = self.expire = self.queue_only = False
+        self.size = 0
+        self.content_offset = -1
+        self.maildrop: tuple[str, int, int] | None = None
+        self.parent: tuple[str, int] | None = None
+        self.visited: tuple[str, ...] = ()
+        self.controlling_uid = -1
+        self.unknown: list[str] = []
+
+    @property
+    def sender(self) -> Address:
+        """The reverse-path; the null sender where none is known."""
+        return NULL_SENDER if self.reverse_path is None else self.reverse_path
+
+    def pending(self) -> list[Recipient]:
+        """Return the recipients that still wait for a result."""
+        return [r for r in self.recipients if r.mark == Mark.PENDING]

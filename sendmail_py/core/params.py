@@ -1,0 +1,98 @@
+"""THE table of parameters: each name once, with type, default and documentation.
+
+From it come Config, `mailctl config`, validation and main.cf(5). Names are Postfix's where the
+meaning is the same. Light: imported by sendmail(1); keep it plain data.
+
+Types: str, int, bool (yes|no), time (seconds; suffix s m h d w), list (comma or white space),
+and an enumeration written "a|b|c".
+"""
+
+
+class Param:
+    """One parameter: its name, type, default as it would stand in main.cf, section and manual text."""
+
+    __slots__ = ("default", "doc", "name", "section", "type")
+
+    def __init__(self, name: str, type: str, default: str, section: str, doc: str) -> None:
+        self.name = name
+        self.type = type
+        self.default = default
+        self.section = section
+        self.doc = doc
+
+
+_I = "instance"
+_H = "host"
+_S = "submission"
+_Q = "queue"
+_L = "local delivery"
+_R = "relay"
+_LOG = "log"
+
+PARAMS = (
+    Param("config_directory", "str", "/etc/sendmail-py", _I,
+          "Where main.cf was read. Set by -c, -C or MAIL_CONFIG, never in main.cf; other values may refer to it."),
+    Param("queue_directory", "str", "/var/spool/sendmail-py", _I, "The queue. Changing it needs a restart."),
+    Param("run_directory", "str", "/run/sendmail-py", _I, "The pid file and the sockets control, public and submit. Changing it needs a restart."),
+    Param("data_directory", "str", "/var/lib/sendmail-py", _I, "State that is no mail. Changing it needs a restart."),
+    Param("mail_owner", "str", "sendmail-py", _I, "The user that owns the queue and runs pickup and qmgr when master runs as root. Changing it needs a restart."),
+    Param("net_owner", "str", "sendmail-py-net", _I, "The user that the SMTP client runs as when master runs as root; it owns no file of the queue."),
+    Param("service_throttle_time", "time", "60s", _I, "The longest pause before a service that keeps dying is started again."),
+    Param("max_idle", "time", "100s", _I, "An on-demand worker without work leaves after this time."),
+    Param("stop_timeout", "time", "30s", _I, "How long a stop waits for deliveries in progress before it ends them; they stay queued."),
+    Param("myhostname", "str", "", _H, "The name of this host. Default: uname's node name, with no look-up."),
+    Param("mydomain", "str", "", _H, "The domain of this host. Default: $myhostname less its first label."),
+    Param("myorigin", "str", "", _H, "The domain added to bare addresses. Default: the first line of /etc/mailname, else $myhostname."),
+    Param("mydestination", "list", "$myhostname, localhost.$mydomain, localhost", _H, "The domains whose mail is delivered on this host."),
+    Param("inet_protocols", "all|ipv4|ipv6|ipv4, ipv6", "all", _H, "The network protocols to use."),
+    Param("message_size_limit", "int", "10240000", _S, "The largest message in octets; 0 is no limit."),
+    Param("queue_minfree", "int", "0", _S, "Free space in octets that must remain to accept mail; at least 1.5 times message_size_limit is asked for."),
+    Param("hopcount_limit", "int", "100", _S, "A message with more Received fields than this is in a loop and bounces (RFC 5321 6.3)."),
+    Param("header_size_limit", "int", "102400", _S, "Octets of one header field that are examined for addresses; longer ones pass unexamined."),
+    Param("maildrop_scan_delay", "time", "60s", _S, "How often pickup looks into maildrop/ for files whose trigger was lost."),
+    Param("minimal_backoff_time", "time", "300s", _Q, "The shortest pause before a deferred message is tried again."),
+    Param("maximal_backoff_time", "time", "4000s", _Q, "The longest pause before a deferred message is tried again."),
+    Param("queue_run_delay", "time", "300s", _Q, "How often the deferred queue is searched for due mail."),
+    Param("maximal_queue_lifetime", "time", "5d", _Q, "After this age a deferred message bounces, once an attempt has been made."),
+    Param("bounce_queue_lifetime", "time", "5d", _Q, "The same for messages with the null sender."),
+    Param("qmgr_message_active_limit", "int", "20000", _Q, "Messages in the active queue at one time."),
+    Param("default_destination_recipient_limit", "int", "50", _Q, "Recipients of one message in one SMTP transaction."),
+    Param("default_destination_concurrency_limit", "int", "20", _Q, "Connections to one destination at one time."),
+    Param("defer_transports", "list", "", _Q, "Transports (local, smtp) whose mail waits until `mailctl queue flush`."),
+    Param("bounce_size_limit", "int", "50000", _Q, "A bounce returns the whole message up to this many octets, otherwise the header."),
+    Param("expansion_recipient_limit", "int", "1000", _Q, "Recipients of one child message of an alias or list."),
+    Param("alias_maps", "list", "hash:/etc/aliases", _L, "Alias files, read as text (the type before the colon is not needed)."),
+    Param("mail_spool_directory", "str", "/var/spool/mail", _L, "The directory of the mailboxes, one mbox file a user."),
+    Param("home_mailbox", "str", "", _L, "A mailbox below the user's home instead; a trailing slash makes it a Maildir."),
+    Param("mailbox_delivery_lock", "list", "fcntl, dotlock", _L, "How a mailbox is locked: fcntl, dotlock."),
+    Param("deliver_lock_attempts", "int", "20", _L, "Attempts to lock a mailbox before the delivery is deferred."),
+    Param("deliver_lock_delay", "time", "1s", _L, "The longest pause between two of these attempts."),
+    Param("stale_lock_time", "time", "500s", _L, "A dot-lock older than this whose process is gone is removed."),
+    Param("mailbox_size_limit", "int", "51200000", _L, "The largest mbox file in octets; 0 is no limit."),
+    Param("relayhost", "str", "", _R, "The next hop for all mail that is not local: domain, host:port or [host]:port; brackets turn MX look-up off."),
+    Param("smtp_tcp_port", "int", "25", _R, "The port to connect to."),
+    Param("smtp_helo_name", "str", "$myhostname", _R, "The name sent in EHLO."),
+    Param("smtp_address_preference", "any|ipv4|ipv6", "any", _R, "Which addresses to try first among those of equal preference."),
+    Param("smtp_permit_loopback_mx", "bool", "no", _R, "Accept an MX whose address is loopback, unspecified or multicast."),
+    Param("resolver_nameservers", "list", "", _R, "Name servers as host:port; default: those of /etc/resolv.conf."),
+    Param("resolver_timeout", "time", "20s", _R, "The longest a DNS question may take."),
+    Param("smtp_process_limit", "int", "2", _R, "SMTP client processes."),
+    Param("smtp_mx_address_limit", "int", "5", _R, "Addresses of one destination to try; 0 is no limit."),
+    Param("smtp_mx_session_limit", "int", "2", _R, "Sessions of one delivery that may fail after a connection was made; 0 is no limit."),
+    Param("smtp_connect_timeout", "time", "30s", _R, "Time-out of connect()."),
+    Param("smtp_helo_timeout", "time", "300s", _R, "Time-out of the greeting and of EHLO."),
+    Param("smtp_mail_timeout", "time", "300s", _R, "Time-out of MAIL FROM."),
+    Param("smtp_rcpt_timeout", "time", "300s", _R, "Time-out of RCPT TO."),
+    Param("smtp_data_init_timeout", "time", "120s", _R, "Time-out of DATA."),
+    Param("smtp_data_xfer_timeout", "time", "180s", _R, "Time-out of sending a block of content."),
+    Param("smtp_data_done_timeout", "time", "600s", _R, "Time-out of the reply to the final dot."),
+    Param("smtp_quit_timeout", "time", "10s", _R, "Time-out of QUIT."),
+    Param("smtp_line_length_limit", "int", "998", _R, "Longer lines are folded when they are sent; 0 is no limit."),
+    Param("smtp_connection_cache_time_limit", "time", "2s", _R, "How long an idle connection is kept for the next message."),
+    Param("smtp_connection_reuse_count_limit", "int", "100", _R, "Messages over one connection; 0 is no limit."),
+    Param("syslog_name", "str", "sendmail-py", _LOG, "The name before the slash in log lines."),
+    Param("syslog_facility", "str", "mail", _LOG, "The syslog facility."),
+    Param("maillog_file", "str", "", _LOG, "Write the log to this file, or to /dev/stdout, instead of syslog."),
+)
+
+BY_NAME = {param.name: param for param in PARAMS}

@@ -1,0 +1,122 @@
+"""DeliveryResult: how an attempt ended, for one recipient.
+
+The one place where an SMTP reply, an errno or an exit status becomes an outcome. What is not
+recognised here is DEFERRED: mail waits, it is not lost.
+"""
+
+import errno
+import os
+from dataclasses import dataclass
+from enum import Enum
+
+from . import exitcodes
+
+
+class Outcome(Enum):
+    """The three ends of an attempt."""
+
+    DELIVERED = "sent"
+    DEFERRED = "deferred"
+    FAILED = "bounced"
+
+
+class Scope(Enum):
+    """How far a failure reaches: the one recipient, the whole message, or the host."""
+
+    RECIPIENT = "recipient"
+    MESSAGE = "message"
+    HOST = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryResult:
+    """Outcome, enhanced status (RFC 3463), reason for people, and what the other side said.
+
+    remote_mta is the name of the host that answered, diagnostic its reply as RFC 3464 wants it
+    ("smtp; 550 5.1.1 ..."), relay the log's `name[address]:port`.
+    """
+
+    outcome: Outcome
+    status: str
+    reason: str
+    remote_mta: str = ""
+    diagnostic: str = ""
+    scope: Scope = Scope.RECIPIENT
+    relay: str = "none"
+
+
+def delivered(reason: str, status: str = "2.0.0", relay: str = "none") -> DeliveryResult:
+    """Return the result of a success."""
+    return DeliveryResult(Outcome.DELIVERED, status, reason, relay=relay)
+
+
+def deferred(status: str, reason: str, scope: Scope = Scope.RECIPIENT, relay: str = "none") -> DeliveryResult:
+    """Return the result of a failure that may pass."""
+    return DeliveryResult(Outcome.DEFERRED, status, reason, scope=scope, relay=relay)
+
+
+def failed(status: str, reason: str, scope: Scope = Scope.RECIPIENT, relay: str = "none") -> DeliveryResult:
+    """Return the result of a failure for good."""
+    return DeliveryResult(Outcome.FAILED, status, reason, scope=scope, relay=relay)
+
+
+# errno -> (outcome, enhanced status). Everything else is deferred as 4.3.0.
+_ERRNO = {
+    errno.EFBIG: (Outcome.FAILED, "5.2.2"),
+    errno.EDQUOT: (Outcome.DEFERRED, "4.2.2"),
+    errno.ENOSPC: (Outcome.DEFERRED, "4.3.1"),
+    errno.EAGAIN: (Outcome.DEFERRED, "4.2.0"),
+    errno.EACCES: (Outcome.DEFERRED, "4.2.0"),
+    errno.ESTALE: (Outcome.DEFERRED, "4.2.0"),
+}
+
+
+def from_errno(error: OSError, doing: str) -> DeliveryResult:
+    """Turn a failed system call into a result; `doing` says what was tried."""
+    outcome, status = _ERRNO.get(error.errno or 0, (Outcome.DEFERRED, "4.3.0"))
+    text = os.strerror(error.errno) if error.errno else str(error)
+    return DeliveryResult(outcome, status, f"{doing}: {text}")
+
+
+# sysexits -> (outcome, enhanced status), as Postfix's table; other codes fail with 5.3.0.
+_EXIT = {
+    exitcodes.EX_USAGE: "5.3.0",
+    exitcodes.EX_DATAERR: "5.6.0",
+    exitcodes.EX_NOINPUT: "5.3.0",
+    exitcodes.EX_NOUSER: "5.1.1",
+    exitcodes.EX_NOHOST: "5.1.2",
+    exitcodes.EX_UNAVAILABLE: "5.3.0",
+    exitcodes.EX_SOFTWARE: "5.3.0",
+    exitcodes.EX_OSERR: "4.3.0",
+    exitcodes.EX_OSFILE: "5.3.0",
+    exitcodes.EX_CANTCREAT: "5.2.0",
+    exitcodes.EX_IOERR: "5.3.0",
+    exitcodes.EX_TEMPFAIL: "4.3.0",
+    exitcodes.EX_PROTOCOL: "5.5.0",
+    exitcodes.EX_NOPERM: "5.7.0",
+    exitcodes.EX_CONFIG: "5.3.0",
+}
+
+
+def from_exit_status(code: int, output: str) -> DeliveryResult:
+    """Turn a program's exit status into a result; a death by signal (negative) is deferred."""
+    if code == 0:
+        return delivered("delivered to command")
+    status = "4.3.0" if code < 0 else _EXIT.get(code, "5.3.0")
+    how = f"Command died with signal {-code}" if code < 0 else f"Command died with status {code}"
+    outcome = Outcome.DEFERRED if status[0] == "4" else Outcome.FAILED
+    return DeliveryResult(outcome, status, f"{how}: {output}" if output else how)
+
+
+def from_reply(code: int, status: str, text: str, relay: str, scope: Scope) -> DeliveryResult:
+    """Turn an SMTP reply into a result (RFC 5321 4.2.1); what is neither 2xx nor 5xx waits.
+
+    status is the reply's enhanced code or "", relay the log's `name[address]:port`.
+    """
+    outcome = {2: Outcome.DELIVERED, 5: Outcome.FAILED}.get(code // 100, Outcome.DEFERRED)
+    klass = {Outcome.DELIVERED: "2", Outcome.FAILED: "5", Outcome.DEFERRED: "4"}[outcome]
+    if not status or status[0] != klass:
+        status = f"{klass}.0.0"
+    host = relay.partition("[")[0]
+    said = f"host {relay.rpartition(':')[0]} said: " if outcome is not Outcome.DELIVERED else ""
+    return DeliveryResult(outcome, status, said + text, host, f"smtp; {text}", scope, relay)

@@ -1,0 +1,66 @@
+"""The syntax of main.cf (postconf(5)): logical lines to settings, and edits in place.
+
+A line that begins with white space continues the one before; a line whose first visible
+character is # is a comment, also between a line and its continuation. Light: imported by
+sendmail(1).
+"""
+
+from ..core.config import Setting
+from ..core.errors import ConfigError
+
+
+def parse(text: str, origin: str) -> "tuple[dict[str, Setting], list[str]]":
+    """Return the settings and the complaints, one line each, of a main.cf; never raises.
+
+    The last of several settings of a name counts. origin is the file's name for messages.
+    """
+    settings: dict[str, Setting] = {}
+    complaints = []
+    for number, line in logical_lines(text):
+        name, equals, value = line.partition("=")
+        name = name.strip()
+        if not equals or not name or not name.replace("_", "a").isalnum():
+            complaints.append(f"{origin}:{number}: `name = value` expected: {line[:60].strip()}")
+            continue
+        settings[name] = Setting(value.strip(), f"{origin}:{number}")
+    return settings, complaints
+
+
+def logical_lines(text: str) -> "list[tuple[int, str]]":
+    """Join continuation lines and drop comments; each with the number of its first line."""
+    lines: list[tuple[int, str]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        stripped = line.strip()
+        if not stripped or stripped[0] == "#":
+            continue
+        if line[0] in " \t" and lines:
+            first, before = lines[-1]
+            lines[-1] = first, f"{before} {stripped}"
+        else:
+            lines.append((number, stripped))
+    return lines
+
+
+def edit(text: str, name: str, value: "str | None") -> str:
+    """Return the text with one setting replaced, added or (value None) removed; comments stay.
+
+    Raises ConfigError for a value that would not come back as it went in.
+    """
+    if value is not None and ("\n" in value or "\r" in value):
+        raise ConfigError(f"{name}: a value cannot hold a line break")
+    out = []
+    written = skipping = False
+    for line in text.split("\n"):
+        if line[:1] in (" ", "\t") and skipping and line.strip() and line.strip()[0] != "#":
+            continue
+        skipping = line[:1] not in (" ", "\t", "#") and line.partition("=")[0].strip() == name and "=" in line
+        if not skipping:
+            out.append(line)
+        elif value is not None and not written:
+            out.append(f"{name} = {value}")
+            written = True
+    if value is not None and not written:
+        while out and not out[-1]:
+            out.pop()
+        out += [f"{name} = {value}", ""]
+    return "\n".join(out)

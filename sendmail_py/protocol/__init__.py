@@ -1,0 +1,1 @@
+"""Floor 1: SMTP and LMTP without sockets. Pure."""

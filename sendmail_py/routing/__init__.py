@@ -1,0 +1,1 @@
+"""Floor 3: decisions. Pure: no I/O, no clock."""

@@ -1,0 +1,97 @@
+"""The agent's side of its channel to qmgr: batches in, results out, delivery log lines.
+
+An agent (local, smtp) is told when a result is ready by report(); results and log lines are
+kept until flush(), which writes the log first, so that what qmgr acts on has been logged.
+"""
+
+import os
+import socket
+import time
+
+from ..core.delivery import Delivery
+from ..formats.batch import Batch, Report, decode_batch, encode_reports
+from ..host.sockets import receive_record, send_record
+from ..host.syslog import Log
+
+FLUSH_COUNT = 50
+FLUSH_SECONDS = 0.003
+
+
+class AgentChannel:
+    """One agent's connection to qmgr."""
+
+    def __init__(self, end: socket.socket, log: Log) -> None:
+        self.end = end
+        self.log = log
+        self._reports: dict[int, list[Report]] = {}
+        self._done: set[int] = set()
+        self._lines: list[str] = []
+        self.waiting = 0
+
+    def receive(self) -> Batch | None:
+        """Return the next batch; None when qmgr has closed. Raises BlockingIOError."""
+        received = receive_record(self.end)
+        return None if received is None else decode_batch(*received)
+
+    def report(self, batch: Batch, delivery: int, recipient: int, times: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Queue the result that stands in the delivery, and its log line.
+
+        times are the seconds spent on connecting and on the transmission.
+        """
+        d = batch.deliveries[delivery]
+        result = d.results[recipient]
+        if result is None:
+            return
+        self._reports.setdefault(batch.number, []).append(Report(delivery, recipient, result))
+        self._lines.append(delivery_line(d, recipient, times))
+        self.waiting += 1
+        if self.waiting >= FLUSH_COUNT:
+            self.flush()
+
+    def end_batch(self, batch: Batch) -> None:
+        """Say that no more results follow for this batch, and close its descriptors."""
+        self._done.add(batch.number)
+        for d in batch.deliveries:
+            os.close(d.fd)
+        self.waiting += 1
+
+    def flush(self) -> None:
+        """Write the log lines, then send the results."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self.log.lines(lines)
+        reports, self._reports = self._reports, {}
+        done, self._done = self._done, set()
+        self.waiting = 0
+        for number in reports.keys() | done:
+            rows = reports.get(number, [])
+            for start in range(0, max(len(rows), 1), FLUSH_COUNT):
+                last = start + FLUSH_COUNT >= len(rows)
+                send_record(self.end, encode_reports(number, rows[start : start + FLUSH_COUNT], last and number in done))
+
+
+def delivery_line(d: Delivery, recipient: int, times: tuple[float, float]) -> str:
+    """Return Postfix's line for one result: to=, orig_to=, relay=, delay=, delays=, dsn=, status=."""
+    result = d.results[recipient]
+    assert result is not None
+    r = d.recipients[recipient]
+    address = str(r.forward_path)
+    original = r.original.partition(";")[2] if r.original else ""
+    orig_to = f" orig_to=<{original}>," if original and original != address else ""
+    delay = max(0.0, time.time() - d.arrived_at / 1e6)
+    in_active = max(0.0, delay - sum(times) - max(0.0, (d.active_at - d.arrived_at) / 1e6))
+    before = max(0.0, delay - sum(times) - in_active)
+    delays = "/".join(_seconds(t) for t in (before, in_active, *times))
+    return (
+        f"{d.queue_id}: to=<{address}>,{orig_to} relay={result.relay}, delay={_seconds(delay)}, delays={delays}, "
+        f"dsn={result.status}, status={result.outcome.value} ({result.reason})"
+    )
+
+
+def _seconds(value: float) -> str:
+    """Format as Postfix does: two significant digits below 10, none after the point above."""
+    if value >= 10:
+        return f"{value:.0f}"
+    if value >= 1:
+        return f"{value:.1f}".removesuffix(".0")
+    return f"{value:.2f}".rstrip("0").rstrip(".")
