@@ -49,11 +49,18 @@ def edit(text: str, name: str, value: "str | None") -> str:
     if value is not None and ("\n" in value or "\r" in value):
         raise ConfigError(f"{name}: a value cannot hold a line break")
     out = []
-    written = skipping = False
+    written = skipping = started = False
     for line in text.split("\n"):
-        if line[:1] in (" ", "\t") and skipping and line.strip() and line.strip()[0] != "#":
+        stripped = line.strip()
+        if not stripped or stripped[0] == "#":
+            out.append(line)  # a comment ends no setting: what continues it may still follow
             continue
-        skipping = line[:1] not in (" ", "\t", "#") and line.partition("=")[0].strip() == name and "=" in line
+        if line[0] in " \t" and started:
+            if not skipping:
+                out.append(line)
+            continue
+        started = True
+        skipping = "=" in line and line.partition("=")[0].strip() == name
         if not skipping:
             out.append(line)
         elif value is not None and not written:

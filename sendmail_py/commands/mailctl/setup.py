@@ -1,0 +1,170 @@
+"""mailctl setup: users, queue, state directory and a first main.cf; run again, it changes nothing.
+
+Guarantees: it never replaces a main.cf, follows no link, and mends owner and mode of the
+directories themselves only, never of what they hold.
+"""
+
+import argparse
+import grp
+import os
+import pwd
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from ...core.address import Address
+from ...core.config import Config
+from ...core.errors import MailError, SpoolError, UsageError
+from ...core.exitcodes import EX_CANTCREAT, EX_NOPERM, EX_OK
+from ...formats.sample import sample_main_cf
+from ...host import configuration
+from ...spool import layout
+from .config import replace_text
+
+_USER_OPTIONS = ("--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def main(arguments: list[str], directory: str) -> int:
+    """Run `mailctl setup` for a configuration directory, as root; returns the exit status."""
+    parser = _Parser("mailctl setup", description="Create users, queue and main.cf where they are missing.")
+    parser.add_argument("--root-alias", type=_address, metavar="ADDRESS", help="where root's mail goes")
+    try:
+        options = parser.parse_args(arguments)
+        if os.geteuid() != 0:
+            print("mailctl setup: only root can create users and the queue", file=sys.stderr)
+            return EX_NOPERM
+        count = 0
+        for line in _steps(directory, options.root_alias):
+            print(line, flush=True)
+            count += 1
+        if not count:
+            print("already set up")
+    except MailError as error:
+        print(f"mailctl setup: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"mailctl setup: {error.filename}: {error.strerror}", file=sys.stderr)
+        return EX_CANTCREAT
+    return EX_OK
+
+
+def _address(text: str) -> str:
+    """Accept one address for an alias: no program, file or list, and not root itself."""
+    address = Address.parse(text)
+    plain = text.isprintable() and " " not in text and not set(text) & set(',:;"\\<>|#()')
+    if not address.local_part or not plain or text.startswith("/"):
+        raise ValueError(text)
+    if text.lower() == "root":
+        raise argparse.ArgumentTypeError("root's mail cannot go to root")
+    return text
+
+
+def _steps(directory: str, root_alias: str | None) -> Iterator[str]:
+    """Do what is missing, in order; yields a line for each thing done."""
+    yield from _write_main_cf(directory)
+    config, _ = configuration.load(directory)
+    for name in dict.fromkeys((config.mail_owner, config.net_owner)):
+        yield from ensure_user(name)
+    owner = pwd.getpwnam(config.mail_owner)
+    yield from layout.create(config.queue_directory, owner.pw_uid, owner.pw_gid)
+    yield from ensure_directory(config.data_directory, 0o700, owner.pw_uid, owner.pw_gid)
+    if root_alias:
+        yield from _set_root_alias(config, root_alias)
+
+
+def _write_main_cf(directory: str) -> Iterator[str]:
+    path = f"{directory}/main.cf"
+    if os.path.lexists(path):
+        return
+    if not os.path.isdir(directory):
+        os.makedirs(directory, 0o755)
+        os.chmod(directory, 0o755)
+        yield f"created {directory}"
+    replace_text(path, sample_main_cf())
+    yield f"created {path}"
+
+
+def ensure_user(name: str, run: Callable[[list[str]], None] | None = None) -> Iterator[str]:
+    """Create a system user with a group of the same name unless there is one."""
+    if _exists(pwd.getpwnam, name):
+        return
+    group = ["--gid", name] if _exists(grp.getgrnam, name) else ["--user-group"]
+    (run or _run)(["useradd", *_USER_OPTIONS, *group, name])
+    yield f"created user {name}"
+
+
+def _exists(look_up: Callable[[str], object], name: str) -> bool:
+    try:
+        look_up(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _run(command: list[str]) -> None:
+    try:
+        result = subprocess.run(command, env={"PATH": _PATH}, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise SpoolError(f"{command[0]} is missing; create the user {command[-1]} yourself, then try again") from error
+    if result.returncode:
+        raise SpoolError(f"{' '.join(command)}: {result.stderr.strip() or f'status {result.returncode}'}")
+
+
+def ensure_directory(path: str, mode: int, uid: int, gid: int) -> Iterator[str]:
+    """Create a directory or mend its owner and mode, through a descriptor, so that no link is followed."""
+    try:
+        os.mkdir(path, 0o700)
+        done = f"created {path}"
+    except FileExistsError:
+        done = ""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) != (uid, gid, mode):
+            os.fchown(descriptor, uid, gid)
+            os.fchmod(descriptor, mode)
+            done = done or f"repaired {path}"
+    finally:
+        os.close(descriptor)
+    if done:
+        yield done
+
+
+def _set_root_alias(config: Config, address: str) -> Iterator[str]:
+    path = config.alias_maps[0].rpartition(":")[2] if config.alias_maps else ""
+    if not path.startswith("/"):
+        raise SpoolError("alias_maps names no file for root's alias")
+    path = os.path.realpath(path)
+    before = configuration.read_text(path) if os.path.exists(path) else ""
+    after = with_root_alias(before, address)
+    if after != before:
+        replace_text(path, after)
+        yield f"{path}: root's mail goes to {address}"
+
+
+def with_root_alias(text: str, address: str) -> str:
+    """Return the text of an alias file in which root stands for one address; the rest stays as it is."""
+    wanted = f"root: {address}"
+    out: list[str] = []
+    found = replacing = False
+    for line in text.splitlines():
+        if line[:1] in (" ", "\t") and line.strip():
+            if not replacing:
+                out.append(line)
+            continue
+        key, colon, value = line.partition(":")
+        replacing = bool(colon) and key.strip().strip('"').lower() == "root"
+        if not replacing:
+            out.append(line)
+        elif not found:
+            out.append(line if value.strip() == address else wanted)
+            found = True
+    return "\n".join(out if found else [*out, wanted]) + "\n"
