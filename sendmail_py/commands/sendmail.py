@@ -1,0 +1,251 @@
+"""sendmail(1): accept a message and put it, durably, where pickup finds it.
+
+Guarantees: exit 0 means that the message is on disk and fsynced; any other exit means that
+nothing was kept. Nothing is printed on success. Light: this is the fast path, see the list of
+its modules in tests/unit/test_light_modules.py; other modes are started from here.
+"""
+
+import posix
+import time
+
+from ..core.address import NULL_SENDER, Address
+from ..core.config import Config
+from ..core.envelope import Envelope, Recipient, Submitter
+from ..core.errors import ConfigError, MailError, MessageError, SpoolError, UsageError
+from ..core.exitcodes import EX_OK, EX_SOFTWARE
+from ..core.params import BY_NAME
+from ..formats import queue_file
+from ..host.configuration import choose_directory, load
+from ..spool.maildrop import Drop, check_space, poke, too_large
+from . import sendmail_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import NoReturn
+
+    from .sendmail_options import Options
+
+_BLOCK = 65536
+_SMALL = 262144
+_HEADER_LIMIT = 16 << 20
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_+=@#$%&*!?^{|}~/")
+
+
+def main(name: str, words: "list[str]", root: str) -> "NoReturn":
+    """Run sendmail, mailq or newaliases (by name) and end the process; root is our tree."""
+    _open_standard_descriptors()
+    try:
+        code = _run(name, words, root)
+    except MailError as error:
+        _say(f"{name}: {error}")
+        code = error.exit_code
+    except Exception as error:  # a defect of ours: nothing was accepted, say so in one line
+        _say(f"{name}: internal error: {type(error).__name__}: {error}")
+        code = EX_SOFTWARE
+    posix._exit(code)
+
+
+def _run(name: str, words: "list[str]", root: str) -> int:
+    options = sendmail_options.parse(words)
+    mode = {"mailq": "p", "newaliases": "i"}.get(name, options.mode)
+    directory = choose_directory(options.config_directory)
+    if options.flush and mode == "m":
+        mode = "q"
+    if mode in "dD":
+        _daemon(directory, root, mode == "D")
+    if mode == "m":
+        submit(options, directory)
+        return EX_OK
+    from . import other_modes
+
+    return other_modes.run(mode, directory)
+
+
+def _daemon(directory: str, root: str, foreground: bool) -> None:
+    from .interpreter import run_slow
+
+    run_slow(root, "mailctl", ["-c", directory, "start", *(["--foreground"] if foreground else [])])
+
+
+def _open_standard_descriptors() -> None:
+    """Open 0, 1 and 2 on /dev/null where the caller closed them, or a queue file would get their number."""
+    descriptor = posix.open("/dev/null", posix.O_RDWR)
+    while descriptor <= 2:
+        descriptor = posix.dup(descriptor)
+    posix.close(descriptor)
+
+
+def _say(text: str) -> None:
+    try:
+        posix.write(2, text.replace("\n", " ").encode("utf-8", "backslashreplace") + b"\n")
+    except OSError:
+        pass
+
+
+# --- submission ------------------------------------------------------------------------------
+
+
+def submit(options: "Options", directory: str) -> None:
+    """Read the message from stdin and put it into maildrop/; raises MailError."""
+    if not options.recipients and not options.extract:
+        raise UsageError("no recipients: name them as arguments, or use -t")
+    config, _ = load(directory)
+    top = str(_lenient(config, "queue_directory"))
+    limit = int(_lenient(config, "message_size_limit"))
+    recipients = [address for text in options.recipients for address in _addresses(text)]
+    sender = None if options.sender is None else _sender(options.sender)
+    check_space(top, limit, int(_lenient(config, "queue_minfree")))
+    blocks = _content(options.ignore_dots)
+    head, more = _beginning(blocks, options.extract)
+    if options.extract:
+        recipients += _from_header(head)
+    if not recipients:
+        raise UsageError("no recipients: none in the arguments, and none in To, Cc or Bcc" if options.extract else "no recipients")
+    envelope = _envelope(options, sender, recipients)
+    _write(envelope, head, blocks if more else iter(()), top, limit)
+
+
+def _lenient(config: Config, name: str) -> "str | int":
+    """Return a parameter, or its default where main.cf is broken: mail must not be lost to a typo."""
+    try:
+        return getattr(config, name)  # type: ignore[no-any-return]
+    except ConfigError:
+        default = BY_NAME[name].default
+        return int(default) if BY_NAME[name].type == "int" else default
+
+
+def _addresses(text: str) -> "list[Address]":
+    if text and _PLAIN.issuperset(text):
+        return [Address.parse(text)]
+    from ..formats.address_list import parse_address_list
+
+    try:
+        return [mailbox.address for mailbox in parse_address_list(text, blanks_separate=True) if mailbox.address]
+    except ValueError as error:
+        raise MessageError(f"recipient {text!r}: {error}") from error
+
+
+def _sender(text: str) -> Address:
+    if text.strip() in ("", "<>"):
+        return NULL_SENDER
+    if _PLAIN.issuperset(text):
+        return Address.parse(text)
+    from ..formats.address_list import parse_address_list
+
+    try:
+        found = parse_address_list(text)
+    except ValueError as error:
+        raise MessageError(f"sender {text!r}: {error}") from error
+    if len(found) != 1:
+        raise UsageError(f"sender {text!r}: one address expected")
+    return found[0].address
+
+
+def _content(ignore_dots: bool) -> "Iterator[bytes]":
+    """Yield the message from stdin in blocks."""
+    reader = None
+    if not ignore_dots:
+        from ..formats.stdin_lines import DotReader
+
+        reader = DotReader()
+    while block := _read():
+        if reader is None:
+            yield block
+            continue
+        yield reader.feed(block)
+        if reader.ended:
+            return
+    if reader is not None:
+        yield reader.finish()
+
+
+def _read() -> bytes:
+    try:
+        return posix.read(0, _BLOCK)
+    except OSError as error:
+        raise SpoolError(f"standard input: {error.strerror}") from error
+
+
+def _beginning(blocks: "Iterator[bytes]", whole_header: bool) -> "tuple[bytes, bool]":
+    """Read what fits in memory easily, or, for -t, until the header ends; says if more follows."""
+    data: list[bytes] = []
+    size = 0
+    for block in blocks:
+        data.append(block)
+        size += len(block)
+        if size >= _SMALL and not (whole_header and _header_goes_on(data, size)):
+            return b"".join(data), True
+    return b"".join(data), False
+
+
+def _header_goes_on(data: "list[bytes]", size: int) -> bool:
+    from ..formats.header import split_header
+
+    if size > _HEADER_LIMIT:
+        raise MessageError("the header is too long to find recipients in")
+    data[:] = [b"".join(data)]
+    return split_header(data[0], whole=False) is None
+
+
+def _from_header(head: bytes) -> "list[Address]":
+    from ..formats.header import recipients_from_header, split_header
+
+    sections = split_header(head)
+    assert sections is not None
+    try:
+        return recipients_from_header(head[sections.start : sections.end])
+    except ValueError as error:
+        raise MessageError(f"recipients in the header: {error}") from error
+
+
+def _envelope(options: "Options", sender: "Address | None", addresses: "list[Address]") -> Envelope:
+    recipients = [Recipient(address, notify=options.notify) for address in dict.fromkeys(addresses)]
+    submitter = Submitter(posix.getuid(), "", posix.getpid(), _working_directory(), _callers_command())
+    envelope = Envelope("", time.time_ns() // 1000, sender, recipients, submitter)
+    envelope.queue_only = options.queue_only
+    envelope.body, envelope.envid, envelope.ret = options.body, options.envid, options.ret
+    envelope.full_name = options.full_name
+    return envelope
+
+
+def _working_directory() -> str:
+    try:
+        return posix.getcwd()
+    except OSError:
+        return ""
+
+
+def _callers_command() -> str:
+    """Return the command line of the process that called us: a claim, for root's eyes."""
+    try:
+        descriptor = posix.open(f"/proc/{posix.getppid()}/cmdline", posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            data = posix.read(descriptor, queue_file.COMMAND_LIMIT)
+        finally:
+            posix.close(descriptor)
+    except OSError:
+        return ""
+    return data.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
+
+
+def _write(envelope: Envelope, head: bytes, rest: "Iterator[bytes]", top: str, limit: int) -> None:
+    size = envelope.size = len(head)
+    if limit and size > limit:
+        raise too_large(limit)
+    text = queue_file.render(envelope)
+    drop = Drop(top)
+    try:
+        drop.write(text + head)
+        for block in rest:
+            size += len(block)
+            if limit and size > limit:
+                raise too_large(limit)
+            drop.write(block)
+    except BaseException:
+        drop.abandon()
+        raise
+    if size != envelope.size:
+        drop.rewrite(queue_file.size_offset(envelope), queue_file.size_digits(size))
+    drop.finish()
+    poke(top, drop.name)

@@ -1,0 +1,159 @@
+"""The options of sendmail(1): one table, read by getopt's rules.
+
+The letters are those of sendmail 8.17 and Postfix 3.7; a letter in neither is a usage error.
+Letters whose meaning this program has no use for are accepted, and the table says why.
+Light: imported by sendmail(1).
+"""
+
+from ..core.errors import UsageError
+
+FLAG = "flag"
+VALUE = "value"  # attached, or the next word
+ATTACHED = "attached"  # only what follows in the same word
+
+# letter: (argument rule, meaning, or why it has none)
+OPTIONS = {
+    "A": (VALUE, "ignored: there is one configuration for submission and delivery"),
+    "B": (VALUE, "body type: 7BIT or 8BITMIME"),
+    "C": (VALUE, "configuration directory; a value that is no directory is ignored"),
+    "D": (VALUE, "ignored: writes no debug file"),
+    "F": (VALUE, "full name of the sender, where the message has no From"),
+    "G": (FLAG, "ignored: gateway submission is not treated otherwise"),
+    "I": (FLAG, "the same as -bi"),
+    "L": (VALUE, "ignored: the log tag is syslog_name"),
+    "M": (VALUE, "ignored: no macros"),
+    "N": (VALUE, "when to send delivery notifications: never, or a list of success, failure, delay"),
+    "O": (VALUE, "ignored: long-named options of sendmail.cf"),
+    "Q": (VALUE, "ignored: quarantine"),
+    "R": (VALUE, "what a bounce returns: full or hdrs"),
+    "T": (FLAG, "ignored: obsolete"),
+    "U": (FLAG, "ignored: obsolete, initial user submission"),
+    "V": (VALUE, "envelope id"),
+    "X": (VALUE, "ignored: writes no traffic log"),
+    "b": (VALUE, "mode of operation"),
+    "c": (FLAG, "ignored: obsolete"),
+    "d": (ATTACHED, "ignored: debugging"),
+    "e": (VALUE, "ignored: errors are told by exit code and by mail"),
+    "f": (VALUE, "envelope sender"),
+    "h": (VALUE, "ignored: hops are counted from Received fields"),
+    "i": (FLAG, "a lone dot does not end the message"),
+    "m": (FLAG, "ignored: the sender stays in an alias it belongs to"),
+    "n": (FLAG, "ignored: aliases are always used"),
+    "o": (VALUE, "old-style options: i, d; others are ignored"),
+    "p": (VALUE, "ignored: protocol and host of origin"),
+    "q": (ATTACHED, "deliver what is queued"),
+    "r": (VALUE, "the same as -f"),
+    "s": (FLAG, "ignored: obsolete"),
+    "t": (FLAG, "take recipients from To, Cc and Bcc"),
+    "v": (FLAG, "ignored: nothing is printed on success"),
+    "x": (FLAG, "ignored: AIX compatibility"),
+}
+
+MODES = {
+    "m": "deliver mail",
+    "p": "list the queue",
+    "i": "check the aliases",
+    "d": "run the daemon",
+    "D": "run the daemon in the foreground",
+}
+
+
+class Options:
+    """What the command line says."""
+
+    __slots__ = ("body", "config_directory", "envid", "extract", "flush", "full_name", "ignore_dots", "mode", "notify", "queue_only", "recipients", "ret", "sender")
+
+    def __init__(self) -> None:
+        self.mode = "m"
+        self.sender: str | None = None
+        self.full_name = self.config_directory = self.body = self.envid = self.ret = ""
+        self.notify: tuple[str, ...] = ()
+        self.extract = self.ignore_dots = self.queue_only = self.flush = False
+        self.recipients: list[str] = []
+
+
+def parse(words: "list[str]") -> Options:
+    """Read the words after the program's name; raises UsageError."""
+    options = Options()
+    index = 0
+    while index < len(words):
+        word = words[index]
+        if word[:1] != "-" or word == "-":
+            break
+        index += 1
+        if word == "--":
+            break
+        index = _cluster(options, word, words, index)
+    options.recipients = words[index:]
+    return options
+
+
+def _cluster(options: Options, word: str, words: "list[str]", index: int) -> int:
+    """Read one word of options; returns the index of the next word."""
+    place = 1
+    while place < len(word):
+        letter = word[place]
+        place += 1
+        rule = OPTIONS.get(letter)
+        if rule is None:
+            raise UsageError(f"unknown option -{letter}")
+        if rule[0] == FLAG:
+            _set_flag(options, letter)
+            continue
+        value = word[place:]
+        if rule[0] == VALUE and not value:
+            if index >= len(words):
+                raise UsageError(f"option -{letter} needs a value")
+            value = words[index]
+            index += 1
+        _set_value(options, letter, value)
+        break
+    return index
+
+
+def _set_flag(options: Options, letter: str) -> None:
+    if letter == "t":
+        options.extract = True
+    elif letter == "i":
+        options.ignore_dots = True
+    elif letter == "I":
+        options.mode = "i"
+
+
+def _set_value(options: Options, letter: str, value: str) -> None:
+    if letter in "fr":
+        options.sender = value
+    elif letter == "F":
+        options.full_name = value
+    elif letter == "C":
+        options.config_directory = value
+    elif letter == "b":
+        if value not in MODES:
+            raise UsageError(f"mode -b{value} is not supported")
+        options.mode = value
+    elif letter == "q":
+        options.flush = True
+    elif letter == "o":
+        options.ignore_dots = options.ignore_dots or value[:1] == "i"
+        options.queue_only = value == "dq" or (options.queue_only and value[:1] != "d")
+    elif letter in "BNRV":
+        _set_dsn(options, letter, value)
+
+
+def _set_dsn(options: Options, letter: str, value: str) -> None:
+    upper = value.upper()
+    if letter == "B":
+        if upper not in ("7BIT", "8BITMIME"):
+            raise UsageError(f"-B {value}: 7BIT or 8BITMIME expected")
+        options.body = upper
+    elif letter == "R":
+        if upper not in ("FULL", "HDRS"):
+            raise UsageError(f"-R {value}: full or hdrs expected")
+        options.ret = upper
+    elif letter == "V":
+        options.envid = value
+    else:
+        notify = tuple(word for word in upper.replace(" ", "").split(",") if word)
+        if not notify or not {"NEVER", "SUCCESS", "FAILURE", "DELAY"}.issuperset(notify) or ("NEVER" in notify and len(notify) > 1):
+            raise UsageError(f"-N {value}: never, or a list of success, failure, delay expected")
+        options.notify = notify

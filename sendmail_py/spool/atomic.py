@@ -1,0 +1,62 @@
+"""The only place that writes, fsyncs and renames files of the queue.
+
+What these functions return from without an error is done; durable only where it says so.
+"""
+
+import os
+from collections.abc import Iterable
+
+_NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def create(path: str) -> int:
+    """Create or empty a private file and return its descriptor."""
+    return os.open(path, _NEW, 0o600)
+
+
+def write_all(descriptor: int, chunks: Iterable[bytes]) -> int:
+    """Write every octet; returns how many."""
+    total = 0
+    for chunk in chunks:
+        view = memoryview(chunk)
+        total += len(view)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    return total
+
+
+def overwrite(descriptor: int, data: bytes, offset: int) -> None:
+    """Overwrite octets in place; raises OSError when it could not all be written."""
+    if os.pwrite(descriptor, data, offset) != len(data):
+        raise OSError(5, "short write")
+
+
+def rename(source: str, target: str) -> None:
+    """Rename; a missing hash directory of the target is made."""
+    try:
+        os.rename(source, target)
+    except FileNotFoundError:
+        parent = os.path.dirname(target)
+        if os.path.isdir(parent):
+            raise
+        os.mkdir(parent, 0o700)
+        sync_directory(os.path.dirname(parent))
+        os.rename(source, target)
+
+
+def sync_file(path: str) -> None:
+    """Make a file's content and name durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

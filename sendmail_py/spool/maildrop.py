@@ -1,0 +1,109 @@
+"""Writing into maildrop/: the submitter's half of the promise that accepted mail is safe.
+
+A file is created under its final name, mode 0600 (being written); it gets mode 0640 (complete)
+and is then fsynced, in this order, because on ext4 and XFS the fsync that follows is what makes
+both the name and the mode last. After finish() returned, the mail survives a power cut.
+Everything else removes the file again. Light: imported by sendmail(1).
+"""
+
+import posix
+import time
+
+from ..core.errors import MessageError, SpoolError
+from .layout import COMPLETE_MODE, MAILDROP, MAILDROP_MODE, TRIGGER, UNFINISHED_MODE
+
+_FLAGS = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
+_NAME = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-")
+
+
+def is_name(name: str) -> bool:
+    """Say whether pickup looks at a file of this name."""
+    return 0 < len(name) <= 64 and name[0] != "." and _NAME.issuperset(name)
+
+
+def check_space(top: str, message_size_limit: int, queue_minfree: int) -> None:
+    """Refuse mail while there is little room; raises SpoolError (exit 75)."""
+    try:
+        room = posix.statvfs(top)
+    except OSError as error:
+        raise SpoolError(f"queue {top}: {error.strerror}") from error
+    free = room.f_bavail * room.f_frsize
+    if free < max(message_size_limit * 3 // 2, queue_minfree) or (room.f_files and not room.f_favail):
+        raise SpoolError(f"queue {top}: not enough free space ({free} octets)")
+
+
+class Drop:
+    """One file being written into maildrop/. Its methods raise SpoolError, and then it is gone."""
+
+    def __init__(self, top: str) -> None:
+        self.top = top
+        self.path = ""
+        while not self.path:
+            name = f"{time.time_ns() // 1000:013X}.{posix.getpid():X}"
+            path = f"{top}/{MAILDROP}/{name}"
+            try:
+                self.descriptor = posix.open(path, _FLAGS, UNFINISHED_MODE)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise SpoolError(f"queue {top}/{MAILDROP}: {error.strerror}") from error
+            self.name, self.path = name, path
+
+    def write(self, data: bytes) -> None:
+        """Append octets."""
+        try:
+            while data:
+                data = data[posix.write(self.descriptor, data) :]
+        except OSError as error:
+            self.abandon()
+            raise SpoolError(f"queue file: write: {error.strerror}") from error
+
+    def rewrite(self, offset: int, data: bytes) -> None:
+        """Overwrite octets at an offset."""
+        try:
+            if posix.pwrite(self.descriptor, data, offset) != len(data):
+                raise OSError(5, "short write")
+        except OSError as error:
+            self.abandon()
+            raise SpoolError(f"queue file: write: {error.strerror}") from error
+
+    def finish(self) -> None:
+        """Make the file complete and durable. From here the mail is safe."""
+        try:
+            posix.fchmod(self.descriptor, COMPLETE_MODE)
+            posix.fsync(self.descriptor)
+            status = posix.fstat(self.descriptor)
+            parent = posix.stat(f"{self.top}/{MAILDROP}")
+        except OSError as error:
+            self.abandon()
+            raise SpoolError(f"queue file: {error.strerror}") from error
+        if parent.st_mode & 0o7777 != MAILDROP_MODE or status.st_gid != parent.st_gid or status.st_mode & 0o7777 != COMPLETE_MODE:
+            self.abandon()
+            raise SpoolError(f"queue {self.top}/{MAILDROP}: wrong mode or group; repair it with `mailctl setup`")
+        posix.close(self.descriptor)
+
+    def abandon(self) -> None:
+        """Remove the file: nothing was accepted."""
+        for undo in (lambda: posix.unlink(self.path), lambda: posix.close(self.descriptor)):
+            try:
+                undo()
+            except OSError:
+                continue
+
+
+def too_large(limit: int) -> MessageError:
+    """Return the error for a message over message_size_limit (exit 65)."""
+    return MessageError(f"message is larger than message_size_limit ({limit} octets)")
+
+
+def poke(top: str, name: str) -> None:
+    """Tell pickup about a new file; when nobody listens, it is found later."""
+    try:
+        descriptor = posix.open(f"{top}/{TRIGGER}", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        posix.write(descriptor, name.encode() + b"\n")
+    except OSError:
+        pass
+    posix.close(descriptor)

@@ -1,0 +1,220 @@
+"""The queue as a set of files: one a message, the directory is its state.
+
+    maildrop --copied--> incoming --> active --> (removed)
+                            ^            |  \\--> deferred --> active (due)
+       smtpd, bounce, ------/            |------> hold (asked for; after its attempt)
+       children
+
+Every arrow is one rename, and ARROWS names the legal ones. New messages are written in tmp/ and
+renamed. Children (expansions, bounces) wait in tmp/, durable, until the marks they answer for
+are durable in their parent: a crash before that discards them, a crash after it releases them.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+
+from ..core.envelope import Envelope, Mark, Recipient
+from ..core.errors import QueueFileError
+from ..formats import queue_file
+from . import atomic
+from .layout import ACTIVE, CORRUPT, DEFERRED, HOLD, INCOMING, MAILDROP, TMP
+from .queue_id import base_id, hash_directory, is_queue_id
+
+ARROWS = frozenset(
+    [(TMP, INCOMING), (INCOMING, ACTIVE), (ACTIVE, DEFERRED), (ACTIVE, HOLD), (ACTIVE, INCOMING), (INCOMING, HOLD)]
+    + [(DEFERRED, ACTIVE), (DEFERRED, HOLD), (HOLD, INCOMING), (INCOMING, CORRUPT), (DEFERRED, CORRUPT), (HOLD, CORRUPT)]
+)
+STATES = (INCOMING, ACTIVE, DEFERRED, HOLD)
+_HEAD = 16384
+
+
+class Store:
+    """The files below one queue_directory."""
+
+    def __init__(self, top: str) -> None:
+        self.top = top
+
+    def path(self, state: str, queue_id: str) -> str:
+        """Return where a message of this state lies."""
+        if state == DEFERRED:
+            return f"{self.top}/{DEFERRED}/{hash_directory(queue_id)}/{queue_id}"
+        return f"{self.top}/{state}/{queue_id}"
+
+    # --- new messages ---------------------------------------------------------------------
+
+    def write(self, envelope: Envelope, content: Iterable[bytes], durable: bool) -> str:
+        """Write a new message into tmp/ and return its path; sets size and, if "", the id.
+
+        Raises OSError, and then the file is gone.
+        """
+        path = f"{self.top}/{TMP}/{envelope.queue_id or f'new.{os.getpid()}'}"
+        descriptor = atomic.create(path)
+        try:
+            if not envelope.queue_id:
+                envelope.queue_id = base_id(envelope.arrived_at, os.fstat(descriptor).st_ino)
+            placeholder = envelope.size
+            atomic.write_all(descriptor, (queue_file.render(envelope),))
+            envelope.size = atomic.write_all(descriptor, content)
+            if envelope.size != placeholder:
+                atomic.overwrite(descriptor, queue_file.size_digits(envelope.size), queue_file.size_offset(envelope))
+            if durable:
+                os.fsync(descriptor)
+        except BaseException:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(descriptor)
+        return path
+
+    def commit(self, path: str, queue_id: str, durable: bool) -> None:
+        """Rename a written message into incoming/; durable: its name is on disk on return."""
+        atomic.rename(path, self.path(INCOMING, queue_id))
+        if durable:
+            self.sync_incoming()
+
+    def sync_incoming(self) -> None:
+        """Make the names in incoming/ durable."""
+        atomic.sync_directory(f"{self.top}/{INCOMING}")
+
+    # --- moving -----------------------------------------------------------------------------
+
+    def move(self, queue_id: str, source: str, target: str) -> None:
+        """Move a message from one state to another; raises OSError, ValueError for no arrow."""
+        if (source, target) not in ARROWS:
+            raise ValueError(f"no arrow from {source} to {target}")
+        atomic.rename(self.path(source, queue_id), self.path(target, queue_id))
+
+    def remove(self, state: str, queue_id: str) -> None:
+        """Remove a finished message."""
+        os.unlink(self.path(state, queue_id))
+
+    def sync(self, state: str, queue_id: str) -> None:
+        """Make a message of this state durable: its marks, its history and its name."""
+        path = self.path(state, queue_id)
+        atomic.sync_file(path)
+        atomic.sync_directory(os.path.dirname(path))
+
+    def set_due(self, state: str, queue_id: str, seconds: float) -> None:
+        """Write the next attempt (seconds since the epoch) into the file's mtime."""
+        os.utime(self.path(state, queue_id), (seconds, seconds))
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def open(self, state: str, queue_id: str) -> int:
+        """Open a message read-only and return its descriptor."""
+        return os.open(self.path(state, queue_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def entries(self, state: str) -> Iterator[tuple[str, os.stat_result]]:
+        """Yield the id and status of each message of a state, opening none."""
+        for directory in self._directories(state):
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if not is_queue_id(entry.name):
+                        continue
+                    try:
+                        yield entry.name, entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+
+    def _directories(self, state: str) -> list[str]:
+        top = f"{self.top}/{state}"
+        return [f"{top}/{name}" for name in sorted(os.listdir(top)) if len(name) == 2] if state == DEFERRED else [top]
+
+    def find(self, queue_id: str) -> str | None:
+        """Return the state of a message, or None. Asks twice, since a message may be moving."""
+        for state in STATES * 2:
+            if os.path.lexists(self.path(state, queue_id)):
+                return state
+        return CORRUPT if os.path.lexists(self.path(CORRUPT, queue_id)) else None
+
+    # --- finishing --------------------------------------------------------------------------
+
+    def mark(self, state: str, queue_id: str, recipients: list[Recipient], history: bytes = b"", durable: bool = False) -> None:
+        """Write the marks that the recipients carry, and append history."""
+        descriptor = os.open(self.path(state, queue_id), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            for recipient in recipients:
+                atomic.overwrite(descriptor, recipient.mark.encode(), recipient.offset)
+            if history:
+                os.lseek(descriptor, 0, os.SEEK_END)
+                atomic.write_all(descriptor, (history,))
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def remove_original(self, key: tuple[str, int, int]) -> None:
+        """Remove the maildrop original (name, inode, ctime_ns) of a message, if it is still that file."""
+        path = f"{self.top}/{MAILDROP}/{key[0]}"
+        try:
+            status = os.lstat(path)
+            if (status.st_ino, status.st_ctime_ns) == key[1:]:
+                os.unlink(path)
+        except FileNotFoundError:
+            return
+
+    # --- children ---------------------------------------------------------------------------
+
+    def release_children(self, queue_ids: Iterable[str]) -> None:
+        """Move children whose parent's marks are durable into incoming/, durably."""
+        for queue_id in queue_ids:
+            self.move(queue_id, TMP, INCOMING)
+        self.sync_incoming()
+
+    def recover_children(self) -> Iterator[tuple[str, str]]:
+        """Settle the children a crash left in tmp/; yields (id, what was done).
+
+        A child whose parent's mark is set is released; one whose parent still has the
+        recipient pending is discarded, because the parent will make it again.
+        """
+        for queue_id, _ in list(self.entries(TMP)):
+            try:
+                parent = read_message(f"{self.top}/{TMP}/{queue_id}").parent
+            except (QueueFileError, FileNotFoundError):
+                continue  # a copy that pickup or smtpd is writing, or a torn one
+            if parent is None:
+                continue
+            if self._is_marked(*parent):
+                self.release_children([queue_id])
+                yield queue_id, "released"
+            else:
+                self.remove(TMP, queue_id)
+                yield queue_id, "discarded"
+
+    def _is_marked(self, parent: str, offset: int) -> bool:
+        state = self.find(parent)
+        if state is None:
+            return True  # a parent leaves only after its children were released: never lose one
+        with open(self.path(state, parent), "rb") as file:
+            file.seek(offset)
+            return file.read(1) != Mark.PENDING.encode()
+
+
+def read_head(descriptor: int, check: bool = True) -> Envelope:
+    """Read the envelope of an open queue file; raises QueueFileError also when it is torn."""
+    data = os.pread(descriptor, _HEAD, 0)
+    while queue_file.head_end(data) < 0:
+        more = os.pread(descriptor, max(len(data), _HEAD), len(data))
+        if not more:
+            break
+        data += more
+    envelope = queue_file.parse(data)
+    end = envelope.content_offset + envelope.size
+    if check and end > len(data) and end > os.fstat(descriptor).st_size:
+        raise QueueFileError("the content of the queue file is torn")
+    return envelope
+
+
+def read_message(path: str) -> Envelope:
+    """Read the envelope of the queue file at path; raises QueueFileError, OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return read_head(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_history(descriptor: int, envelope: Envelope) -> bytes:
+    """Return the history lines after the content."""
+    start = envelope.content_offset + envelope.size
+    return os.pread(descriptor, max(0, os.fstat(descriptor).st_size - start), start)
