@@ -61,7 +61,7 @@ def _address(text: str) -> str:
     address = Address.parse(text)
     plain = text.isprintable() and " " not in text and not set(text) & set(',:;"\\<>|#()')
     if not address.local_part or not plain or text.startswith("/"):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"not one plain address: {text!r}")
     if text.lower() == "root":
         raise argparse.ArgumentTypeError("root's mail cannot go to root")
     return text
@@ -155,10 +155,12 @@ def with_root_alias(text: str, address: str) -> str:
     wanted = f"root: {address}"
     out: list[str] = []
     found = replacing = False
-    for line in text.splitlines():
-        if line[:1] in (" ", "\t") and line.strip():
-            if not replacing:
-                out.append(line)
+    for line in text.removesuffix("\n").split("\n") if text else ():
+        stripped = line.strip()
+        if not stripped or stripped[0] == "#" or (line[0] in " \t" and not replacing):
+            out.append(line)  # a comment ends no entry: what continues it may still follow
+            continue
+        if line[0] in " \t":
             continue
         key, colon, value = line.partition(":")
         replacing = bool(colon) and key.strip().strip('"').lower() == "root"
