@@ -1,0 +1,121 @@
+"""The header of a submitted message: what is missing added, what is private removed, bare addresses qualified.
+
+Every other octet stays, save that CRLF becomes LF; a field that cannot be understood is left as
+it is. What is added is Postfix's choice, so that nobody notices the change of mailer.
+"""
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from ..core.address import Address
+from .address_list import parse_address_list
+from .header import field_text, fields, map_fields
+from .trace_headers import clean, display_name, message_id, received_from_user, rfc5322_date
+
+_DROPPED = frozenset((b"bcc", b"resent-bcc", b"return-path", b"content-length"))
+_QUALIFIED = frozenset(
+    b"from sender reply-to to cc resent-from resent-sender resent-reply-to resent-to resent-cc "
+    b"disposition-notification-to errors-to mail-followup-to return-receipt-to".split()
+)
+MAILER_DAEMON = "MAILER-DAEMON"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is known of a message beside its header.
+
+    arrived_at is in microseconds since the epoch, utc_offset in seconds east of UTC at that
+    time. full_name is -F's, else what full_name_from_gecos gives.
+    """
+
+    queue_id: str
+    arrived_at: int
+    utc_offset: int
+    uid: int
+    sender: Address
+    full_name: str
+    myorigin: str
+    myhostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedHeader:
+    """The new header, the Message-Id for the log ("" for none), and the hops before this one."""
+
+    header: bytes
+    message_id: str
+    hops: int
+
+
+def full_name_from_gecos(gecos: str, login: str) -> str:
+    """Return the full name in a passwd entry: up to the first comma, & standing for the login."""
+    return gecos.partition(",")[0].replace("&", login[:1].upper() + login[1:]).strip()
+
+
+def prepare_header(header: bytes, facts: Submission) -> PreparedHeader:
+    """Return the header with which a submitted message is queued."""
+    header = header.replace(b"\r\n", b"\n")
+    if header and not header.endswith(b"\n"):
+        header += b"\n"
+    seen = [name for name, _ in fields(header)]
+
+    def change(name: bytes, raw: bytes) -> bytes:
+        if name in _DROPPED:
+            return b""
+        return qualify_field(raw, facts.myorigin) if name in _QUALIFIED else raw
+
+    kept = map_fields(header, change)
+    date = rfc5322_date(facts.arrived_at // 1_000_000, facts.utc_offset)
+    received = received_from_user(facts.myhostname, facts.uid, facts.queue_id, date)
+    added = _missing_fields(frozenset(seen), facts, date)
+    whole = received.encode() + kept + added.encode("utf-8", "surrogateescape")
+    return PreparedHeader(whole, message_id_of(whole), seen.count(b"received"))
+
+
+def _missing_fields(seen: Set[bytes], facts: Submission, date: str) -> str:
+    """Return the fields to add; in a message that is sent again these are its Resent- fields (RFC 5322 3.6.6)."""
+    resent = "Resent-" if any(name.startswith(b"resent-") for name in seen) else ""
+    values = {
+        "Message-Id": message_id(facts.arrived_at // 1_000_000, facts.queue_id, facts.myhostname),
+        "Date": date,
+        "From": originator(facts.sender, facts.full_name, facts.myorigin),
+    }
+    missing = [f"{resent}{n}: {v}\n" for n, v in values.items() if f"{resent}{n}".lower().encode() not in seen]
+    return "".join(missing)
+
+
+def originator(sender: Address, full_name: str, myorigin: str) -> str:
+    """Return the value of a From field: the name, if there is one, and the qualified address."""
+    if not sender:
+        return f"{MAILER_DAEMON}@{myorigin}"
+    address = str(sender if sender.domain else Address(sender.local_part, myorigin))
+    name = display_name(full_name)
+    return f"{name} <{address}>" if name else address
+
+
+def qualify_field(raw: bytes, myorigin: str) -> bytes:
+    """Return an address field with @myorigin after each bare address, in place."""
+    text = field_text(raw)
+    try:
+        mailboxes = parse_address_list(text)
+    except ValueError:
+        return raw
+    colon = raw.index(b":") + 1
+    # Character for character as long as the text, but with its line breaks.
+    value = raw[colon:].decode("utf-8", "surrogateescape")
+    pieces = []
+    done = 0
+    for mailbox in mailboxes:
+        if mailbox.address and not mailbox.address.domain:
+            pieces += [value[done : mailbox.end], "@", myorigin]
+            done = mailbox.end
+    pieces.append(value[done:])
+    return raw[:colon] + "".join(pieces).encode("utf-8", "surrogateescape")
+
+
+def message_id_of(header: bytes) -> str:
+    """Return the text of the first Message-Id field, fit for a log line; "" without one."""
+    for name, raw in fields(header):
+        if name == b"message-id":
+            return clean(field_text(raw)).strip()
+    return ""
