@@ -1,0 +1,206 @@
+"""The failure DSN (RFC 3461, 3464, 6522): what a sender gets when recipients have failed.
+
+Three parts: text for people, fields for programs, and the original or its header. Nothing that
+a remote server said can add a line, a field or a part: control characters become blanks, long
+lines are folded, and the boundary is one that the content does not hold.
+"""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..core.address import Address
+from ..core.envelope import Recipient
+from ..core.result import DeliveryResult
+from .trace_headers import clean, message_id, rfc5322_date
+
+_WIDTH = 79
+_LONGEST_WORD = 500
+_LONGEST_REASON = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReport:
+    """What a DSN tells.
+
+    queue_id, arrived_at, envid, sender and smtputf8 are the original's; bounce_id and now
+    belong to the DSN. Times are in microseconds since the epoch, utc_offset in seconds east.
+    header is the original's header section; body is None when only the header goes back
+    (RET=HDRS, or larger than bounce_size_limit).
+    """
+
+    host: str
+    queue_id: str
+    arrived_at: int
+    sender: Address
+    failures: Sequence[tuple[Recipient, DeliveryResult]]
+    header: bytes
+    body: bytes | None
+    bounce_id: str
+    now: int
+    utc_offset: int = 0
+    envid: str = ""
+    smtputf8: bool = False
+
+
+def build(report: FailureReport) -> Iterator[bytes]:
+    """Yield the octets of the DSN, line ends LF; the report's sender must not be the null one."""
+    text = _text_part(report)
+    status = _status_part(report)
+    original = _original_part(report)
+    boundary = _boundary(report, [text, status, *original])
+    eight_bit = not all(part.isascii() for part in (text, *original))
+    yield _head(report, boundary, eight_bit).encode("utf-8", "replace")
+    for part in (text, status, b"".join(original)):
+        yield b"\n--" + boundary.encode() + b"\n" + part
+    yield b"\n--" + boundary.encode() + b"--\n"
+
+
+def _head(report: FailureReport, boundary: str, eight_bit: bool) -> str:
+    seconds = report.now // 1_000_000
+    lines = [
+        f"Date: {rfc5322_date(seconds, report.utc_offset)}",
+        f"From: MAILER-DAEMON@{report.host} (Mail Delivery System)",
+        "Subject: Undelivered Mail Returned to Sender",
+        f"To: {clean(str(report.sender))}",
+        f"Message-Id: {message_id(seconds, report.bounce_id, report.host)}",
+        "Auto-Submitted: auto-replied",
+        "MIME-Version: 1.0",
+        "Content-Type: multipart/report; report-type=delivery-status;",
+        f'\tboundary="{boundary}"',
+        *(["Content-Transfer-Encoding: 8bit"] if eight_bit else []),
+        "",
+        "This is a MIME-encapsulated message.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _boundary(report: FailureReport, parts: Iterable[bytes]) -> str:
+    stem = f"{report.bounce_id}.{report.now}/{report.host}"[:60]
+    content = list(parts)
+    boundary = stem
+    attempt = 0
+    while any(boundary.encode() in part for part in content):
+        attempt += 1
+        boundary = f"{attempt}.{stem}"
+    return boundary
+
+
+_INTRODUCTION = """\
+This is the mail system at host {host}.
+
+Your message could not be delivered to one or more recipients. The
+reasons are given below, and your message is attached.
+
+For further assistance, please send mail to postmaster and include
+this report; the attached message is not needed for that.
+
+                   The mail system
+"""
+
+
+def _text_part(report: FailureReport) -> bytes:
+    blocks = [_INTRODUCTION.format(host=report.host)]
+    for recipient, result in report.failures:
+        wanted = _original_address(recipient)
+        address = clean(str(recipient.forward_path))
+        expanded = f" (expanded from <{wanted}>)" if wanted and wanted != address else ""
+        blocks.append(_fold(f"<{address}>{expanded}: {_printable(result.reason)}") + "\n")
+    body = "\n".join(blocks)
+    plain = body.isascii()
+    head = f"Content-Description: Notification\nContent-Type: text/plain; charset={'us-ascii' if plain else 'utf-8'}\n"
+    encoding = "" if plain else "Content-Transfer-Encoding: 8bit\n"
+    return f"{head}{encoding}\n{body}".encode()
+
+
+def _status_part(report: FailureReport) -> bytes:
+    lines = [
+        "Content-Description: Delivery report",
+        "Content-Type: message/delivery-status",
+        "",
+        f"Reporting-MTA: dns; {report.host}",
+        *([_fold(f"Original-Envelope-Id: {_printable(_xtext_decoded(report.envid))}")] if report.envid else []),
+        f"X-Sendmail-Py-Queue-ID: {report.queue_id}",
+        f"X-Sendmail-Py-Sender: {_typed(clean(str(report.sender)))}",
+        f"Arrival-Date: {rfc5322_date(report.arrived_at // 1_000_000, report.utc_offset)}",
+    ]
+    for recipient, result in report.failures:
+        lines += ["", *_recipient_fields(recipient, result)]
+    # Delivery status is 7 bit (RFC 3464 2.1); addresses are written so that nothing is lost.
+    return ("\n".join(lines) + "\n").encode("ascii", "replace")
+
+
+def _recipient_fields(recipient: Recipient, result: DeliveryResult) -> Iterator[str]:
+    yield f"Final-Recipient: {_typed(clean(str(recipient.forward_path)))}"
+    wanted = _original_address(recipient)
+    if wanted:
+        kind = recipient.original.partition(";")[0]
+        yield "Original-Recipient: " + (
+            _typed(wanted) if kind.lower() == "rfc822" else f"{clean(kind)}; {_escaped(wanted)}"
+        )
+    yield "Action: failed"
+    yield f"Status: {result.status if _is_status(result.status) else '5.0.0'}"
+    if result.remote_mta:
+        yield _fold(f"Remote-MTA: dns; {_printable(result.remote_mta)}")
+    yield _fold(f"Diagnostic-Code: {_printable(result.diagnostic or 'X-Sendmail-Py; ' + result.reason)}")
+
+
+def _original_part(report: FailureReport) -> list[bytes]:
+    """Return the third part in pieces; a UTF-8 message keeps its type (RFC 6532 3.7, RFC 6533 5)."""
+    header = report.header
+    whole = report.body is not None
+    kinds = ("global", "global-headers") if report.smtputf8 else ("rfc822", "rfc822-headers")
+    kind = kinds[0] if whole else kinds[1]
+    kind = f"text/{kind}" if kind == "rfc822-headers" else f"message/{kind}"
+    body = report.body or b""
+    encoding = "" if header.isascii() and body.isascii() else "Content-Transfer-Encoding: 8bit\n"
+    title = "Undelivered Message" if whole else "Undelivered Message Headers"
+    head = f"Content-Description: {title}\nContent-Type: {kind}\n{encoding}\n".encode()
+    line_end = b"" if not header or header.endswith(b"\n") else b"\n"
+    return [head, header, line_end, b"\n" + body if whole else b""]
+
+
+def _original_address(recipient: Recipient) -> str:
+    """Return the address of ORCPT, decoded for display only (RFC 3461 4.2); "" without one."""
+    return clean(_xtext_decoded(recipient.original.partition(";")[2]))
+
+
+def _xtext_decoded(text: str) -> str:
+    first, *rest = text.split("+")
+    out = bytearray(first.encode("utf-8", "replace"))
+    for piece in rest:
+        try:
+            out += bytes.fromhex(piece[:2]) + piece[2:].encode("utf-8", "replace")
+        except ValueError:
+            out += b"+" + piece.encode("utf-8", "replace")
+    return out.decode("utf-8", "replace")
+
+
+def _typed(address: str) -> str:
+    return f"{'rfc822' if address.isascii() else 'utf-8'}; {_escaped(address)}"
+
+
+def _escaped(address: str) -> str:
+    r"""Return an address in ASCII, each other character as \x{HEX} (RFC 6533 3, utf-8-addr-xtext)."""
+    if address.isascii():
+        return address
+    return "".join(c if c.isascii() and c not in " \\+=" else f"\\x{{{ord(c):X}}}" for c in address)
+
+
+def _is_status(status: str) -> bool:
+    parts = status.split(".")
+    digits = all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts)
+    return len(parts) == 3 and digits and parts[0] in ("4", "5")
+
+
+def _printable(text: str) -> str:
+    text = clean(text)
+    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + " ..."
+
+
+def _fold(line: str) -> str:
+    """Fold at blanks; a word longer than a line of mail may be is cut (RFC 5322 2.1.1)."""
+    words = [word[i : i + _LONGEST_WORD] for word in line.split() for i in range(0, len(word), _LONGEST_WORD)]
+    return "\n".join(
+        textwrap.wrap(" ".join(words), _WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    )
