@@ -8,6 +8,7 @@ meant to run everything cannot quietly run less.
 import os
 import shutil
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def needs(*programs: str, root: bool = False) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item):  # type: ignore[no-untyped-def]
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A real-component test that skips itself while it runs did not run either."""
     report = yield
     if report.skipped and item.nodeid in _ran:
