@@ -11,39 +11,63 @@ import pwd
 from collections.abc import Iterator
 
 
+class RightsError(RuntimeError):
+    """The process does not have the rights it must have now. No OSError, so that no delivery takes it for its own."""
+
+
 def drop_to(user: str) -> None:
     """Become a system user for good: groups, real, effective and saved ids.
 
-    Raises KeyError for an unknown user, PermissionError when the change did not hold.
+    Raises KeyError for an unknown user, RightsError when the change did not hold.
     """
     entry = pwd.getpwnam(user)
     os.setgroups([])
     os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
     if os.getresuid() != (entry.pw_uid,) * 3 or os.getresgid() != (entry.pw_gid,) * 3:
-        raise PermissionError(f"could not become {user}")
+        raise RightsError(f"could not become {user}")
+    if entry.pw_uid == 0:
+        return
     with contextlib.suppress(PermissionError):
         os.setuid(0)
-        raise RuntimeError("root could be regained")
+        raise RightsError("root could be regained")
 
 
 @contextlib.contextmanager
 def effective(uid: int, gid: int, groups: list[int]) -> Iterator[None]:
     """Act as a user for the length of the block; the real uid stays root.
 
-    As an ordinary user this does nothing. Raises PermissionError when the change did not hold.
+    As an ordinary user this does nothing. Raises RightsError when the change, or the way back,
+    did not hold: the process must end then.
     """
     if os.getuid() != 0:
         yield
         return
     try:
+        _switch(uid, gid, groups)
+        yield
+    finally:
+        os_error = _back()
+        if os_error:
+            raise RightsError("could not become root again") from os_error
+
+
+def _switch(uid: int, gid: int, groups: list[int]) -> None:
+    try:
         os.setgroups(groups)
         os.setegid(gid)
         os.seteuid(uid)
-        if (os.geteuid(), os.getegid()) != (uid, gid):
-            raise PermissionError(f"could not act as uid {uid} gid {gid}")
-        yield
-    finally:
+    except OSError as error:
+        raise RightsError(f"could not act as uid {uid} gid {gid}") from error
+    if (os.geteuid(), os.getegid()) != (uid, gid):
+        raise RightsError(f"could not act as uid {uid} gid {gid}")
+
+
+def _back() -> OSError | None:
+    try:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups([])
+    except OSError as error:
+        return error
+    return None

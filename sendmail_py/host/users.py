@@ -1,0 +1,121 @@
+"""System users: who exists, asked so that "unknown" and "cannot tell just now" stay apart.
+
+Python's pwd module raises KeyError for both, and a broken LDAP server would bounce everybody's
+mail; so getpwnam_r is called itself. Answers are kept for a few seconds, because one batch of
+mail follows another to the same users.
+"""
+
+import ctypes
+import errno
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+CACHE_SECONDS = 5.0
+_CACHE_SIZE = 1000
+_BUFFER_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One entry of the user data base; groups are all groups of the user, its own among them."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+    gecos: str
+    groups: tuple[int, ...] = ()
+
+
+class _Passwd(ctypes.Structure):
+    """The struct passwd of Linux, the same in glibc and musl."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("password", ctypes.c_char_p),
+        ("uid", ctypes.c_uint32),
+        ("gid", ctypes.c_uint32),
+        ("gecos", ctypes.c_char_p),
+        ("home", ctypes.c_char_p),
+        ("shell", ctypes.c_char_p),
+    )
+
+
+_LIBC = ctypes.CDLL(None)
+
+
+def by_name(name: str) -> User | None:
+    """Look a user up; None when there is no such user. Raises OSError when that cannot be told."""
+    octets = name.encode("utf-8", "surrogateescape")
+    if not octets or b"\0" in octets:
+        return None
+    return _look_up(_LIBC.getpwnam_r, ctypes.c_char_p(octets))
+
+
+def by_uid(uid: int) -> User | None:
+    """Look a user up by number; None when there is none. Raises OSError when that cannot be told."""
+    return _look_up(_LIBC.getpwuid_r, ctypes.c_uint32(uid))
+
+
+def usable_as_file_name(name: str) -> bool:
+    """Say whether a user's name can be the name of a mailbox file."""
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
+def _look_up(function: Callable[..., int], key: object) -> User | None:
+    size = 1024
+    while True:
+        entry, found, buffer = _Passwd(), ctypes.c_void_p(), ctypes.create_string_buffer(size)
+        code = function(key, ctypes.byref(entry), buffer, ctypes.c_size_t(size), ctypes.byref(found))
+        if code == errno.EINTR:
+            continue
+        if code != errno.ERANGE or size >= _BUFFER_LIMIT:
+            break
+        size *= 4
+    if code not in (0, errno.ENOENT, errno.ESRCH):
+        raise OSError(code, os.strerror(code))
+    return _user(entry) if found.value else None
+
+
+def _user(entry: _Passwd) -> User:
+    name, home, shell, gecos = (
+        (octets or b"").decode("utf-8", "surrogateescape")
+        for octets in (entry.name, entry.home, entry.shell, entry.gecos)
+    )
+    return User(name, entry.uid, entry.gid, home, shell, gecos, tuple(os.getgrouplist(name, entry.gid)))
+
+
+class UserCache:
+    """Look-ups by name as mail needs them, each answer kept for a few seconds."""
+
+    def __init__(
+        self, look_up: Callable[[str], User | None] = by_name, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._look_up = look_up
+        self._clock = clock
+        self._kept: dict[str, tuple[float, User | None]] = {}
+
+    def find(self, name: str) -> User | None:
+        """Return the user called name, as given or in lower case; None when there is none.
+
+        Raises OSError when the name service fails; a failure is not kept.
+        """
+        now = self._clock()
+        kept = self._kept.get(name)
+        if kept and now - kept[0] < CACHE_SECONDS:
+            return kept[1]
+        user = self._ask(name)
+        if len(self._kept) >= _CACHE_SIZE:
+            self._kept.clear()
+        self._kept[name] = now, user
+        return user
+
+    def _ask(self, name: str) -> User | None:
+        for spelling in dict.fromkeys((name, name.lower())):
+            user = self._look_up(spelling) if usable_as_file_name(spelling) else None
+            if user and usable_as_file_name(user.name):
+                return user
+        return None
