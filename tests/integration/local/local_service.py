@@ -1,0 +1,120 @@
+"""The local service as a real process, spoken to as master and qmgr do."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sendmail_py.core.address import Address
+from sendmail_py.core.delivery import Delivery
+from sendmail_py.core.envelope import Recipient
+from sendmail_py.core.result import DeliveryResult
+from sendmail_py.formats.batch import Batch, decode_reports, encode_batch
+from sendmail_py.host import sockets
+
+ROOT = Path(__file__).resolve().parents[3]
+TIMEOUT = 20
+
+
+class Agent:
+    """One running local service."""
+
+    def __init__(self, settings: dict[str, str], user: str, log: Path, wrapper: tuple[str, ...] = ()) -> None:
+        self.lifeline, theirs = sockets.pair()
+        self.channel, agent = sockets.pair()
+        for end in (self.lifeline, self.channel):
+            end.settimeout(TIMEOUT)
+        number = theirs.fileno()
+        command = [*wrapper, sys.executable, "-m", "sendmail_py.services", "local", str(number)]
+        self.process = subprocess.Popen(command, pass_fds=(number,), cwd=ROOT)
+        theirs.close()
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        record = {
+            "settings": {k: [v, "test"] for k, v in settings.items()},
+            "user": user,
+            "descriptors": ["log", "agent"],
+        }
+        sockets.send_record(self.lifeline, record, [descriptor, agent.fileno()])
+        os.close(descriptor)
+        agent.close()
+        received = sockets.receive_record(self.lifeline)
+        assert received and received[0] == {"ready": True}
+        self._number = 0
+
+    def send(self, user: str, messages: list[Delivery]) -> Batch:
+        """Hand a batch over; its descriptors are closed on this side."""
+        self._number += 1
+        batch = Batch(self._number, "local", user, messages)
+        sockets.send_record(self.channel, *encode_batch(batch))
+        for message in messages:
+            os.close(message.fd)
+        return batch
+
+    def collect(self, *batches: Batch) -> None:
+        """Wait for the end of these batches and put the results into their deliveries."""
+        waiting = {batch.number: batch for batch in batches}
+        while waiting:
+            received = sockets.receive_record(self.channel)
+            assert received, "the service closed its channel"
+            number, reports, done = decode_reports(received[0])
+            for report in reports:
+                waiting[number].deliveries[report.delivery].results[report.recipient] = report.result
+            if done:
+                del waiting[number]
+
+    def deliver(self, user: str, *messages: Delivery) -> list[DeliveryResult | None]:
+        """Hand a batch over and return all its results in order."""
+        batch = self.send(user, list(messages))
+        self.collect(batch)
+        return [result for delivery in batch.deliveries for result in delivery.results]
+
+    def stop(self) -> int:
+        """Tell the service to stop; returns its exit status."""
+        try:
+            sockets.send_record(self.lifeline, {"do": "stop"})
+        except OSError:
+            pass
+        try:
+            return self.process.wait(TIMEOUT)
+        finally:
+            self.process.kill()
+            self.lifeline.close()
+            self.channel.close()
+
+
+def message(
+    directory: Path, content: bytes, *recipients: str, sender: str = "alice@example.org", queue_id: str = ""
+) -> Delivery:
+    """Return a delivery of this content, which stands at an offset in a file as in the queue."""
+    path = directory / f"q{len(os.listdir(directory))}"
+    path.write_bytes(b"envelope\n" + content)
+    names = [Recipient(Address.parse(r)) for r in recipients or ("bob@example.net",)]
+    arrived = int(time.time() * 1e6)
+    fd = os.open(path, os.O_RDONLY)
+    return Delivery(
+        queue_id or path.name, fd, 9, len(content), Address.parse(sender), names, arrived_at=arrived, active_at=arrived
+    )
+
+
+class Tree:
+    """A scratch directory with a mail spool, and the services started on it."""
+
+    def __init__(self, path: Path, user: str) -> None:
+        self.queue = path / "queue"
+        self.spool = path / "mail"
+        self.log = path / "log"
+        self.user = user
+        self.agents: list[Agent] = []
+        self.queue.mkdir()
+        self.spool.mkdir(0o700)
+
+    def start(self, *, wrapper: tuple[str, ...] = (), **settings: str) -> Agent:
+        """Start a local service with these parameters."""
+        values = {"mail_spool_directory": str(self.spool), "deliver_lock_attempts": "3", "deliver_lock_delay": "1s"}
+        self.agents.append(Agent(values | settings, self.user, self.log, wrapper))
+        return self.agents[-1]
+
+    def message(self, content: bytes = b"Subject: x\n\nhello\n", *recipients: str, **more: str) -> Delivery:
+        """Return a delivery of this content."""
+        return message(self.queue, content, *recipients, **more)
