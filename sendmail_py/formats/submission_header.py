@@ -17,6 +17,8 @@ _QUALIFIED = frozenset(
     b"from sender reply-to to cc resent-from resent-sender resent-reply-to resent-to resent-cc "
     b"disposition-notification-to errors-to mail-followup-to return-receipt-to".split()
 )
+# Reading addresses costs time that others wait for: what exceeds this in one message is left as it is.
+_QUALIFIED_OCTETS = 262144
 MAILER_DAEMON = "MAILER-DAEMON"
 
 
@@ -57,19 +59,25 @@ def prepare_header(header: bytes, facts: Submission) -> PreparedHeader:
     header = header.replace(b"\r\n", b"\n")
     if header and not header.endswith(b"\n"):
         header += b"\n"
-    seen = [name for name, _ in fields(header)]
+    seen: dict[bytes, int] = {}
+    room = _QUALIFIED_OCTETS
 
     def change(name: bytes, raw: bytes) -> bytes:
+        nonlocal room
+        seen[name] = seen.get(name, 0) + 1
         if name in _DROPPED:
             return b""
-        return qualify_field(raw, facts.myorigin) if name in _QUALIFIED else raw
+        if name not in _QUALIFIED:
+            return raw
+        room -= len(raw)
+        return qualify_field(raw, facts.myorigin) if room >= 0 else raw
 
     kept = map_fields(header, change)
     date = rfc5322_date(facts.arrived_at // 1_000_000, facts.utc_offset)
     received = received_from_user(facts.myhostname, facts.uid, facts.queue_id, date)
-    added = _missing_fields(frozenset(seen), facts, date)
-    whole = received.encode() + kept + added.encode("utf-8", "surrogateescape")
-    return PreparedHeader(whole, message_id_of(whole), seen.count(b"received"))
+    added = _missing_fields(seen.keys(), facts, date).encode("utf-8", "surrogateescape")
+    log_id = message_id_of(kept if b"message-id" in seen else added)
+    return PreparedHeader(received.encode() + kept + added, log_id, seen.get(b"received", 0))
 
 
 def _missing_fields(seen: Set[bytes], facts: Submission, date: str) -> str:

@@ -149,3 +149,9 @@ def test_gecos_gives_the_name_up_to_the_comma(gecos: str, expected: str) -> None
 def test_a_hundred_thousand_fields_are_prepared() -> None:
     result = prepare_header(b"X-A: b\n" * 100_000 + b"To: " + b"a, " * 50_000 + b"b\n", FACTS)
     assert result.header.count(b"@example.org") == 50_002
+
+
+def test_address_fields_of_absurd_size_are_left_as_they_are() -> None:
+    monster = b"To: " + b"a," * 1_000_000 + b"b\n"
+    out = prepared(b"Cc: c\n" + monster + b"Reply-To: d\n")
+    assert b"\nCc: c@example.org\n" + monster + b"Reply-To: d\n" in out
