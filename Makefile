@@ -54,8 +54,9 @@ install:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
 	rm -rf $(NEW)
 	install -d $(NEW) $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
-	tar -c --exclude=__pycache__ --mode=u=rwX,go=rX sendmail_py | tar -x --no-same-owner -p -C $(NEW)
+	tar -c --exclude=__pycache__ sendmail_py | tar -x --no-same-owner -C $(NEW)
 	$(PYTHON) -I -m compileall -q --invalidation-mode timestamp -s $(NEW) -p $(SHARE) $(NEW)/sendmail_py
+	chmod -R u=rwX,go=rX $(NEW)
 	rm -rf $(DESTDIR)$(SHARE)/sendmail_py
 	mv $(NEW)/sendmail_py $(DESTDIR)$(SHARE)/sendmail_py
 	rmdir $(NEW)

@@ -61,7 +61,7 @@ class Config:
             return str(setting.text)
         fact = self.facts.get(name)
         if fact:
-            return fact()
+            return str(fact())
         param = BY_NAME.get(name)
         return param.default if param else ""
 

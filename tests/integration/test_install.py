@@ -1,0 +1,57 @@
+"""make install: a tree that runs from where it is put, and that says nothing of where it was built."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def destination(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install below a scratch directory under a strict umask, twice, as an upgrade does."""
+    path = tmp_path_factory.mktemp("destination")
+    command = ["make", "-s", "install", f"DESTDIR={path}", "PREFIX=/usr"]
+    for _ in range(2):
+        subprocess.run(command, cwd=ROOT, check=True, timeout=120, umask=0o077)
+        (path / "usr/share/sendmail-py/sendmail_py/left_over.py").touch()
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120, umask=0o077)
+    return path
+
+
+@pytest.mark.real("make", "tar")
+@pytest.mark.parametrize("program", ["sbin/sendmail", "bin/mailq", "bin/newaliases", "bin/mailctl"])
+def test_every_program_is_executable_for_all_and_keeps_its_flags(destination: Path, program: str) -> None:
+    path = destination / "usr" / program
+    assert path.stat().st_mode & 0o7777 == 0o755
+    assert path.read_text().startswith("#!/usr/bin/python3 -IS\n")
+
+
+@pytest.mark.real("make", "tar")
+def test_everybody_can_read_the_installed_package(destination: Path) -> None:
+    files = list((destination / "usr/share/sendmail-py").rglob("*"))
+    wanted = {True: 0o755, False: 0o644}
+    assert not [path for path in files if path.stat().st_mode & 0o7777 != wanted[path.is_dir()]]
+
+
+@pytest.mark.real("make", "tar")
+def test_an_upgrade_leaves_no_file_of_the_old_version(destination: Path) -> None:
+    assert not list(destination.rglob("left_over*"))
+    assert os.listdir(destination / "usr/share/sendmail-py") == ["sendmail_py"]
+
+
+@pytest.mark.real("make", "tar")
+def test_the_byte_code_bears_the_installed_path_only(destination: Path) -> None:
+    compiled = list((destination / "usr/share/sendmail-py").rglob("*.pyc"))
+    assert compiled
+    assert not [path for path in compiled if str(destination).encode() in path.read_bytes()]
+
+
+@pytest.mark.real("make", "tar")
+def test_the_installed_sendmail_starts_from_its_own_tree(destination: Path, tmp_path: Path) -> None:
+    (tmp_path / "main.cf").write_text(f"queue_directory = {tmp_path}/spool\n")
+    command = [destination / "usr/sbin/sendmail", "-i"]
+    done = subprocess.run(command, input=b"\n", capture_output=True, timeout=60, env={"MAIL_CONFIG": str(tmp_path)})
+    assert (done.returncode, done.stderr.count(b"\n")) == (64, 1)
