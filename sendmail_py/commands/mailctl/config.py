@@ -10,7 +10,6 @@ import json
 import os
 import sys
 import tempfile
-from typing import NoReturn
 
 from ...core.complaints import complaints, unknown
 from ...core.config import Config
@@ -19,13 +18,9 @@ from ...core.exitcodes import EX_CANTCREAT, EX_NOPERM, EX_OK
 from ...core.params import BY_NAME
 from ...formats import main_cf
 from ...host import configuration
+from .parser import Parser
 
 _NOT_FOUND = 1
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
 
 
 def main(arguments: list[str], directory: str) -> int:
@@ -43,8 +38,8 @@ def main(arguments: list[str], directory: str) -> int:
         return EX_NOPERM if isinstance(error, PermissionError) else EX_CANTCREAT
 
 
-def _parser() -> _Parser:
-    parser = _Parser("mailctl config", description="Show or change the parameters of main.cf.", add_help=False)
+def _parser() -> Parser:
+    parser = Parser("config", "Show or change the parameters of main.cf.", add_help=False)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("-d", dest="defaults", action="store_true", help="show defaults")
     what.add_argument("-n", dest="changed", action="store_true", help="show what main.cf sets")

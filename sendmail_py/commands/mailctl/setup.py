@@ -12,29 +12,24 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import NoReturn
 
 from ...core.address import Address
 from ...core.config import Config
-from ...core.errors import MailError, SpoolError, UsageError
+from ...core.errors import MailError, SpoolError
 from ...core.exitcodes import EX_CANTCREAT, EX_NOPERM, EX_OK
 from ...formats.sample import sample_main_cf
 from ...host import configuration
 from ...spool import layout
 from .config import replace_text
+from .parser import Parser
 
 _USER_OPTIONS = ("--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
 def main(arguments: list[str], directory: str) -> int:
     """Run `mailctl setup` for a configuration directory, as root; returns the exit status."""
-    parser = _Parser("mailctl setup", description="Create users, queue and main.cf where they are missing.")
+    parser = Parser("setup", "Create users, queue and main.cf where they are missing.")
     parser.add_argument("--root-alias", type=_address, metavar="ADDRESS", help="where root's mail goes")
     try:
         options = parser.parse_args(arguments)
