@@ -1,0 +1,243 @@
+"""DNS questions for mail: MX and address look-ups, asynchronous, cached, asked once at a time.
+
+The only door to dnspython, which is imported when the first question is asked. No exception
+of it passes this file: whatever is not a clear answer is Found.TEMPORARY. Answers are cached
+for their TTL (TTL 0: used once) in a table of bounded size.
+"""
+
+import asyncio
+import random
+import re
+import struct
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from ..core.lookup import AddressAnswer, Found, MxAnswer
+
+if TYPE_CHECKING:
+    import dns.message
+
+CACHE_LIMIT = 5000
+_TTL_LIMIT = 86400
+_NEGATIVE_TTL_LIMIT = 300
+_ROUNDS = 3
+_FIRST_WAIT = 4.0
+_CNAME_LIMIT = 8
+_HOST_NAME = re.compile(r"[A-Za-z0-9._\-\u0080-\U0010ffff]+")
+_SERVER = re.compile(r"\[(?P<v6>[^\]]+)\](?::(?P<port6>\d+))?|(?P<host>[^:]+)(?::(?P<port>\d+))?|(?P<bare6>.+)")
+
+Server = tuple[str, int]
+
+
+def parse_server(text: str) -> Server:
+    """Read "host:port", "[IPv6]:port" or an address alone; raises ValueError."""
+    found = _SERVER.fullmatch(text)
+    if not found:
+        raise ValueError(f"not a name server: {text}")
+    host = found["v6"] or found["host"] or found["bare6"]
+    return host, int(found["port6"] or found["port"] or 53)
+
+
+def system_servers(path: str = "/etc/resolv.conf") -> list[Server]:
+    """Return the name servers of resolv.conf(5); this host when it names none."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            words = [line.split() for line in file]
+    except OSError:
+        words = []
+    return [(line[1], 53) for line in words if len(line) > 1 and line[0] == "nameserver"] or [("127.0.0.1", 53)]
+
+
+class Resolver:
+    """Answers MX and address questions of one event loop.
+
+    servers are asked in turn; timeout is in seconds for a whole question with its CNAMEs.
+    families are the record types that an address look-up asks for: "A", "AAAA" or both.
+    """
+
+    def __init__(self, servers: list[Server], timeout: float, families: tuple[str, ...] = ("AAAA", "A")) -> None:
+        self._servers = servers
+        self._timeout = timeout
+        self._families = families
+        self._cache: dict[tuple[str, str], tuple[float, Any]] = {}
+        self._asking: dict[tuple[str, str], asyncio.Future[Any]] = {}
+
+    async def mx(self, domain: str) -> MxAnswer:
+        """Look the MX records of a domain up."""
+        found, records, reason = await self._records(domain, "MX")
+        return MxAnswer(found, records, reason)
+
+    async def addresses(self, host: str) -> AddressAnswer:
+        """Look the addresses of a host up, in all families; found in one is found."""
+        answers = await asyncio.gather(*(self._records(host, family) for family in self._families))
+        addresses = tuple(address for _, records, _ in answers for address in records)
+        if addresses:
+            return AddressAnswer(Found.YES, addresses)
+        for wanted in (Found.TEMPORARY, Found.NO_DOMAIN, Found.NO_DATA):
+            for found, _, reason in answers:
+                if found is wanted:
+                    return AddressAnswer(found, (), reason)
+        return AddressAnswer(Found.TEMPORARY, (), "no address family is in use")
+
+    async def _records(self, name: str, kind: str) -> "_Records":
+        key = name.rstrip(".").lower(), kind
+        kept = self._cache.get(key)
+        if kept and kept[0] > time.monotonic():
+            records: _Records = kept[1]
+            return records
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = asyncio.ensure_future(self._ask_and_keep(key))
+            self._asking[key] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(key, None))
+        answer: _Records = await asyncio.shield(asking)
+        return answer
+
+    async def _ask_and_keep(self, key: tuple[str, str]) -> "_Records":
+        name, kind = key
+        if not _HOST_NAME.fullmatch(name):
+            return Found.NO_DOMAIN, (), "not a host name"
+        try:
+            answer, ttl = await asyncio.wait_for(_follow(name, kind, self._ask), self._timeout)
+        except TimeoutError:
+            return Found.TEMPORARY, (), "the name servers did not answer in time"
+        if ttl > 0 and answer[0] is not Found.TEMPORARY:
+            while len(self._cache) >= CACHE_LIMIT:
+                del self._cache[next(iter(self._cache))]
+            self._cache[key] = time.monotonic() + ttl, answer
+        return answer
+
+    async def _ask(self, query: "dns.message.QueryMessage") -> "dns.message.Message | str":
+        """Return the first clear answer of a server, or why there is none."""
+        wait = min(_FIRST_WAIT, self._timeout / (2 * len(self._servers)))
+        trouble = "no answer"
+        for _ in range(_ROUNDS):
+            silent = False
+            for server in self._servers:
+                try:
+                    response = await _exchange(query, server, wait)
+                except TimeoutError:
+                    trouble, silent = f"no answer from {server[0]}", True
+                    continue
+                except OSError as error:
+                    trouble = f"name server {server[0]}: {error.strerror or error}"
+                    continue
+                if isinstance(response, str):
+                    trouble = f"name server {server[0]}: {response}"
+                    continue
+                return response
+            if not silent:
+                break
+            wait *= 2
+        return trouble
+
+
+_Records = tuple[Found, tuple[Any, ...], str]
+_Ask = Callable[["dns.message.QueryMessage"], Awaitable["dns.message.Message | str"]]
+
+
+async def _follow(name: str, kind: str, ask: _Ask) -> tuple[_Records, float]:
+    """Ask, following CNAMEs that the server left to us; returns the records and their TTL."""
+    import dns.exception
+    import dns.message
+    import dns.name
+    import dns.rcode
+
+    ttl: float = _TTL_LIMIT
+    try:
+        target = dns.name.from_text(name)
+    except dns.name.IDNAException:
+        return (Found.TEMPORARY, (), "not a valid internationalised name"), 0
+    except (dns.exception.DNSException, UnicodeError):
+        return (Found.NO_DOMAIN, (), "not a possible name"), 0
+    for _ in range(_CNAME_LIMIT):
+        response = await ask(dns.message.make_query(target, kind))
+        if isinstance(response, str):
+            return (Found.TEMPORARY, (), response), 0
+        try:
+            chain = response.resolve_chaining()  # type: ignore[attr-defined]
+        except dns.exception.DNSException as error:
+            return (Found.TEMPORARY, (), f"answer not understood: {type(error).__name__}"), 0
+        ttl = min(ttl, chain.minimum_ttl)
+        if chain.answer is not None:
+            return (Found.YES, tuple(_value(record) for record in chain.answer), ""), ttl
+        if response.rcode() == dns.rcode.NXDOMAIN:
+            return (Found.NO_DOMAIN, (), "Host not found"), _negative_ttl(response, ttl)
+        if chain.canonical_name == target:
+            return (Found.NO_DATA, (), f"no {kind} record"), _negative_ttl(response, ttl)
+        target = chain.canonical_name
+    return (Found.TEMPORARY, (), "too many CNAMEs"), 0
+
+
+def _negative_ttl(response: "dns.message.Message", ttl: float) -> float:
+    """Return how long a "no" counts: not at all without an authority's SOA (RFC 2308 5)."""
+    return min(ttl, _NEGATIVE_TTL_LIMIT) if response.authority else 0
+
+
+def _value(record: Any) -> Any:
+    """Return an MX record as (preference, host), an address record as text."""
+    if hasattr(record, "exchange"):
+        return record.preference, record.exchange.to_text(omit_final_dot=True).removesuffix(".").lower()
+    return record.address
+
+
+async def _exchange(query: "dns.message.QueryMessage", server: Server, wait: float) -> "dns.message.Message | str":
+    """Ask one server over UDP, and over TCP when the answer is cut; raises OSError, TimeoutError."""
+    import dns.exception
+    import dns.flags
+    import dns.message
+    import dns.rcode
+
+    query.id = random.SystemRandom().randrange(65536)
+    wire = query.to_wire()
+    try:
+        response = dns.message.from_wire(await _over_udp(wire, server, wait), ignore_trailing=True)
+        if response.flags & dns.flags.TC:
+            response = dns.message.from_wire(await asyncio.wait_for(_over_tcp(wire, server), wait))
+    except dns.message.Truncated:
+        return "answer cut short"
+    except (dns.exception.DNSException, EOFError, ValueError, struct.error) as error:
+        return f"answer not understood: {type(error).__name__}"
+    if not query.is_response(response):
+        return "an answer to another question"
+    if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        return dns.rcode.to_text(response.rcode())
+    return response
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """Waits for the datagram that answers wire: same id, same question."""
+
+    def __init__(self, wire: bytes) -> None:
+        self._wire = wire
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        is_ours = data[:2] == self._wire[:2] and data[12 : len(self._wire)].lower() == self._wire[12:].lower()
+        if not self.answer.done() and (is_ours or (data[:2] == self._wire[:2] and len(data) == 12)):
+            self.answer.set_result(data)
+
+    def error_received(self, exc: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(exc)
+
+
+async def _over_udp(wire: bytes, server: Server, wait: float) -> bytes:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_datagram_endpoint(lambda: _Datagrams(wire), remote_addr=server)
+    try:
+        transport.sendto(wire)
+        return await asyncio.wait_for(protocol.answer, wait)
+    finally:
+        transport.close()
+
+
+async def _over_tcp(wire: bytes, server: Server) -> bytes:
+    reader, writer = await asyncio.open_connection(*server)
+    try:
+        writer.write(struct.pack("!H", len(wire)) + wire)
+        (length,) = struct.unpack("!H", await reader.readexactly(2))
+        return await reader.readexactly(length)
+    finally:
+        writer.close()
