@@ -1,0 +1,95 @@
+"""SMTP commands as a client writes them: MAIL and RCPT with their parameters.
+
+Guarantees: nothing below a space and no DEL can stand in a command line (asserted in line()),
+so no address or parameter can begin another command.
+"""
+
+import re
+from collections.abc import Container
+from enum import Enum
+from typing import NamedTuple
+
+from ..core.address import Address
+from ..core.delivery import Delivery
+from ..core.envelope import Recipient
+
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_DOMAIN = re.compile(r"[A-Za-z0-9._\-\u0080-\U0010ffff]*|\[[A-Za-z0-9.:\-]+\]")
+_NOT_XCHAR = re.compile(r"[^!-*,-<>-~]")
+
+
+class Verb(Enum):
+    """What a reply can be the answer to; CONNECT and DOT are no commands but are answered."""
+
+    CONNECT = "CONNECT"
+    EHLO = "EHLO"
+    HELO = "HELO"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    DOT = "."
+    RSET = "RSET"
+    QUIT = "QUIT"
+
+
+class LocalProtocolError(Exception):
+    """We are about to send what must not be sent: a bug on our side."""
+
+
+class Command(NamedTuple):
+    """A verb and its argument."""
+
+    verb: Verb
+    argument: str = ""
+
+    def line(self) -> bytes:
+        """Return the command as octets, with its CRLF."""
+        text = f"{self.verb.value} {self.argument}" if self.argument else self.verb.value
+        octets = text.encode()
+        if _CONTROL.search(octets):
+            raise LocalProtocolError(f"a control character in {self.verb.value}")
+        return octets + b"\r\n"
+
+
+def mail(delivery: Delivery, extensions: Container[str], smtputf8: bool) -> Command:
+    """Return MAIL with SIZE, BODY, SMTPUTF8, RET and ENVID as far as they are offered."""
+    words = [f"FROM:<{delivery.sender}>"]
+    if "SIZE" in extensions:
+        words.append(f"SIZE={delivery.size}")
+    if delivery.body == "8BITMIME" and "8BITMIME" in extensions:
+        words.append("BODY=8BITMIME")
+    if smtputf8 and "SMTPUTF8" in extensions:
+        words.append("SMTPUTF8")
+    if "DSN" in extensions:
+        if delivery.ret in ("FULL", "HDRS"):
+            words.append(f"RET={delivery.ret}")
+        if delivery.envid and delivery.envid.isascii():
+            words.append(f"ENVID={xtext(delivery.envid)}")
+    return Command(Verb.MAIL, " ".join(words))
+
+
+def rcpt(recipient: Recipient, extensions: Container[str]) -> Command:
+    """Return RCPT, with NOTIFY and ORCPT when DSN is offered (RFC 3461)."""
+    words = [f"TO:<{recipient.forward_path}>"]
+    if "DSN" in extensions:
+        if recipient.notify:
+            words.append(f"NOTIFY={','.join(recipient.notify)}")
+        kind, semicolon, address = recipient.original.partition(";")
+        if semicolon and kind.isalnum() and address and recipient.original.isascii():
+            words.append(f"ORCPT={kind};{xtext(address)}")
+    return Command(Verb.RCPT, " ".join(words))
+
+
+def xtext(text: str) -> str:
+    """Encode a value as xtext (RFC 3461 4)."""
+    return _NOT_XCHAR.sub(lambda found: f"+{ord(found.group()):02X}", text)
+
+
+def is_sendable(address: Address) -> bool:
+    """Say whether an address can stand in a command at all: UTF-8, no controls, a plain domain."""
+    text = str(address)
+    try:
+        octets = text.encode()
+    except UnicodeEncodeError:
+        return False
+    return not _CONTROL.search(octets) and _DOMAIN.fullmatch(address.domain) is not None

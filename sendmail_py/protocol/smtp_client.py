@@ -1,0 +1,152 @@
+"""The client's side of an SMTP session (RFC 5321, 2920) without its socket.
+
+Rule 1: a command is sent only when MOVES has it. Rule 2: every reply belongs to the oldest
+command without one; a reply that nobody asked for ends the session. Rule 3: with PIPELINING
+commands may go out before replies come in, but EHLO, HELO, DATA and QUIT end a group; the
+final dot does not (RFC 2920 3.1).
+"""
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from .commands import Command, LocalProtocolError, Verb
+from .reply import RemoteProtocolError, Reply, ReplyReader
+from .transparency import FINAL_DOT
+
+
+class State(Enum):
+    """Where the commands that were sent have brought us."""
+
+    START = "connected"
+    HELLO = "said hello"
+    READY = "between transactions"
+    MAIL = "reverse-path given"
+    RCPT = "forward-paths given"
+    DATA = "content announced"
+    CONTENT = "content asked for"
+    CLOSED = "closed"
+
+
+MOVES: Final = {
+    (State.START, Verb.EHLO): State.HELLO,
+    (State.START, Verb.HELO): State.HELLO,
+    (State.HELLO, Verb.HELO): State.HELLO,
+    (State.READY, Verb.MAIL): State.MAIL,
+    (State.MAIL, Verb.RCPT): State.RCPT,
+    (State.RCPT, Verb.RCPT): State.RCPT,
+    (State.RCPT, Verb.DATA): State.DATA,
+    (State.CONTENT, Verb.DOT): State.READY,
+    (State.READY, Verb.RSET): State.READY,
+    (State.MAIL, Verb.RSET): State.READY,
+    (State.RCPT, Verb.RSET): State.READY,
+    (State.START, Verb.QUIT): State.CLOSED,
+    (State.HELLO, Verb.QUIT): State.CLOSED,
+    (State.READY, Verb.QUIT): State.CLOSED,
+    (State.MAIL, Verb.QUIT): State.CLOSED,
+    (State.RCPT, Verb.QUIT): State.CLOSED,
+}
+_END_OF_GROUP: Final = frozenset({Verb.CONNECT, Verb.EHLO, Verb.HELO, Verb.DATA, Verb.QUIT})
+_NUMBER: Final = re.compile(r"[0-9]{1,20}")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A reply and what it answers; early when it came before the final dot was sent."""
+
+    verb: Verb
+    reply: Reply
+    early: bool = False
+
+
+class NeedData(Enum):
+    """The type of NEED_DATA."""
+
+    NEED_DATA = "more octets wanted"
+
+
+NEED_DATA: Final = NeedData.NEED_DATA
+
+
+class SmtpClient:
+    """The machine: receive_data() and next_event() for what comes, send() for what goes."""
+
+    def __init__(self) -> None:
+        self.state = State.START
+        self.extensions: dict[str, str] = {}
+        self._reader = ReplyReader()
+        self._asked: deque[Verb] = deque([Verb.CONNECT])
+        self._events: deque[Event] = deque()
+        self._error: RemoteProtocolError | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """True between transactions, when every reply is in and nothing else has come."""
+        return self.state is State.READY and not (self._asked or self._events or self._error) and self._reader.is_empty
+
+    @property
+    def pipelining(self) -> bool:
+        """True when commands may be sent ahead of replies."""
+        return "PIPELINING" in self.extensions
+
+    @property
+    def size_limit(self) -> int:
+        """The largest message the server takes, in octets; 0 when it does not say (RFC 1870)."""
+        announced = self.extensions.get("SIZE", "")
+        return int(announced) if _NUMBER.fullmatch(announced) else 0
+
+    def receive_data(self, data: bytes) -> None:
+        """Take octets from the server; trouble shows in next_event()."""
+        if self._error:
+            return
+        try:
+            for reply in self._reader.feed(data):
+                self._events.append(self._match(reply))
+        except RemoteProtocolError as error:
+            self._error = error
+
+    def next_event(self) -> Event | NeedData:
+        """Return the next reply with its command; raises RemoteProtocolError."""
+        if self._events:
+            return self._events.popleft()
+        if self._error:
+            raise self._error
+        return NEED_DATA
+
+    def send(self, command: Command) -> bytes:
+        """Return the octets of a command; raises LocalProtocolError for one out of order."""
+        verb = command.verb
+        state = MOVES.get((self.state, verb))
+        if state is None:
+            raise LocalProtocolError(f"{verb.value} when {self.state.value}")
+        if self._asked and (self._asked[-1] in _END_OF_GROUP or not self.pipelining):
+            raise LocalProtocolError(f"{verb.value} before the reply to {self._asked[-1].value}")
+        octets = FINAL_DOT if verb is Verb.DOT else command.line()
+        self.state = state
+        self._asked.append(verb)
+        return octets
+
+    def _match(self, reply: Reply) -> Event:
+        if not self._asked:
+            if self.state is State.CONTENT:
+                self.state = State.CLOSED
+                return Event(Verb.DOT, reply, early=True)
+            raise RemoteProtocolError(f"a reply without a command: {reply.text}")
+        verb = self._asked.popleft()
+        if verb is Verb.DATA:
+            self.state = State.CONTENT if reply.code == 354 else State.RCPT
+        elif verb in (Verb.EHLO, Verb.HELO) and reply.code // 100 == 2:
+            self.state = State.READY
+            self.extensions = _extensions(reply) if verb is Verb.EHLO else {}
+        return Event(verb, reply)
+
+
+def _extensions(reply: Reply) -> dict[str, str]:
+    """Read the EHLO keywords (RFC 5321 4.1.1.1), the first line being the server's name."""
+    extensions = {}
+    for line in reply.lines[1:]:
+        keyword, _, parameters = line.partition(" ")
+        extensions[keyword.upper()] = parameters.strip()
+    return extensions
