@@ -1,0 +1,175 @@
+"""One TCP connection to a server as an SMTP session sees it: replies in, octets out.
+
+An asyncio Protocol around the sans-IO machine. One timer serves all waits. What ends a
+connection shows as SessionError, which carries the result for whoever has none yet.
+"""
+
+import asyncio
+import socket
+from typing import cast
+
+from ..core.result import DeliveryResult, Scope, deferred
+from ..protocol.reply import RemoteProtocolError
+from ..protocol.smtp_client import Event, NeedData, SmtpClient
+
+
+class SessionError(Exception):
+    """The session cannot go on; result is for the recipients that have none."""
+
+    def __init__(self, result: DeliveryResult) -> None:
+        super().__init__(result.reason)
+        self.result = result
+
+
+class ConnectError(SessionError):
+    """There was no connection at all."""
+
+
+class SmtpStream(asyncio.Protocol):
+    """The driver of one connection; relay is the log's `name[address]:port`."""
+
+    def __init__(self, relay: str) -> None:
+        self.machine = SmtpClient()
+        self.relay = relay
+        self.host = relay.rpartition(":")[0]
+        self.lost = False
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._paused = False
+
+    @property
+    def is_idle(self) -> bool:
+        """True when the connection stands and owes nothing: fit for another transaction."""
+        return not self.lost and self.machine.is_idle
+
+    def write(self, octets: bytes) -> None:
+        """Send octets; trouble shows at the next wait."""
+        if self._transport and not self.lost:
+            self._transport.write(octets)
+
+    async def event(self, doing: str, timeout: float) -> Event:
+        """Return the next reply; raises SessionError after timeout seconds, whatever trickles in."""
+        event = self.next_event(doing)
+        if event is None:
+            self._deadline = self._loop.time() + timeout
+            while event is None:
+                await self._wait(doing)
+                event = self.next_event(doing)
+        return event
+
+    def next_event(self, doing: str) -> Event | None:
+        """Return a reply that is already here; raises SessionError for what is no reply."""
+        try:
+            event = self.machine.next_event()
+        except RemoteProtocolError as error:
+            self.abort()
+            raise self._broken("4.5.0", f"protocol error of {self.host} while {doing}: {error}") from error
+        return None if isinstance(event, NeedData) else event
+
+    async def drain(self, doing: str, timeout: float) -> None:
+        """Wait until the connection takes more octets; raises SessionError after timeout seconds."""
+        self._deadline = self._loop.time() + timeout
+        while self._paused:
+            await self._wait(doing)
+        if self.lost:
+            raise self._connection_lost(doing)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.lost = True
+        if self._timer:
+            self._timer.cancel()
+        if self._transport:
+            self._transport.abort()
+
+    def _broken(self, status: str, reason: str) -> SessionError:
+        return SessionError(deferred(status, reason, Scope.HOST, self.relay))
+
+    def _connection_lost(self, doing: str) -> SessionError:
+        return self._broken("4.4.2", f"lost connection with {self.host} while {doing}")
+
+    async def _wait(self, doing: str) -> None:
+        if self.lost:
+            raise self._connection_lost(doing)
+        self._waiter = self._loop.create_future()
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._set_timer()
+        try:
+            await self._waiter
+        except TimeoutError as error:
+            self.abort()
+            raise self._broken("4.4.2", f"conversation with {self.host} timed out while {doing}") from error
+        finally:
+            self._waiter = None
+
+    def _set_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadline, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        """End a wait that is over its deadline; deadlines move on without touching the timer."""
+        self._timer = None
+        if self._waiter and not self._waiter.done():
+            if self._loop.time() >= self._deadline:
+                self._waiter.set_exception(TimeoutError())
+            else:
+                self._set_timer()
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # asyncio calls these
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+        end = transport.get_extra_info("socket")
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the machine."""
+        self.machine.receive_data(data)
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End every wait."""
+        self.lost = True
+        self._paused = False
+        if self._timer:
+            self._timer.cancel()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """Hear that the other side reads slower than we write."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Hear that it has caught up."""
+        self._paused = False
+        self._wake()
+
+
+async def connect(host: str, address: str, port: int, timeout: float) -> SmtpStream:
+    """Return a new connection; raises ConnectError with Postfix's words when there is none."""
+    loop = asyncio.get_running_loop()
+    relay = f"{host}[{address}]:{port}"
+    end = None
+    try:
+        end = socket.socket(
+            socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+        )
+        await asyncio.wait_for(loop.sock_connect(end, (address, port)), timeout)
+        _, stream = await loop.create_connection(lambda: SmtpStream(relay), sock=end)
+        return stream
+    except BaseException as error:
+        if end is not None:
+            end.close()
+        if not isinstance(error, OSError):
+            raise
+        why = "Connection timed out" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        raise ConnectError(deferred("4.4.1", f"connect to {relay}: {why}", Scope.HOST)) from error

@@ -1,0 +1,135 @@
+"""One batch: find the hosts, connect, deliver, and go on to the next host when one fails.
+
+Every recipient has a result at the end, unless the agent was told to stop; then those without
+one are untouched, and qmgr tries them again.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from ..core.config import Config
+from ..core.delivery import Delivery
+from ..core.result import DeliveryResult, Scope, deferred
+from ..delivery.smtp_session import SmtpSession
+from ..delivery.smtp_stream import ConnectError, SessionError, connect
+from ..formats.batch import Batch
+from ..routing.hosts import Target
+from .agent import AgentChannel
+from .smtp_hosts import HostFinder
+from .smtp_pool import SessionPool
+
+
+class BatchRun:
+    """The way of one batch through sessions with its nexthop's hosts."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        config: Config,
+        finder: HostFinder,
+        pool: SessionPool,
+        channel: AgentChannel,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._batch = batch
+        self._finder = finder
+        self._pool = pool
+        self._channel = channel
+        self._config = config
+        self._stopping = stopping
+        self._unreported = {id(d): (n, list(range(len(d.recipients)))) for n, d in enumerate(batch.deliveries)}
+        self._since = time.monotonic()
+        self._connecting = 0.0
+
+    async def run(self) -> None:
+        """Make the attempts, report every result, and end the batch."""
+        try:
+            await self._attempt()
+        except Exception as error:
+            self._channel.log.error(f"batch for {self._batch.nexthop}: {type(error).__name__}: {error}")
+            self._end_rest(deferred("4.3.0", "internal error of the SMTP client", Scope.MESSAGE))
+        if not self._pending():
+            self._channel.end_batch(self._batch)
+
+    async def _attempt(self) -> None:
+        kept = self._pool.take(self._batch.nexthop)
+        if kept:
+            with contextlib.suppress(SessionError):  # it had idled too long; this says nothing of the host
+                await self._use(kept)
+        if not self._pending() or self._stopping():
+            return
+        found = await self._finder.find(self._batch.nexthop)
+        result = found if isinstance(found, DeliveryResult) else await self._try_each(found)
+        if result and not self._stopping():
+            self._end_rest(result)
+
+    async def _try_each(self, targets: list[Target]) -> DeliveryResult | None:
+        """Go through the targets until nothing is pending, else return the last trouble."""
+        trouble = None
+        failures = 0
+        for target in targets:
+            try:
+                await self._all_over(target)
+            except SessionError as error:
+                trouble = error.result
+                self._channel.log.info(trouble.reason)
+                failures += not isinstance(error, ConnectError)
+            if not self._pending() or self._stopping():
+                return None
+            if 0 < self._config.smtp_mx_session_limit <= failures:
+                break
+        return trouble
+
+    async def _all_over(self, target: Target) -> None:
+        """Deliver all over sessions with one target: a new one as long as the one before did some good."""
+        while pending := len(self._pending()):
+            if self._stopping():
+                return
+            stream = await connect(target.host, target.address, target.port, self._config.smtp_connect_timeout)
+            session = SmtpSession(stream, self._config)
+            try:
+                await session.hello()
+                await self._use(session)
+            except SessionError:
+                if len(self._pending()) == pending:
+                    raise
+
+    async def _use(self, session: SmtpSession) -> None:
+        self._take_time()
+        try:
+            await session.deliver(self._pending(), self._ended, lambda: self._may_go_on(session))
+        except BaseException:
+            session.stream.abort()
+            raise
+        self._pool.give_back(self._batch.nexthop, session)
+
+    def _may_go_on(self, session: SmtpSession) -> bool:
+        return not self._stopping() and not self._pool.worn_out(session)
+
+    def _pending(self) -> list[Delivery]:
+        return [d for d in self._batch.deliveries if None in d.results]
+
+    def _end_rest(self, result: DeliveryResult) -> None:
+        self._take_time()
+        for delivery in self._pending():
+            delivery.end_all(result)
+            self._ended(delivery)
+
+    def _take_time(self) -> None:
+        """Count the time until now as spent on connecting."""
+        now = time.monotonic()
+        self._connecting += now - self._since
+        self._since = now
+
+    def _ended(self, delivery: Delivery) -> None:
+        """Report what has a result now; the rest of a delivery may follow from another host."""
+        now = time.monotonic()
+        times = self._connecting, now - self._since
+        number, waiting = self._unreported[id(delivery)]
+        ready = [i for i in waiting if delivery.results[i] is not None]
+        self._unreported[id(delivery)] = number, [i for i in waiting if delivery.results[i] is None]
+        for recipient in ready:
+            self._channel.report(self._batch, number, recipient, times)
+        self._connecting = 0.0
+        self._since = now

@@ -1,0 +1,89 @@
+"""From a nexthop to the addresses to try: DNS asks, routing/hosts.py decides."""
+
+import asyncio
+import random
+
+from ..core.config import Config
+from ..core.errors import ConfigError
+from ..core.lookup import AddressAnswer, Found, MxAnswer
+from ..core.result import DeliveryResult, Outcome, Scope, deferred, failed
+from ..host.dns import Resolver, parse_server, system_servers
+from ..host.network import is_own_address
+from ..host.syslog import Log
+from ..routing import hosts
+from ..routing.hosts import Nexthop, Policy, Target
+
+
+class HostFinder:
+    """Finds the targets of nexthops, as the configuration wants them."""
+
+    def __init__(self, config: Config, log: Log) -> None:
+        self._config = config
+        self._log = log
+        self._chance = random.Random()
+        self._families = _families(config.inet_protocols)
+        self._resolver: Resolver | None = None
+        self._own_names = {name.lower() for name in [config.myhostname, *config.mydestination]}
+
+    async def find(self, nexthop: str) -> list[Target] | DeliveryResult:
+        """Return where to connect, best first, or the result of everybody.
+
+        A relayhost that clearly cannot be is a mistake of the configuration: its mail waits.
+        """
+        try:
+            hop = hosts.parse_nexthop(nexthop, self._config.smtp_tcp_port)
+        except ValueError as error:
+            found: list[Target] | DeliveryResult = failed("5.1.2", str(error), Scope.HOST)
+        else:
+            found = await self._find(hop, self._policy(nexthop))
+        if isinstance(found, DeliveryResult) and found.outcome is Outcome.FAILED and nexthop == self._config.relayhost:
+            self._log.warning(f"relayhost configuration problem: {found.reason}")
+            return deferred("4.3.5", found.reason, Scope.HOST)
+        return found
+
+    def _policy(self, nexthop: str) -> Policy:
+        config = self._config
+        return Policy(
+            own_names=self._own_names,
+            is_own_address=is_own_address,
+            port=config.smtp_tcp_port,
+            permit_loopback=config.smtp_permit_loopback_mx,
+            trusted=nexthop[:1] == "[" and nexthop == config.relayhost,
+            preference=config.smtp_address_preference,
+            address_limit=config.smtp_mx_address_limit,
+        )
+
+    async def _find(self, hop: Nexthop, policy: Policy) -> list[Target] | DeliveryResult:
+        mail_hosts: list[tuple[int, str]] | DeliveryResult = [(0, hop.host)]
+        if hop.uses_mx:
+            mail_hosts = hosts.mail_hosts(hop, await self._mx(hop.host), policy, self._chance)
+        if isinstance(mail_hosts, DeliveryResult):
+            return mail_hosts
+        names = [host for _, host in mail_hosts]
+        answers = await asyncio.gather(*(self._addresses(name) for name in names))
+        return hosts.targets(hop, mail_hosts, dict(zip(names, answers, strict=True)), policy, self._chance)
+
+    async def _mx(self, domain: str) -> MxAnswer:
+        return await self._dns().mx(domain)
+
+    async def _addresses(self, host: str) -> AddressAnswer:
+        if not hosts.is_address(host):
+            return await self._dns().addresses(host)
+        if ("AAAA" if ":" in host else "A") not in self._families:
+            return AddressAnswer(Found.TEMPORARY, (), "its address family is turned off by inet_protocols")
+        return AddressAnswer(Found.YES, (host,))
+
+    def _dns(self) -> Resolver:
+        if self._resolver is None:
+            servers = [parse_server(text) for text in self._config.resolver_nameservers] or system_servers()
+            self._resolver = Resolver(servers, self._config.resolver_timeout, self._families)
+        return self._resolver
+
+
+def _families(inet_protocols: str) -> tuple[str, ...]:
+    """Return the record types that inet_protocols allows; raises ConfigError when there is none."""
+    wanted = inet_protocols.replace(",", " ").split()
+    families = [kind for kind, name in (("AAAA", "ipv6"), ("A", "ipv4")) if name in wanted or "all" in wanted]
+    if not families:
+        raise ConfigError(f"inet_protocols = {inet_protocols}: no protocol is left")
+    return tuple(families)
