@@ -47,10 +47,14 @@ class AliasEntry:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A line that cannot be used, and why."""
+    """A line that cannot be used, and why; name is its alias where that much is clear.
+
+    An alias with a fault exists: its mail has to wait until the line is mended.
+    """
 
     line: int
     text: str
+    name: str = ""
 
 
 def parse(text: str) -> tuple[list[AliasEntry], list[Fault]]:
@@ -58,10 +62,12 @@ def parse(text: str) -> tuple[list[AliasEntry], list[Fault]]:
     entries: dict[str, AliasEntry] = {}
     faults = []
     for number, line in logical_lines(text):
+        name = ""
         try:
-            entry = _entry(line, number)
+            name, rest = _name(line)
+            entry = AliasEntry(name, _targets(name, rest), number)
         except ValueError as error:
-            faults.append(Fault(number, str(error)))
+            faults.append(Fault(number, str(error), name))
             continue
         if entry.name in entries:
             faults.append(Fault(number, f'duplicate entry "{entry.name}", first on line {entries[entry.name].line}'))
@@ -90,31 +96,30 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
         yield number, joined
 
 
-def _entry(line: str, number: int) -> AliasEntry:
-    if line[0] in " \t":
-        raise ValueError("a continuation line with nothing before it")
-    name, rest = _name(line)
-    targets = tuple(parse_list(rest))
+def _targets(name: str, text: str) -> tuple[Target, ...]:
+    targets = tuple(parse_list(text))
     if not targets:
         raise ValueError(f'alias "{name}" has no value')
-    return AliasEntry(name.lower(), targets, number)
+    return targets
 
 
 def _name(line: str) -> tuple[str, str]:
-    """Split a line into the alias, which may be quoted, and its value."""
+    """Split a line into the alias in lower case, which may be quoted, and its value."""
+    if line[0] in " \t":
+        raise ValueError("a continuation line with nothing before it")
     if line.startswith('"'):
         end = _skip_quoted(line, 0)
         name, rest = _unquote(line[:end]), line[end:].lstrip()
         if not rest.startswith(":"):
             raise ValueError("no colon after the name; expected: name: value")
-        return name, rest[1:]
+        return name.lower(), rest[1:]
     name, colon, rest = line.partition(":")
     name = name.strip()
     if not colon or not name:
         raise ValueError("expected: name: value")
     if " " in name or "\t" in name or "@" in name:
         raise ValueError(f'"{name}" cannot be the name of an alias')
-    return name, rest
+    return name.lower(), rest
 
 
 def parse_list(text: str) -> list[Target]:

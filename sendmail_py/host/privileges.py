@@ -26,8 +26,6 @@ def drop_to(user: str) -> None:
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
     if os.getresuid() != (entry.pw_uid,) * 3 or os.getresgid() != (entry.pw_gid,) * 3:
         raise RightsError(f"could not become {user}")
-    if entry.pw_uid == 0:
-        return
     with contextlib.suppress(PermissionError):
         os.setuid(0)
         raise RightsError("root could be regained")

@@ -34,8 +34,9 @@ def expand(
     """Yield the final targets of a local name, each once, in the order they are written.
 
     lookup_alias takes a name in lower case; read_include yields the lines of a file. Both may
-    raise OSError. A DeliveryResult is the last thing yielded, and what came before it must not
-    be used: the whole recipient waits. A name that refers to itself is the real user.
+    raise OSError, and ValueError for text that has a fault. A DeliveryResult is the last thing
+    yielded, and what came before it must not be used: the whole recipient waits. A name that
+    refers to itself is the real user.
     """
     try:
         yield from _Expansion(lookup_alias, read_include, is_local).run(local_part)
@@ -100,6 +101,8 @@ class _Expansion:
             targets = self.lookup_alias(name)
         except OSError as error:
             raise _Stopped(from_errno(error, f'cannot look up alias "{name}"')) from error
+        except ValueError as error:
+            raise _Stopped(deferred("4.3.5", f'alias "{name}": {error}')) from error
         if targets is None and name in ALWAYS_THERE:
             targets = [Target(Kind.ADDRESS, "root", Address("root"))]
         if targets is None:

@@ -218,6 +218,13 @@ def test_after_an_error_the_mailbox_is_as_before_and_nothing_is_delivered(tree: 
     assert os.listdir(tree.spool) == ["daemon"]
 
 
+@pytest.mark.real("prlimit")
+def test_a_message_beyond_the_limit_of_the_process_fails_alone(tree: Tree) -> None:
+    agent = tree.start(wrapper=("prlimit", "--fsize=100000"), mailbox_size_limit="0")
+    results = agent.deliver("daemon", *(tree.message(b"Subject: x\n\n" + b"x" * n) for n in (10, 150_000, 20)))
+    assert [r and r.status for r in results] == ["2.0.0", "5.2.2", "2.0.0"]
+
+
 @pytest.mark.real("strace")
 def test_a_batch_costs_one_write_and_one_fsync(tree: Tree) -> None:
     put(tree.spool / "daemon", b"", tree.spool)

@@ -1,0 +1,112 @@
+"""Maildir delivery as the user that runs the test."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sendmail_py.core.address import Address
+from sendmail_py.core.delivery import Delivery
+from sendmail_py.core.envelope import Recipient
+from sendmail_py.core.result import Outcome
+from sendmail_py.delivery import maildir
+from sendmail_py.delivery.copy import Copy
+from sendmail_py.host.users import User
+
+Make = Callable[..., Copy]
+
+
+@pytest.fixture
+def me() -> User:
+    return User("bob", os.getuid(), os.getgid(), "/", "/bin/sh", "", tuple(os.getgroups()))
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Make:
+    def make(queue_id: str = "Q1", content: bytes = b"Subject: x\n\nhello\n") -> Copy:
+        path = tmp_path / "content"
+        path.write_bytes(content)
+        delivery = Delivery(
+            queue_id, os.open(path, os.O_RDONLY), 0, len(content), Address("al", "x"), [Recipient(Address("bob", "x"))]
+        )
+        delivery.arrived_at = 1_795_435_041_123_456
+        made = Copy(delivery, [0])
+        made.address_to([0])
+        return made
+
+    return make
+
+
+def test_a_message_appears_in_new_with_its_fields_and_octets(tmp_path: Path, me: User, copy: Make) -> None:
+    one = copy(content=b"Subject: x\n\nFrom here\nno end")
+    maildir.store([one], me, f"{tmp_path}/Maildir")
+    (path,) = (tmp_path / "Maildir" / "new").iterdir()
+    assert path.read_bytes() == b"Return-Path: <al@x>\nDelivered-To: bob@x\nSubject: x\n\nFrom here\nno end"
+    assert one.delivery.results == [maildir.DELIVERED]
+    for name in ("", "tmp", "new", "cur"):
+        assert (tmp_path / "Maildir" / name).stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_crash_left_in_tmp_is_replaced(tmp_path: Path, me: User, copy: Make) -> None:
+    maildir.store([copy("Q0")], me, f"{tmp_path}/Maildir")
+    one = copy("Q1")
+    (tmp_path / "Maildir" / "tmp" / maildir.file_name(one, "bob")).write_bytes(b"half")
+    maildir.store([one], me, f"{tmp_path}/Maildir")
+    assert one.delivery.results == [maildir.DELIVERED]
+    assert os.listdir(tmp_path / "Maildir" / "tmp") == []
+
+
+def test_after_a_failed_sync_of_the_directory_nothing_is_left_to_trust(
+    tmp_path: Path, me: User, copy: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maildir.store([copy("Q0")], me, f"{tmp_path}/Maildir")
+    calls = []
+
+    def fail_at_third(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 3:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail_at_third)
+    copies = [copy("Q1"), copy("Q2")]
+    maildir.store(copies, me, f"{tmp_path}/Maildir")
+    assert {one.delivery.results[0].outcome for one in copies if one.delivery.results[0]} == {Outcome.DEFERRED}
+    assert len(os.listdir(tmp_path / "Maildir" / "new")) == 1
+
+
+def test_a_file_that_cannot_be_synced_is_deferred_alone(
+    tmp_path: Path, me: User, copy: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maildir.store([copy("Q0")], me, f"{tmp_path}/Maildir")
+    calls = []
+
+    def fail_at_first(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 1:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "fsync", fail_at_first)
+    copies = [copy("Q1"), copy("Q2")]
+    maildir.store(copies, me, f"{tmp_path}/Maildir")
+    assert [one.delivery.results[0].status for one in copies if one.delivery.results[0]] == ["4.2.2", "2.0.0"]
+    assert os.listdir(tmp_path / "Maildir" / "tmp") == []
+
+
+def test_without_hard_links_a_message_is_renamed(
+    tmp_path: Path, me: User, copy: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*args: object, **more: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    one = copy()
+    maildir.store([one], me, f"{tmp_path}/Maildir")
+    assert one.delivery.results == [maildir.DELIVERED]
+
+
+def test_a_file_name_holds_no_slash_colon_or_blank(copy: Make) -> None:
+    name = maildir.file_name(copy("Q/1"), "a b:c")
+    assert not set("/: ") & set(name)
+    assert name.startswith("1795435041.QQ\\0571Ua\\040b\\072c.")
