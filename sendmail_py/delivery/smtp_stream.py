@@ -5,6 +5,7 @@ connection shows as SessionError, which carries the result for whoever has none 
 """
 
 import asyncio
+import os
 import socket
 from typing import cast
 
@@ -171,5 +172,5 @@ async def connect(host: str, address: str, port: int, timeout: float) -> SmtpStr
             end.close()
         if not isinstance(error, OSError):
             raise
-        why = "Connection timed out" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        why = "Connection timed out" if isinstance(error, TimeoutError) else os.strerror(error.errno or 0)
         raise ConnectError(deferred("4.4.1", f"connect to {relay}: {why}", Scope.HOST)) from error

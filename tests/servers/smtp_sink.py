@@ -1,0 +1,241 @@
+"""A real little SMTP server that takes all mail, or is rude exactly as told.
+
+    with SmtpSink(replies={"RCPT": "451 4.7.1 later"}) as sink: ... sink.messages
+    python tests/servers/smtp_sink.py --port P --dir DIR     (one file N.eml for each message)
+
+Keys of `replies` are CONNECT, EHLO, HELO, MAIL, RCPT, DATA, DOT, RSET, QUIT, or "RCPT <address>" for one
+recipient; a value is the reply's text, or a list of texts used in turn (the last one stays). Special values:
+"DROP" closes the connection, "SILENT" never answers, "ENDLESS" sends a line without end,
+"CHATTER" sends reply lines without end; "NORMAL" is what it would have said. A text may hold \\n (several lines), and
+" DROP" at its end closes after it.
+"""
+
+import argparse
+import os
+import socket
+import threading
+import time
+
+EHLO = ["sink.test", "PIPELINING", "SIZE 100000000", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"]
+NORMAL = {
+    "CONNECT": "220 sink.test ESMTP",
+    "HELO": "250 sink.test",
+    "MAIL": "250 2.1.0 Ok",
+    "RCPT": "250 2.1.5 Ok",
+    "DATA": "354 go ahead",
+    "DOT": "250 2.0.0 Ok: queued",
+    "RSET": "250 2.0.0 Ok",
+    "QUIT": "221 2.0.0 Bye",
+}
+
+
+class Message:
+    """A message as it came over the wire: paths with their parameters, and the content unstuffed, CRLF."""
+
+    def __init__(self, sender, recipients, content):
+        self.sender = sender
+        self.recipients = recipients
+        self.content = content
+
+
+class SmtpSink:
+    """A context manager; messages, commands (all lines) and connections tell what happened."""
+
+    def __init__(
+        self, replies=None, ehlo=None, host="127.0.0.1", port=0, keep_content=True, read_pause=0.0, message=None
+    ):
+        self.replies = dict(replies or {})
+        self.ehlo = EHLO if ehlo is None else ehlo
+        self.messages = []
+        self.commands = []
+        self.segments = []
+        self.connections = 0
+        self.keep_content = keep_content
+        self.octets = 0
+        self.read_pause = read_pause
+        self.on_message = message
+        self.listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
+        )
+        self.port = self.listener.getsockname()[1]
+        self._ends = set()
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        for end in [self.listener, *self._ends]:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            end.close()
+
+    def reply(self, key, *more):
+        """Return what to say, for the most special key that is scripted."""
+        for name in (*more, key):
+            said = self.replies.get(name)
+            if isinstance(said, list):
+                with self._lock:
+                    said = said.pop(0) if len(said) > 1 else said[0]
+            if said is not None and said != "NORMAL":
+                return said
+        if key == "EHLO":
+            return "\n".join(f"250{' ' if n == len(self.ehlo) - 1 else '-'}{word}" for n, word in enumerate(self.ehlo))
+        return NORMAL.get(key, "502 5.5.2 what?")
+
+    def _accept(self):
+        while True:
+            try:
+                end, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._ends.add(end)
+            threading.Thread(target=self._serve, args=(end,), daemon=True).start()
+
+    def _serve(self, end):
+        try:
+            _Session(self, end).run()
+        except OSError:
+            pass
+        finally:
+            self._ends.discard(end)
+            end.close()
+
+
+class _Drop(OSError):
+    pass
+
+
+class _Session:
+    def __init__(self, sink, end):
+        self.sink = sink
+        self.end = end
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.buffer = b""
+        self.out = b""
+        self.sender = None
+        self.recipients = []
+
+    def run(self):
+        self.say(self.sink.reply("CONNECT"))
+        while True:
+            line = self.line()
+            text = line.decode("utf-8", "replace")
+            self.sink.commands.append(text)
+            verb = text[:4].upper()
+            argument = text.partition(":")[2]
+            self.command(verb, argument)
+            if verb == "QUIT":
+                self.flush()
+                return
+
+    def command(self, verb, argument):
+        address = argument.partition(">")[0].strip("<")
+        said = self.sink.reply(verb, f"{verb} {address}")
+        good = said[:1] in "23"
+        if verb == "RSET" or (verb == "MAIL" and good):
+            self.sender, self.recipients = (argument if verb == "MAIL" else None), []
+        elif verb == "RCPT" and self.sender is None and "RCPT" not in self.sink.replies:
+            said = "503 5.5.1 MAIL first"
+        elif verb == "RCPT" and good:
+            self.recipients.append(argument)
+        elif verb == "DATA" and not self.recipients and "DATA" not in self.sink.replies:
+            said = "554 5.5.1 no valid recipients"
+        self.say(said)
+        if verb == "DATA" and said.startswith("354"):
+            self.content()
+
+    def content(self):
+        self.flush()
+        content = self.until_dot()
+        if self.recipients:
+            with self.sink._lock:
+                message = Message(self.sender, self.recipients, content)
+                self.sink.messages.append(message)
+                if self.sink.on_message:
+                    self.sink.on_message(len(self.sink.messages), message)
+        self.sender, self.recipients = None, []
+        self.say(self.sink.reply("DOT"))
+
+    def until_dot(self):
+        kept = []
+        window = b"\r\n"  # the content seen so far that could belong to the end mark
+        while True:
+            window += self.buffer
+            self.buffer = b""
+            at = window.find(b"\r\n.\r\n")
+            if at >= 0:
+                kept.append(window[: at + 2])
+                self.buffer = window[at + 5 :]
+                break
+            kept.append(window[:-4])
+            window = window[-4:]
+            if not self.sink.keep_content:
+                self.sink.octets += len(kept.pop())
+            self.fill()
+        return b"".join(kept)[2:].replace(b"\r\n.", b"\r\n") if self.sink.keep_content else b""
+
+    def line(self):
+        while b"\r\n" not in self.buffer:
+            self.flush()
+            self.fill()
+        line, _, self.buffer = self.buffer.partition(b"\r\n")
+        return line
+
+    def fill(self):
+        if self.sink.read_pause:
+            time.sleep(self.sink.read_pause)
+        data = self.end.recv(65536)
+        if not data:
+            raise _Drop
+        if len(self.sink.segments) < 1000:
+            self.sink.segments.append(data[:2000])
+        self.buffer += data
+
+    def say(self, text):
+        while text in ("ENDLESS", "CHATTER"):
+            self.end.sendall(b"x" * 1000 if text == "ENDLESS" else b"220-and so on\r\n" * 100)
+        if text == "SILENT":
+            self.flush()
+            threading.Event().wait(60)
+        drop = text.endswith("DROP")
+        text = text.removesuffix("DROP").rstrip()
+        if text:
+            self.out += text.replace("\n", "\r\n").encode("utf-8", "surrogateescape") + b"\r\n"
+        if drop:
+            self.flush()
+            raise _Drop
+
+    def flush(self):
+        out, self.out = self.out, b""
+        if out:
+            self.end.sendall(out)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="A little SMTP server on 127.0.0.1 that keeps what it gets.")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--dir", required=True)
+    options = parser.parse_args()
+    os.makedirs(options.dir, exist_ok=True)
+
+    def write(number, message):
+        lines = [f"X-Envelope-From: {message.sender}", *(f"X-Envelope-To: {r}" for r in message.recipients)]
+        head = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+        path = os.path.join(options.dir, f"{number}.eml")
+        with open(f"{path}.tmp", "wb") as file:
+            file.write(head + message.content.replace(b"\r\n", b"\n"))
+        os.rename(f"{path}.tmp", path)
+        message.content = b""
+
+    with SmtpSink(port=options.port, message=write) as sink:
+        print(f"ready {sink.port}", flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
