@@ -8,12 +8,12 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "servers"))
 
-from agent_harness import AgentProcess, free_port  # noqa: E402
-from smtp_sink import EHLO, SmtpSink  # noqa: E402
+from agent_harness import AgentProcess, free_port
+from smtp_sink import EHLO, SmtpSink
 
-from sendmail_py.core.address import Address  # noqa: E402
-from sendmail_py.core.envelope import Recipient  # noqa: E402
-from sendmail_py.core.result import Outcome  # noqa: E402
+from sendmail_py.core.address import Address
+from sendmail_py.core.envelope import Recipient
+from sendmail_py.core.result import Outcome
 
 SENT, DEFERRED, FAILED = Outcome.DELIVERED, Outcome.DEFERRED, Outcome.FAILED
 

@@ -14,6 +14,7 @@ import socket
 import struct
 import threading
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
@@ -71,7 +72,10 @@ class NameServer:
                     pass
 
     def _answer(self, wire, how):
-        query = dns.message.from_wire(wire)
+        try:
+            query = dns.message.from_wire(wire)
+        except dns.exception.DNSException:
+            return None  # also the empty datagram that shutdown() makes
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
         kind = dns.rdatatype.to_text(question.rdtype)
