@@ -1,11 +1,13 @@
 """local: the service that puts mail into mailboxes. In a root instance it is root, so it is small.
 
 Single-threaded; it parses no mail and reaches messages through descriptors only. A batch whose
-mailbox is locked waits aside while others go on. The channel to qmgr is written blocking, so no
-result is lost when qmgr is slow, and read only when something is there.
+mailbox is locked waits aside while others go on, as long as there are descriptors for it. The
+channel to qmgr is written blocking, so no result is lost when qmgr is slow, and read only when
+something is there.
 """
 
 import os
+import resource
 import selectors
 import time
 from dataclasses import dataclass, replace
@@ -14,9 +16,13 @@ from ..core.result import deferred
 from ..delivery.local_user import LOCK_FAILED, Busy, deliver, end_all
 from ..formats.batch import Batch
 from ..host.privileges import RightsError
+from ..host.sockets import DESCRIPTOR_LIMIT
 from ..host.users import UserCache
 from .agent import AgentChannel
 from .service import Service
+
+_DESCRIPTORS = 8192
+_OWN_DESCRIPTORS = 100
 
 
 @dataclass(slots=True)
@@ -37,6 +43,7 @@ class Local:
         self._channel = channel
         self._users = UserCache()
         self._waiting: list[Waiting] = []
+        self._room = max(1, (_descriptors() - _OWN_DESCRIPTORS) // DESCRIPTOR_LIMIT - 1)
 
     def take(self, batch: Batch) -> None:
         """Attempt a new batch."""
@@ -70,7 +77,8 @@ class Local:
         try:
             deliver(batch.deliveries, batch.nexthop, self._users, self._config)
         except Busy:
-            if waiting.attempts >= max(1, self._config.deliver_lock_attempts):
+            is_last = waiting.attempts >= max(1, self._config.deliver_lock_attempts)
+            if is_last or len(self._waiting) >= self._room:
                 return self._lock_failed(batch)
             waiting.due = time.monotonic() + self._config.deliver_lock_delay * _random_part()
             self._waiting.append(waiting)
@@ -92,6 +100,15 @@ class Local:
             for j in range(len(delivery.recipients)):
                 self._channel.report(batch, i, j)
         self._channel.end_batch(batch)
+
+
+def _descriptors() -> int:
+    """Return how many descriptors this process may have open, after asking for enough."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 def _random_part() -> float:

@@ -174,6 +174,18 @@ def test_a_batch_is_delivered_once_the_lock_is_released(tree: Tree, kind: str) -
     assert sorted(os.listdir(tree.spool)) == ["bin", "daemon"]
 
 
+@pytest.mark.real("prlimit")
+def test_more_locked_batches_than_descriptors_are_deferred_at_once(tree: Tree) -> None:
+    put(tree.spool / "daemon.lock", b"%d\n" % os.getpid(), tree.spool)
+    agent = tree.start(wrapper=("prlimit", "--nofile=300"), deliver_lock_attempts="1000", deliver_lock_delay="1h")
+    batches = [agent.send("daemon", [tree.message() for _ in range(64)]) for _ in range(5)]
+    agent.collect(*batches[2:])
+    (result,) = agent.deliver("bin", tree.message())
+    assert result and result.outcome is Outcome.DELIVERED
+    assert {r and r.status for d in batches[4].deliveries for r in d.results} == {"4.2.0"}
+    assert batches[0].deliveries[0].results == [None]
+
+
 def test_a_stop_ends_what_waits_for_a_lock_as_deferred(tree: Tree) -> None:
     put(tree.spool / "daemon.lock", b"%d\n" % os.getpid(), tree.spool)
     agent = tree.start(deliver_lock_attempts="1000", deliver_lock_delay="1h")
