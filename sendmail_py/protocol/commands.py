@@ -15,7 +15,8 @@ from ..core.envelope import Recipient
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _DOMAIN = re.compile(r"[A-Za-z0-9._\-\u0080-\U0010ffff]*|\[[A-Za-z0-9.:\-]+\]")
-_NOT_XCHAR = re.compile(r"[^!-*,-<>-~]")
+_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")  # RFC 3461 4
+_ORCPT = re.compile(rf"[A-Za-z0-9\-]+;{_XTEXT.pattern}")
 
 
 class Verb(Enum):
@@ -52,7 +53,10 @@ class Command(NamedTuple):
 
 
 def mail(delivery: Delivery, extensions: Container[str], smtputf8: bool) -> Command:
-    """Return MAIL with SIZE, BODY, SMTPUTF8, RET and ENVID as far as they are offered."""
+    """Return MAIL with SIZE, BODY, SMTPUTF8, RET and ENVID as far as they are offered.
+
+    ENVID and ORCPT are kept as xtext; what is none is left out.
+    """
     words = [f"FROM:<{delivery.sender}>"]
     if "SIZE" in extensions:
         words.append(f"SIZE={delivery.size}")
@@ -63,8 +67,8 @@ def mail(delivery: Delivery, extensions: Container[str], smtputf8: bool) -> Comm
     if "DSN" in extensions:
         if delivery.ret in ("FULL", "HDRS"):
             words.append(f"RET={delivery.ret}")
-        if delivery.envid and delivery.envid.isascii():
-            words.append(f"ENVID={xtext(delivery.envid)}")
+        if _XTEXT.fullmatch(delivery.envid):
+            words.append(f"ENVID={delivery.envid}")
     return Command(Verb.MAIL, " ".join(words))
 
 
@@ -74,15 +78,9 @@ def rcpt(recipient: Recipient, extensions: Container[str]) -> Command:
     if "DSN" in extensions:
         if recipient.notify:
             words.append(f"NOTIFY={','.join(recipient.notify)}")
-        kind, semicolon, address = recipient.original.partition(";")
-        if semicolon and kind.isalnum() and address and recipient.original.isascii():
-            words.append(f"ORCPT={kind};{xtext(address)}")
+        if _ORCPT.fullmatch(recipient.original):
+            words.append(f"ORCPT={recipient.original}")
     return Command(Verb.RCPT, " ".join(words))
-
-
-def xtext(text: str) -> str:
-    """Encode a value as xtext (RFC 3461 4)."""
-    return _NOT_XCHAR.sub(lambda found: f"+{ord(found.group()):02X}", text)
 
 
 def is_sendable(address: Address) -> bool:

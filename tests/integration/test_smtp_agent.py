@@ -251,8 +251,8 @@ def test_smtputf8_and_8bitmime_and_size_are_declared_where_offered(start):
 def test_dsn_wishes_go_on_where_dsn_is_offered(start):
     with SmtpSink() as sink:
         agent, hop = start(sink)
-        to = Recipient(Address.parse("bob@x.test"), "rfc822;b+b=@x.test", ("SUCCESS", "FAILURE"))
-        agent.send(hop, agent.delivery(to=[to], envid="id 1", ret="HDRS"))
+        to = Recipient(Address.parse("bob@x.test"), "rfc822;b+2Bb+3D@x.test", ("SUCCESS", "FAILURE"))
+        agent.send(hop, agent.delivery(to=[to], envid="id+201", ret="HDRS"))
         assert sink.messages[0].sender.endswith("RET=HDRS ENVID=id+201")
         assert sink.messages[0].recipients == ["<bob@x.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;b+2Bb+3D@x.test"]
 
