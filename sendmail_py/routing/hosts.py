@@ -16,6 +16,7 @@ from ..core.lookup import AddressAnswer, Found, MxAnswer
 from ..core.result import DeliveryResult, Scope, deferred, failed
 
 MX_HOSTS_LIMIT = 20
+_NEXTHOP_LIMIT = 270  # the longest domain name, brackets and a port
 
 _NEXTHOP = re.compile(r"(?:\[(?P<literal>[^\]]+)\]|(?P<domain>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 
@@ -61,8 +62,8 @@ class Policy:
 def parse_nexthop(text: str, port: int) -> Nexthop:
     """Read "domain", "[host]" or "[address]", each with an optional ":port"; raises ValueError."""
     found = _NEXTHOP.fullmatch(text)
-    if not found or not 0 < int(found["port"] or port) < 65536:
-        raise ValueError(f"bad nexthop: {text}")
+    if not found or not 0 < int(found["port"] or port) < 65536 or len(text) > _NEXTHOP_LIMIT:
+        raise ValueError(f"bad nexthop: {text[:_NEXTHOP_LIMIT]}")
     host = found["literal"] or found["domain"]
     if found["literal"] and host[:5].lower() == "ipv6:":
         host = host[5:]

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import importlib
 import os
+import resource
 import socket
 from collections.abc import Callable
 
@@ -21,11 +22,22 @@ from .smtp_batch import BatchRun
 from .smtp_hosts import HostFinder
 from .smtp_pool import SessionPool
 
+_DESCRIPTORS = 16384
+
 
 def run(service: Service) -> None:
     """Serve until there is no more reason to."""
+    _allow_descriptors()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(Agent(service).serve())
+
+
+def _allow_descriptors() -> None:
+    """Raise the soft limit of descriptors: a batch brings up to 64, and there are many at once."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

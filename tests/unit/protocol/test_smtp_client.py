@@ -1,0 +1,123 @@
+"""The client machine: what may be said when, and which reply answers what."""
+
+import pytest
+
+from sendmail_py.core.address import Address
+from sendmail_py.protocol.commands import Command, LocalProtocolError, Verb, is_sendable
+from sendmail_py.protocol.reply import RemoteProtocolError
+from sendmail_py.protocol.smtp_client import NEED_DATA, SmtpClient, State
+
+
+def ready(*extensions):
+    """Return a machine after its EHLO."""
+    machine = SmtpClient()
+    machine.receive_data(b"220 mx\r\n")
+    machine.next_event()
+    machine.send(Command(Verb.EHLO, "client.test"))
+    lines = ["mx", *extensions]
+    machine.receive_data(b"".join(f"250{'-' if w is not lines[-1] else ' '}{w}\r\n".encode() for w in lines))
+    machine.next_event()
+    return machine
+
+
+def test_nothing_is_said_before_the_greeting():
+    with pytest.raises(LocalProtocolError):
+        SmtpClient().send(Command(Verb.EHLO, "x"))
+
+
+@pytest.mark.parametrize("verb", [Verb.RCPT, Verb.DATA, Verb.DOT, Verb.EHLO])
+def test_a_command_out_of_order_is_refused(verb):
+    with pytest.raises(LocalProtocolError):
+        ready("PIPELINING").send(Command(verb))
+
+
+def test_commands_wait_for_replies_without_pipelining():
+    machine = ready()
+    machine.send(Command(Verb.MAIL, "FROM:<>"))
+    with pytest.raises(LocalProtocolError):
+        machine.send(Command(Verb.RCPT, "TO:<a@b>"))
+
+
+def test_data_ends_a_group():
+    machine = ready("PIPELINING")
+    for verb in (Verb.MAIL, Verb.RCPT, Verb.DATA):
+        machine.send(Command(verb))
+    with pytest.raises(LocalProtocolError):
+        machine.send(Command(Verb.DOT))
+
+
+def test_the_final_dot_does_not_end_a_group():
+    machine = ready("PIPELINING")
+    for verb in (Verb.MAIL, Verb.RCPT, Verb.DATA):
+        machine.send(Command(verb))
+    machine.receive_data(b"250 a\r\n250 b\r\n354 c\r\n")
+    assert [machine.next_event().verb for _ in range(3)] == [Verb.MAIL, Verb.RCPT, Verb.DATA]
+    assert machine.next_event() is NEED_DATA
+    assert machine.send(Command(Verb.DOT)) == b".\r\n"
+    assert machine.send(Command(Verb.MAIL, "FROM:<>")) == b"MAIL FROM:<>\r\n"
+    assert not machine.is_idle
+
+
+def test_no_dot_without_354():
+    machine = ready("PIPELINING")
+    for verb in (Verb.MAIL, Verb.RCPT, Verb.DATA):
+        machine.send(Command(verb))
+    machine.receive_data(b"250 a\r\n250 b\r\n250 c\r\n")
+    assert machine.state is State.RCPT
+    with pytest.raises(LocalProtocolError):
+        machine.send(Command(Verb.DOT))
+
+
+def test_a_reply_before_the_dot_is_early_and_ends_the_session():
+    machine = ready("PIPELINING")
+    for verb in (Verb.MAIL, Verb.RCPT, Verb.DATA):
+        machine.send(Command(verb))
+    machine.receive_data(b"250 a\r\n250 b\r\n354 c\r\n250 d\r\n")
+    assert [machine.next_event().early for _ in range(4)] == [False, False, False, True]
+    with pytest.raises(LocalProtocolError):
+        machine.send(Command(Verb.DOT))
+
+
+@pytest.mark.parametrize("surplus", [b"250 x\r\n", b"2", b"nonsense\r\n"])
+def test_octets_that_nobody_asked_for_make_the_session_unfit(surplus):
+    machine = ready("PIPELINING")
+    assert machine.is_idle
+    machine.receive_data(surplus)
+    assert not machine.is_idle
+    if surplus != b"2":
+        with pytest.raises(RemoteProtocolError):
+            machine.next_event()
+
+
+@pytest.mark.parametrize(
+    "argument", ["FROM:<a\r\nRCPT TO:<b>", "FROM:<a\nb>", "FROM:<a\0b>", "FROM:<a\tb>", "FROM:<a\x7fb>"]
+)
+def test_no_control_character_reaches_the_wire(argument):
+    with pytest.raises(LocalProtocolError):
+        ready().send(Command(Verb.MAIL, argument))
+
+
+@pytest.mark.parametrize(
+    ("word", "limit"), [("SIZE 100", 100), ("size 7", 7), ("SIZE", 0), ("SIZE x", 0), ("SIZE ١٢", 0), ("X", 0)]
+)
+def test_the_size_limit_is_what_digits_say(word, limit):
+    assert ready(word).size_limit == limit
+
+
+@pytest.mark.parametrize(
+    ("address", "sendable"),
+    [
+        (Address("a", "b.test"), True),
+        (Address("a b<>", "b.test"), True),
+        (Address("ä", "ä.test"), True),
+        (Address("a", "[192.0.2.1]"), True),
+        (Address("a", "[IPv6:2001:db8::1]"), True),
+        (Address("", ""), True),
+        (Address("a", "b> SIZE=1"), False),
+        (Address("a", "b\x7f"), False),
+        (Address("a\x01", "b"), False),
+        (Address("\udc80", "b"), False),
+    ],
+)
+def test_only_what_cannot_leave_its_brackets_is_sendable(address, sendable):
+    assert is_sendable(address) is sendable
