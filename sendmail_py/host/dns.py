@@ -24,6 +24,7 @@ _NEGATIVE_TTL_LIMIT = 300
 _ROUNDS = 3
 _FIRST_WAIT = 4.0
 _CNAME_LIMIT = 8
+_TRUNCATED = 0x02  # of the third octet of the header
 _HOST_NAME = re.compile(r"[A-Za-z0-9._\-\u0080-\U0010ffff]+")
 _SERVER = re.compile(r"\[(?P<v6>[^\]]+)\](?::(?P<port6>\d+))?|(?P<host>[^:]+)(?::(?P<port>\d+))?|(?P<bare6>.+)")
 
@@ -157,7 +158,7 @@ async def _follow(name: str, kind: str, ask: _Ask) -> tuple[_Records, float]:
             return (Found.TEMPORARY, (), response), 0
         try:
             chain = response.resolve_chaining()  # type: ignore[attr-defined]
-        except dns.exception.DNSException as error:
+        except (dns.exception.DNSException, AttributeError) as error:
             return (Found.TEMPORARY, (), f"answer not understood: {type(error).__name__}"), 0
         ttl = min(ttl, chain.minimum_ttl)
         if chain.answer is not None:
@@ -184,26 +185,31 @@ def _value(record: Any) -> Any:
 
 async def _exchange(query: "dns.message.QueryMessage", server: Server, wait: float) -> "dns.message.Message | str":
     """Ask one server over UDP, and over TCP when the answer is cut; raises OSError, TimeoutError."""
-    import dns.exception
-    import dns.flags
-    import dns.message
     import dns.rcode
 
     query.id = random.SystemRandom().randrange(65536)
     wire = query.to_wire()
-    try:
-        response = dns.message.from_wire(await _over_udp(wire, server, wait), ignore_trailing=True)
-        if response.flags & dns.flags.TC:
-            response = dns.message.from_wire(await asyncio.wait_for(_over_tcp(wire, server), wait))
-    except dns.message.Truncated:
-        return "answer cut short"
-    except (dns.exception.DNSException, EOFError, ValueError, struct.error) as error:
-        return f"answer not understood: {type(error).__name__}"
-    if not query.is_response(response):
-        return "an answer to another question"
+    answer = await _over_udp(wire, server, wait)
+    if answer[2] & _TRUNCATED:
+        try:
+            answer = await asyncio.wait_for(_over_tcp(wire, server), wait)
+        except EOFError:
+            return "answer cut short"
+    response = _parse(answer)
+    if response is None or not query.is_response(response):
+        return "answer not understood"
     if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return dns.rcode.to_text(response.rcode())
     return response
+
+
+def _parse(answer: bytes) -> "dns.message.Message | None":
+    import dns.message
+
+    try:
+        return dns.message.from_wire(answer, ignore_trailing=True)
+    except Exception:  # octets of strangers: whatever they break, it is no answer
+        return None
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -214,8 +220,9 @@ class _Datagrams(asyncio.DatagramProtocol):
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        is_ours = data[:2] == self._wire[:2] and data[12 : len(self._wire)].lower() == self._wire[12:].lower()
-        if not self.answer.done() and (is_ours or (data[:2] == self._wire[:2] and len(data) == 12)):
+        same_question = data[12 : len(self._wire)].lower() == self._wire[12:].lower()
+        is_error = len(data) == 12  # a server may leave the question out of an error
+        if not self.answer.done() and data[:2] == self._wire[:2] and (same_question or is_error):
             self.answer.set_result(data)
 
     def error_received(self, exc: Exception) -> None:

@@ -13,6 +13,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from ..formats.batch import Batch
 from ..host.syslog import Log
@@ -109,6 +110,7 @@ class Agent:
     async def serve(self) -> None:
         """Work until told to leave; then finish what is begun."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._log_unexpected)
         loop.add_reader(self._channel.end, self._batch_comes)
         loop.add_reader(self._service.lifeline, self._master_speaks)
         self._idle_since = loop.time()
@@ -120,6 +122,9 @@ class Agent:
         await self._finish_runs()
         self._channel.flush()
         await self._pool.close()
+
+    def _log_unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._log.error(f"{context.get('message')}: {context.get('exception')!r}")
 
     def _begin(self, batch: Batch) -> None:
         run = BatchRun(batch, self._config, self._finder, self._pool, self._channel, lambda: self._stopping)

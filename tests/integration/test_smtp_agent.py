@@ -302,6 +302,14 @@ def test_a_refusal_in_the_midst_of_the_content_counts(start):
         assert (result.outcome, result.status) == (FAILED, "5.3.4")
 
 
+def test_a_server_that_stops_reading_times_out(start):
+    with SmtpSink(read_pause=20) as sink:
+        agent, hop = start(sink, smtp_data_xfer_timeout="1s")
+        result = agent.result(hop, content=b"a line of text\n" * 2_000_000)
+        assert (result.outcome, result.status) == (DEFERRED, "4.4.2")
+        assert result.reason.endswith("timed out while sending message body")
+
+
 def test_many_batches_run_at_once(start):
     with SmtpSink() as sink:
         agent, hop = start(sink)

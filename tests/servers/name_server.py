@@ -3,13 +3,14 @@
 A zone is {name: entry}; an entry maps record types to lists of texts ("MX": ["10 mx.test."]) and
 may hold "ttl": seconds, "rcode": "SERVFAIL", "silent": true (no answer), "truncate": true (UDP
 answers are cut), "leave_cname": true (the client must follow), "no_soa": true (nothing says how
-long a "no" counts). A name that is not there is NXDOMAIN.
+long a "no" counts), "garble": true (the answer's end is noise). A name that is not there is NXDOMAIN.
 
     python tests/servers/name_server.py --port P --zone FILE.json
 """
 
 import argparse
 import json
+import os
 import socket
 import struct
 import threading
@@ -88,6 +89,8 @@ class NameServer:
             response.flags |= dns.flags.TC
             return response.to_wire()
         self._fill(response, name, kind)
+        if entry and entry.get("garble"):
+            return response.to_wire()[:-3] + os.urandom(8)
         return response.to_wire(max_size=65535)
 
     def _fill(self, response, name, kind):

@@ -176,6 +176,8 @@ class _Session:
             window = window[-4:]
             if not self.sink.keep_content:
                 self.sink.octets += len(kept.pop())
+            if self.sink.read_pause:
+                time.sleep(self.sink.read_pause)
             self.fill()
         return b"".join(kept)[2:].replace(b"\r\n.", b"\r\n") if self.sink.keep_content else b""
 
@@ -187,8 +189,6 @@ class _Session:
         return line
 
     def fill(self):
-        if self.sink.read_pause:
-            time.sleep(self.sink.read_pause)
         data = self.end.recv(65536)
         if not data:
             raise _Drop
@@ -216,6 +216,11 @@ class _Session:
             self.end.sendall(out)
 
 
+def path(argument):
+    """Return the path of a MAIL or RCPT argument, with its brackets and without the parameters."""
+    return argument[: argument.rfind(">") + 1]
+
+
 def main():
     parser = argparse.ArgumentParser(description="A little SMTP server on 127.0.0.1 that keeps what it gets.")
     parser.add_argument("--port", type=int, default=0)
@@ -224,12 +229,12 @@ def main():
     os.makedirs(options.dir, exist_ok=True)
 
     def write(number, message):
-        lines = [f"X-Envelope-From: {message.sender}", *(f"X-Envelope-To: {r}" for r in message.recipients)]
+        lines = [f"X-Envelope-From: {path(message.sender)}", *(f"X-Envelope-To: {path(r)}" for r in message.recipients)]
         head = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
-        path = os.path.join(options.dir, f"{number}.eml")
-        with open(f"{path}.tmp", "wb") as file:
+        name = os.path.join(options.dir, f"{number}.eml")
+        with open(f"{name}.tmp", "wb") as file:
             file.write(head + message.content.replace(b"\r\n", b"\n"))
-        os.rename(f"{path}.tmp", path)
+        os.rename(f"{name}.tmp", name)
         message.content = b""
 
     with SmtpSink(port=options.port, message=write) as sink:

@@ -20,6 +20,7 @@ ZONE = {
     "null.test": {"MX": ["0 ."]},
     "broken.test": {"rcode": "SERVFAIL"},
     "refused.test": {"rcode": "REFUSED"},
+    "garbled.test": {"garble": True, "MX": ["10 mx.garbled.test."]},
     "silent.test": {"silent": True},
     "cut.test": {"truncate": True, "MX": [f"{n} mx{n}.cut.test." for n in range(60)]},
     "alias.test": {"CNAME": ["example.test."]},
@@ -83,6 +84,11 @@ def test_a_family_that_is_turned_off_is_not_asked_for(server):
 def test_each_kind_of_no_is_told_apart(server, name, found):
     (answer,) = ask(server, ("mx", name))
     assert (answer.found, answer.hosts) == (found, ())
+
+
+def test_noise_is_temporary(server):
+    for answer in ask(server, *[("mx", "garbled.test")] * 20):
+        assert answer.found is Found.TEMPORARY or answer.hosts
 
 
 def test_silence_is_temporary_and_bounded(server):
