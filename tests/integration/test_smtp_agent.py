@@ -334,6 +334,16 @@ def test_a_reload_finishes_the_batches_and_leaves(start):
         assert agent.ended() == 0
 
 
+def test_batches_that_had_come_before_a_reload_are_delivered(start):
+    with SmtpSink() as sink:
+        agent, hop = start(sink)
+        numbers = [agent.give(hop, agent.delivery()) for _ in range(20)]
+        agent.tell("reload")
+        assert {agent.results(n)[0, 0].outcome for n in numbers} == {SENT}
+        assert agent.ended() == 0
+        assert len(sink.messages) == 20
+
+
 def test_a_stop_is_bounded_and_leaves_the_unfinished_without_result(start):
     with SmtpSink(replies={"DOT": ["NORMAL", "SILENT"]}) as sink:
         agent, hop = start(sink, stop_timeout="1s", smtp_quit_timeout="1s")
