@@ -21,7 +21,7 @@ from . import sendmail_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import NoReturn
 
     from .sendmail_options import Options
@@ -101,7 +101,9 @@ def submit(options: "Options", directory: str) -> None:
     if options.extract:
         recipients += _from_header(head)
     if not recipients:
-        raise UsageError("no recipients: none in the arguments, and none in To, Cc or Bcc" if options.extract else "no recipients")
+        raise UsageError(
+            "no recipients: none in the arguments, and none in To, Cc or Bcc" if options.extract else "no recipients"
+        )
     envelope = _envelope(options, sender, recipients)
     _write(envelope, head, blocks if more else iter(()), top, limit)
 

@@ -61,7 +61,21 @@ MODES = {
 class Options:
     """What the command line says."""
 
-    __slots__ = ("body", "config_directory", "envid", "extract", "flush", "full_name", "ignore_dots", "mode", "notify", "queue_only", "recipients", "ret", "sender")
+    __slots__ = (
+        "body",
+        "config_directory",
+        "envid",
+        "extract",
+        "flush",
+        "full_name",
+        "ignore_dots",
+        "mode",
+        "notify",
+        "queue_only",
+        "recipients",
+        "ret",
+        "sender",
+    )
 
     def __init__(self) -> None:
         self.mode = "m"
@@ -154,6 +168,10 @@ def _set_dsn(options: Options, letter: str, value: str) -> None:
         options.envid = value
     else:
         notify = tuple(word for word in upper.replace(" ", "").split(",") if word)
-        if not notify or not {"NEVER", "SUCCESS", "FAILURE", "DELAY"}.issuperset(notify) or ("NEVER" in notify and len(notify) > 1):
+        if (
+            not notify
+            or not {"NEVER", "SUCCESS", "FAILURE", "DELAY"}.issuperset(notify)
+            or ("NEVER" in notify and len(notify) > 1)
+        ):
             raise UsageError(f"-N {value}: never, or a list of success, failure, delay expected")
         options.notify = notify

@@ -146,7 +146,9 @@ def convert(param: Param, text: str, origin: str) -> "str | int | bool | list[st
             return int(number) * _UNITS[unit]
     if "|" in kind and text in kind.split("|"):
         return text
-    raise ConfigError(f"{origin}: {param.name} = {text}: {_WANTED.get(kind, 'one of ' + kind.replace('|', ', '))} expected")
+    raise ConfigError(
+        f"{origin}: {param.name} = {text}: {_WANTED.get(kind, 'one of ' + kind.replace('|', ', '))} expected"
+    )
 
 
 _WANTED = {"int": "a whole number", "bool": "yes or no", "time": "a time such as 300s, 5m, 1h, 5d"}

@@ -17,7 +17,18 @@ class Mark:
 class Submitter:
     """Who handed the message in. uid is the kernel's word; the rest is claimed by the caller."""
 
-    __slots__ = ("client_address", "client_name", "command", "cwd", "helo", "login", "pid", "protocol", "sasl_username", "uid")
+    __slots__ = (
+        "client_address",
+        "client_name",
+        "command",
+        "cwd",
+        "helo",
+        "login",
+        "pid",
+        "protocol",
+        "sasl_username",
+        "uid",
+    )
 
     def __init__(self, uid: int, login: str = "", pid: int = 0, cwd: str = "", command: str = "") -> None:
         self.uid = uid
@@ -36,7 +47,14 @@ class Recipient:
 
     __slots__ = ("forward_path", "mark", "notify", "offset", "original")
 
-    def __init__(self, forward_path: Address, original: str = "", notify: tuple[str, ...] = (), mark: str = Mark.PENDING, offset: int = -1) -> None:
+    def __init__(
+        self,
+        forward_path: Address,
+        original: str = "",
+        notify: tuple[str, ...] = (),
+        mark: str = Mark.PENDING,
+        offset: int = -1,
+    ) -> None:
         self.forward_path = forward_path
         self.original = original
         self.notify = notify
@@ -50,21 +68,50 @@ class Envelope:
     arrived_at is in microseconds since the epoch. maildrop is (name, inode, ctime_ns) of the
     submitted original or None. parent is (queue id, offset of the mark that answers for this
     child) or None. size is the length of the content in octets. reverse_path is None only in
-    maildrop/, where it means: the submitter, as the file's owner tells.
+    maildrop/, where it means: the submitter, as the file's owner tells. refused, "x.y.z reason",
+    says that intake found the content unacceptable: every recipient fails with it.
     """
 
     __slots__ = (
-        "arrived_at", "body", "client", "content_offset", "controlling_uid", "delay_warned", "envid", "expire", "full_name", "maildrop",
-        "origin", "parent", "queue_id", "queue_only", "recipients", "ret", "reverse_path", "size", "smtputf8", "submitter", "unknown", "visited",
+        "arrived_at",
+        "body",
+        "client",
+        "content_offset",
+        "controlling_uid",
+        "delay_warned",
+        "envid",
+        "expire",
+        "full_name",
+        "maildrop",
+        "origin",
+        "parent",
+        "queue_id",
+        "queue_only",
+        "recipients",
+        "refused",
+        "ret",
+        "reverse_path",
+        "size",
+        "smtputf8",
+        "submitter",
+        "unknown",
+        "visited",
     )
 
-    def __init__(self, queue_id: str, arrived_at: int, reverse_path: Address | None, recipients: list[Recipient], submitter: Submitter) -> None:
+    def __init__(
+        self,
+        queue_id: str,
+        arrived_at: int,
+        reverse_path: Address | None,
+        recipients: list[Recipient],
+        submitter: Submitter,
+    ) -> None:
         self.queue_id = queue_id
         self.arrived_at = arrived_at
         self.reverse_path = reverse_path
         self.recipients = recipients
         self.submitter = submitter
-        self.body = self.envid = self.ret = self.client = self.origin = self.full_name = ""
+        self.body = self.envid = self.ret = self.client = self.origin = self.full_name = self.refused = ""
         self.smtputf8 = self.delay_warned = self.expire = self.queue_only = False
         self.size = 0
         self.content_offset = -1

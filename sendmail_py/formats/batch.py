@@ -29,7 +29,16 @@ def encode_batch(batch: Batch) -> tuple[dict[str, Any], list[int]]:
     """Return the record and the descriptors of a batch."""
     jobs = [
         [
-            d.queue_id, d.content_offset, d.size, str(d.sender), d.body, d.smtputf8, d.envid, d.ret, d.arrived_at, d.active_at,
+            d.queue_id,
+            d.content_offset,
+            d.size,
+            str(d.sender),
+            d.body,
+            d.smtputf8,
+            d.envid,
+            d.ret,
+            d.arrived_at,
+            d.active_at,
             [[str(r.forward_path), r.original, r.notify] for r in d.recipients],
         ]
         for d in batch.deliveries
@@ -47,9 +56,18 @@ def decode_batch(record: dict[str, Any], descriptors: list[int]) -> Batch:
         queue_id, offset, size, sender, body, smtputf8, envid, ret, arrived_at, active_at, recipients = job
         deliveries.append(
             Delivery(
-                queue_id, fd, offset, size, Address.parse(sender),
+                queue_id,
+                fd,
+                offset,
+                size,
+                Address.parse(sender),
                 [Recipient(Address.parse(path), original, tuple(notify)) for path, original, notify in recipients],
-                body, smtputf8, envid, ret, arrived_at, active_at,
+                body,
+                smtputf8,
+                envid,
+                ret,
+                arrived_at,
+                active_at,
             )
         )
     return Batch(record["batch"], record["transport"], record["nexthop"], deliveries)
@@ -67,7 +85,17 @@ class Report:
 def encode_reports(number: int, reports: Iterable[Report], done: bool) -> dict[str, Any]:
     """Return the record of some results; done says that no more follow for this batch."""
     rows = [
-        [p.delivery, p.recipient, r.outcome.value, r.status, r.reason, r.remote_mta, r.diagnostic, r.scope.value, r.relay]
+        [
+            p.delivery,
+            p.recipient,
+            r.outcome.value,
+            r.status,
+            r.reason,
+            r.remote_mta,
+            r.diagnostic,
+            r.scope.value,
+            r.relay,
+        ]
         for p in reports
         for r in (p.result,)
     ]

@@ -24,6 +24,12 @@ from ..core.address import Address
 from ..core.envelope import Envelope, Mark, Recipient, Submitter
 from ..core.errors import QueueFileError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Reader = Callable[[Envelope, str], None]
+
 MAGIC = b"sendmail-py-queue 1\n"
 SIZE_DIGITS = 10
 COMMAND_LIMIT = 256
@@ -113,7 +119,8 @@ def size_digits(size: int) -> bytes:
 
 
 def _submitter_line(s: Submitter) -> str:
-    line = f"submitter: uid={s.uid} login={escape(s.login)} pid={s.pid} cwd={quote(s.cwd)} command={quote(s.command[:COMMAND_LIMIT])}"
+    command = quote(s.command[:COMMAND_LIMIT])
+    line = f"submitter: uid={s.uid} login={escape(s.login)} pid={s.pid} cwd={quote(s.cwd)} command={command}"
     for name, value in (("helo", s.helo), ("protocol", s.protocol), ("sasl", s.sasl_username)):
         if value:
             line += f" {name}={escape(value)}"
@@ -152,6 +159,8 @@ def _tail_lines(e: Envelope) -> list[str]:
         lines.append("client: " + escape(e.client))
     if e.origin:
         lines.append("origin: " + escape(e.origin))
+    if e.refused:
+        lines.append("refused: " + quote(e.refused))
     if e.full_name:
         lines.append("full-name: " + quote(e.full_name))
     return lines + e.unknown
@@ -264,14 +273,18 @@ def _read_size(e: Envelope, value: str) -> None:
     e.size = int(value)
 
 
-def _setter(name: str, read: "object" = None) -> "object":
+def _as_it_is(value: str) -> str:
+    return value
+
+
+def _setter(name: str, read: "Callable[[str], object]" = _as_it_is) -> "Reader":
     def reader(e: Envelope, value: str) -> None:
-        setattr(e, name, value if read is None else read(value))  # type: ignore[operator]
+        setattr(e, name, read(value))
 
     return reader
 
 
-_READERS = {
+_READERS: "dict[str, Reader]" = {
     "id": _setter("queue_id"),
     "arrived": _read_arrived,
     "submitter": _read_submitter,
@@ -287,6 +300,7 @@ _READERS = {
     "controlling-uid": _setter("controlling_uid", int),
     "client": _setter("client", unescape),
     "origin": _setter("origin", unescape),
+    "refused": _setter("refused", lambda value: unescape(value.strip('"'))),
     "full-name": _setter("full_name", lambda value: unescape(value.strip('"'))),
     "size": _read_size,
 }
@@ -313,7 +327,9 @@ def read_history(data: bytes) -> "list[tuple[str, Address, str, str, str, str]]"
         if len(fields) == 6 and fields[4].startswith("relay="):
             try:
                 address = _read_path(fields[1])
-                rows.append((fields[0], address, fields[2], fields[3], unescape(fields[4][6:]), unescape(fields[5].strip('"'))))
+                rows.append(
+                    (fields[0], address, fields[2], fields[3], unescape(fields[4][6:]), unescape(fields[5].strip('"')))
+                )
             except QueueFileError:
                 continue
     return rows

@@ -16,7 +16,7 @@ class DotReader:
     def feed(self, block: bytes) -> bytes:
         """Return the content that is certain after this block."""
         data = self._held + block
-        out = []
+        out: list[bytes] = []
         start = 0
         at = data.find(b"\n.")
         while at >= 0:

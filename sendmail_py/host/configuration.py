@@ -31,6 +31,8 @@ def load(directory: str, overrides: "dict[str, str] | None" = None) -> "tuple[Co
 
     Raises ConfigError when a directory other than the default one holds no main.cf.
     """
+    if directory[:1] != "/":
+        directory = f"{posix.getcwd()}/{directory}"
     path = directory + "/main.cf"
     try:
         text = read_text(path)
@@ -49,7 +51,9 @@ def load(directory: str, overrides: "dict[str, str] | None" = None) -> "tuple[Co
 
 def from_settings(settings: "dict[str, Setting]") -> Config:
     """Make a Config whose defaults know this machine."""
-    config = Config(settings, {"myhostname": _node_name, "mydomain": lambda: _domain(config.myhostname), "myorigin": _origin})
+    config = Config(
+        settings, {"myhostname": _node_name, "mydomain": lambda: _domain(config.myhostname), "myorigin": _origin}
+    )
     return config
 
 

@@ -10,6 +10,14 @@ import os
 import pwd
 from collections.abc import Iterator
 
+_one_user = os.getuid() != 0
+
+
+def stay_one_user() -> None:
+    """Never act as another user in this process: root runs an instance of its own."""
+    global _one_user
+    _one_user = True
+
 
 class RightsError(RuntimeError):
     """The process does not have the rights it must have now. No OSError, so that no delivery takes it for its own."""
@@ -35,10 +43,10 @@ def drop_to(user: str) -> None:
 def effective(uid: int, gid: int, groups: list[int]) -> Iterator[None]:
     """Act as a user for the length of the block; the real uid stays root.
 
-    As an ordinary user this does nothing. Raises RightsError when the change, or the way back,
-    did not hold: the process must end then.
+    As an ordinary user, and after stay_one_user(), this does nothing. Raises RightsError when the
+    change, or the way back, did not hold: the process must end then.
     """
-    if os.getuid() != 0:
+    if _one_user:
         yield
         return
     try:

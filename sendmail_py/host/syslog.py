@@ -9,9 +9,17 @@ import os
 import socket
 import time
 
-_FACILITIES = {"kern": 0, "user": 1, "mail": 2, "daemon": 3, "auth": 4, "syslog": 5, "news": 7, "uucp": 8, "cron": 9} | {
-    f"local{n}": 16 + n for n in range(8)
-}
+_FACILITIES = {
+    "kern": 0,
+    "user": 1,
+    "mail": 2,
+    "daemon": 3,
+    "auth": 4,
+    "syslog": 5,
+    "news": 7,
+    "uucp": 8,
+    "cron": 9,
+} | {f"local{n}": 16 + n for n in range(8)}
 _INFO = 6
 _SOCKET_PATH = "/dev/log"
 

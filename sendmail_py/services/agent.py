@@ -9,6 +9,7 @@ import socket
 import time
 
 from ..core.delivery import Delivery
+from ..core.result import DeliveryResult
 from ..formats.batch import Batch, Report, decode_batch, encode_reports
 from ..host.sockets import receive_record, send_record
 from ..host.syslog import Log
@@ -67,23 +68,36 @@ class AgentChannel:
             rows = reports.get(number, [])
             for start in range(0, max(len(rows), 1), FLUSH_COUNT):
                 last = start + FLUSH_COUNT >= len(rows)
-                send_record(self.end, encode_reports(number, rows[start : start + FLUSH_COUNT], last and number in done))
+                send_record(
+                    self.end, encode_reports(number, rows[start : start + FLUSH_COUNT], last and number in done)
+                )
 
 
-def delivery_line(d: Delivery, recipient: int, times: tuple[float, float]) -> str:
+def delivery_line(d: Delivery, recipient: int, times: tuple[float, float] = (0.0, 0.0)) -> str:
     """Return Postfix's line for one result: to=, orig_to=, relay=, delay=, delays=, dsn=, status=."""
     result = d.results[recipient]
     assert result is not None
     r = d.recipients[recipient]
-    address = str(r.forward_path)
-    original = r.original.partition(";")[2] if r.original else ""
-    orig_to = f" orig_to=<{original}>," if original and original != address else ""
-    delay = max(0.0, time.time() - d.arrived_at / 1e6)
-    in_active = max(0.0, delay - sum(times) - max(0.0, (d.active_at - d.arrived_at) / 1e6))
-    before = max(0.0, delay - sum(times) - in_active)
-    delays = "/".join(_seconds(t) for t in (before, in_active, *times))
+    return result_line(d.queue_id, str(r.forward_path), r.original, result, (d.arrived_at, d.active_at), times)
+
+
+def result_line(
+    queue_id: str,
+    address: str,
+    original: str,
+    result: DeliveryResult,
+    since: tuple[int, int],
+    times: tuple[float, float],
+) -> str:
+    """The same from its parts; since is when the message arrived and became active, in microseconds."""
+    wanted = original.partition(";")[2]
+    orig_to = f" orig_to=<{wanted}>," if wanted and wanted != address else ""
+    delay = max(0.0, time.time() - since[0] / 1e6)
+    before = min(delay, max(0.0, (since[1] - since[0]) / 1e6))
+    in_queue = max(0.0, delay - before - sum(times))
+    delays = "/".join(_seconds(t) for t in (before, in_queue, *times))
     return (
-        f"{d.queue_id}: to=<{address}>,{orig_to} relay={result.relay}, delay={_seconds(delay)}, delays={delays}, "
+        f"{queue_id}: to=<{address}>,{orig_to} relay={result.relay}, delay={_seconds(delay)}, delays={delays}, "
         f"dsn={result.status}, status={result.outcome.value} ({result.reason})"
     )
 

@@ -13,8 +13,9 @@ import socket
 from typing import Any
 
 from ..core.config import Config, Setting
+from ..core.errors import MailError
 from ..host.configuration import from_settings
-from ..host.privileges import drop_to
+from ..host.privileges import drop_to, stay_one_user
 from ..host.sockets import receive_record, send_record
 from ..host.syslog import Log
 
@@ -22,7 +23,9 @@ from ..host.syslog import Log
 class Service:
     """One running service: its configuration, log, inherited descriptors and line to master."""
 
-    def __init__(self, name: str, lifeline: socket.socket, config: Config, log: Log, descriptors: dict[str, int]) -> None:
+    def __init__(
+        self, name: str, lifeline: socket.socket, config: Config, log: Log, descriptors: dict[str, int]
+    ) -> None:
         self.name = name
         self.lifeline = lifeline
         self.config = config
@@ -75,9 +78,22 @@ def main(name: str, descriptor: int) -> None:
     log = Log(config.syslog_name, name, config.syslog_facility, descriptors.get("log", -1))
     if record["user"]:
         drop_to(record["user"])
+    if record.get("one_user"):
+        stay_one_user()
     service = Service(name, lifeline, config, log, descriptors)
     try:
         importlib.import_module(f"sendmail_py.services.{name}").run(service)
+    except MailError as error:
+        log.error(str(error))
+        service.tell({"failed": str(error)})
     except Exception as error:
-        log.error(f"{name} ends: {type(error).__name__}: {error}")
+        log.error(f"{name} ends: {type(error).__name__}: {error} ({_where(error)})")
         raise
+
+
+def _where(error: BaseException) -> str:
+    """Return file and line of an error, which the log needs and a traceback has not one line for."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""

@@ -89,7 +89,9 @@ def check(top: str, uid: int) -> None:
             raise SpoolError(f"{path} belongs to uid {status.st_uid}, not to {uid}; repair it with `mailctl setup`")
         wanted = _FIFO | 0o622 if name == TRIGGER else _DIRECTORY | (MAILDROP_MODE if name == MAILDROP else 0o700)
         if status.st_mode != wanted:
-            raise SpoolError(f"{path} has mode {status.st_mode & 0o7777:o}, not {wanted & 0o7777:o}; repair it with `mailctl setup`")
+            raise SpoolError(
+                f"{path} has mode {status.st_mode & 0o7777:o}, not {wanted & 0o7777:o}; repair it with `mailctl setup`"
+            )
     _probe(f"{top}/{MAILDROP}")
 
 
@@ -101,7 +103,9 @@ def _probe(maildrop: str) -> None:
         posix.fchmod(descriptor, COMPLETE_MODE)
         status = posix.fstat(descriptor)
         if status.st_gid != posix.stat(maildrop).st_gid or status.st_mode & 0o7777 != COMPLETE_MODE:
-            raise SpoolError(f"{maildrop}: files here do not inherit the directory's group; this file system cannot hold the queue")
+            raise SpoolError(
+                f"{maildrop}: files here do not inherit the directory's group; this file system cannot hold the queue"
+            )
     finally:
         posix.close(descriptor)
         posix.unlink(path)

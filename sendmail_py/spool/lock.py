@@ -16,8 +16,12 @@ _held: list[FileLock] = []
 
 
 def take_role(top: str, role: str) -> bool:
-    """Take the lock of a role for the rest of this process; False when another has it."""
-    path = f"{top}/{LOCK}/{role}"
+    """Take the lock of a role on a queue for the rest of this process; False when another has it."""
+    return take(f"{top}/{LOCK}/{role}")
+
+
+def take(path: str) -> bool:
+    """Take a lock file for the rest of this process; False when another process has it."""
     for _ in range(10):
         lock = FileLock(path)
         try:

@@ -77,18 +77,25 @@ class Drop:
         except OSError as error:
             self.abandon()
             raise SpoolError(f"queue file: {error.strerror}") from error
-        if parent.st_mode & 0o7777 != MAILDROP_MODE or status.st_gid != parent.st_gid or status.st_mode & 0o7777 != COMPLETE_MODE:
+        if (
+            parent.st_mode & 0o7777 != MAILDROP_MODE
+            or status.st_gid != parent.st_gid
+            or status.st_mode & 0o7777 != COMPLETE_MODE
+        ):
             self.abandon()
             raise SpoolError(f"queue {self.top}/{MAILDROP}: wrong mode or group; repair it with `mailctl setup`")
         posix.close(self.descriptor)
 
     def abandon(self) -> None:
         """Remove the file: nothing was accepted."""
-        for undo in (lambda: posix.unlink(self.path), lambda: posix.close(self.descriptor)):
-            try:
-                undo()
-            except OSError:
-                continue
+        try:
+            posix.unlink(self.path)
+        except OSError:
+            pass
+        try:
+            posix.close(self.descriptor)
+        except OSError:
+            pass
 
 
 def too_large(limit: int) -> MessageError:

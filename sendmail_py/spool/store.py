@@ -22,7 +22,14 @@ from .queue_id import base_id, hash_directory, is_queue_id
 
 ARROWS = frozenset(
     [(TMP, INCOMING), (INCOMING, ACTIVE), (ACTIVE, DEFERRED), (ACTIVE, HOLD), (ACTIVE, INCOMING), (INCOMING, HOLD)]
-    + [(DEFERRED, ACTIVE), (DEFERRED, HOLD), (HOLD, INCOMING), (INCOMING, CORRUPT), (DEFERRED, CORRUPT), (HOLD, CORRUPT)]
+    + [
+        (DEFERRED, ACTIVE),
+        (DEFERRED, HOLD),
+        (HOLD, INCOMING),
+        (INCOMING, CORRUPT),
+        (DEFERRED, CORRUPT),
+        (HOLD, CORRUPT),
+    ]
 )
 STATES = (INCOMING, ACTIVE, DEFERRED, HOLD)
 _HEAD = 16384
@@ -84,6 +91,14 @@ class Store:
             raise ValueError(f"no arrow from {source} to {target}")
         atomic.rename(self.path(source, queue_id), self.path(target, queue_id))
 
+    def moved(self, queue_id: str, source: str, target: str) -> bool:
+        """Move a message; False when it is not there."""
+        try:
+            self.move(queue_id, source, target)
+        except FileNotFoundError:
+            return False
+        return True
+
     def remove(self, state: str, queue_id: str) -> None:
         """Remove a finished message."""
         os.unlink(self.path(state, queue_id))
@@ -129,12 +144,19 @@ class Store:
 
     # --- finishing --------------------------------------------------------------------------
 
-    def mark(self, state: str, queue_id: str, recipients: list[Recipient], history: bytes = b"", durable: bool = False) -> None:
-        """Write the marks that the recipients carry, and append history."""
+    def mark(
+        self, state: str, queue_id: str, marks: list[tuple[Recipient, str]], history: bytes = b"", durable: bool = False
+    ) -> None:
+        """Write marks, in the file and then in the recipients, and append history.
+
+        A mark of a recipient that is already answered for is left as it is.
+        """
         descriptor = os.open(self.path(state, queue_id), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            for recipient in recipients:
-                atomic.overwrite(descriptor, recipient.mark.encode(), recipient.offset)
+            for recipient, mark in marks:
+                if recipient.mark == Mark.PENDING:
+                    atomic.overwrite(descriptor, mark.encode(), recipient.offset)
+                    recipient.mark = mark
             if history:
                 os.lseek(descriptor, 0, os.SEEK_END)
                 atomic.write_all(descriptor, (history,))
@@ -155,12 +177,6 @@ class Store:
 
     # --- children ---------------------------------------------------------------------------
 
-    def release_children(self, queue_ids: Iterable[str]) -> None:
-        """Move children whose parent's marks are durable into incoming/, durably."""
-        for queue_id in queue_ids:
-            self.move(queue_id, TMP, INCOMING)
-        self.sync_incoming()
-
     def recover_children(self) -> Iterator[tuple[str, str]]:
         """Settle the children a crash left in tmp/; yields (id, what was done).
 
@@ -175,7 +191,8 @@ class Store:
             if parent is None:
                 continue
             if self._is_marked(*parent):
-                self.release_children([queue_id])
+                self.move(queue_id, TMP, INCOMING)
+                self.sync_incoming()
                 yield queue_id, "released"
             else:
                 self.remove(TMP, queue_id)

@@ -1,0 +1,57 @@
+"""Asking the services: one request over a socket in the run directory, answers as records."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..core.config import Config
+from ..core.errors import MailError
+from ..core.exitcodes import EX_NOPERM, EX_UNAVAILABLE
+from ..host.sockets import connect, receive_record, send_record
+
+_TIMEOUT = 60.0
+
+
+class NotRunning(MailError):
+    """The services do not answer."""
+
+    exit_code = EX_UNAVAILABLE
+
+
+class Denied(MailError):
+    """The services do not do this for this user, or not so."""
+
+    exit_code = EX_NOPERM
+
+
+def ask(
+    config: Config, socket_name: str, request: dict[str, Any], timeout: float = _TIMEOUT
+) -> Iterator[dict[str, Any]]:
+    """Send a request to `public` or `control` and yield the records of the answer.
+
+    Raises NotRunning, and Denied for a request that is refused.
+    """
+    path = f"{config.run_directory}/{socket_name}"
+    try:
+        end = connect(path, timeout)
+    except OSError as error:
+        raise NotRunning(f"the services are not running ({path}: {error.strerror or error})") from error
+    with end:
+        try:
+            send_record(end, request)
+            while (received := receive_record(end)) is not None:
+                record = received[0]
+                if "error" in record:
+                    raise Denied(str(record["error"]))
+                if "end" in record:
+                    return
+                yield record
+        except (OSError, ValueError) as error:
+            raise NotRunning(f"the services stopped answering ({error})") from error
+
+
+def ask_one(config: Config, socket_name: str, request: dict[str, Any], timeout: float = _TIMEOUT) -> dict[str, Any]:
+    """The same for an answer of one record."""
+    answer: dict[str, Any] = {}
+    for record in ask(config, socket_name, request, timeout):
+        answer.update(record)
+    return answer

@@ -1,0 +1,83 @@
+"""mailctl start (and sendmail -bd): check the configuration, become the master, report readiness.
+
+The starter returns 0 only when pickup and qmgr are at work; otherwise it says why they are not.
+"""
+
+import os
+import sys
+
+from ...core.complaints import complaints
+from ...core.config import Config
+from ...core.errors import MailError, UsageError
+from ...core.exitcodes import EX_OK, EX_UNAVAILABLE
+from ...host.configuration import load
+from ...host.daemon import detach
+from ...services import master
+
+_READY = "ready"
+
+
+def main(arguments: list[str], directory: str) -> int:
+    """Run `mailctl start [--foreground]`."""
+    if arguments not in ([], ["--foreground"]):
+        raise UsageError("start takes no arguments but --foreground")
+    config, faults = load(directory)
+    for line in faults + complaints(config.settings):
+        print(f"mailctl: {line}", file=sys.stderr)
+    master.check_config(config)
+    _warn_of_name(config)
+    return _foreground(config) if arguments else _background(config)
+
+
+def _warn_of_name(config: Config) -> None:
+    if "." not in config.myhostname:
+        print(
+            f"mailctl: warning: myhostname = {config.myhostname} is not fully qualified; set it in main.cf",
+            file=sys.stderr,
+        )
+
+
+def _foreground(config: Config) -> int:
+    failures: list[str] = []
+
+    def notify(text: str) -> None:
+        if text:
+            failures.append(text)
+            print(f"mailctl: {text}", file=sys.stderr, flush=True)
+
+    master.run(config, notify)
+    return EX_OK
+
+
+def _background(config: Config) -> int:
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.close(reader)
+        _detached(config, writer)
+    os.close(writer)
+    with open(reader, encoding="utf-8", errors="replace") as pipe:
+        text = pipe.readline().rstrip("\n")
+    if text == _READY:
+        return EX_OK
+    print(f"mailctl: {text or 'the master process ended; see the log'}", file=sys.stderr)
+    return EX_UNAVAILABLE
+
+
+def _detached(config: Config, writer: int) -> None:
+    told = False
+
+    def notify(text: str) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            os.write(writer, (text.replace("\n", " ") or _READY).encode("utf-8", "replace") + b"\n")
+            os.close(writer)
+
+    code = EX_OK
+    try:
+        detach([writer])
+        master.run(config, notify)
+    except (MailError, OSError) as error:
+        notify(str(error))
+        code = EX_UNAVAILABLE
+    os._exit(code)

@@ -1,0 +1,49 @@
+"""The queue as a command sees it: through qmgr, or on the disk when the services are down.
+
+On the disk only root and the queue's owner can look; everybody else is told so, exit 69.
+"""
+
+import os
+from collections.abc import Iterator
+
+from ..core.config import Config
+from ..formats.listing import ListedMessage
+from ..spool.contents import listed, waiting
+from ..spool.layout import INCOMING
+from ..spool.store import Store
+from .ask import NotRunning, ask, ask_one
+
+
+def messages(config: Config) -> Iterator[ListedMessage]:
+    """Yield what is queued; raises NotRunning for a user who cannot see it now."""
+    try:
+        for record in ask(config, "public", {"verb": "list"}):
+            for fields in record["messages"]:
+                fields["recipients"] = [tuple(recipient) for recipient in fields["recipients"]]
+                yield ListedMessage(**fields)
+    except NotRunning:
+        yield from (message for message in listed(_store(config)) if message is not None)
+
+
+def counts(config: Config) -> dict[str, int]:
+    """Return the number of messages by queue."""
+    try:
+        found: dict[str, int] = ask_one(config, "public", {"verb": "count"})["counts"]
+        return found
+    except NotRunning:
+        totals: dict[str, int] = {}
+        for state, _, _ in waiting(_store(config)):
+            totals[state] = totals.get(state, 0) + 1
+        return totals
+
+
+def _store(config: Config) -> Store:
+    """Return the queue for reading it directly; raises NotRunning for who may not."""
+    top = config.queue_directory
+    try:
+        owner = os.stat(f"{top}/{INCOMING}").st_uid
+    except OSError as error:
+        raise NotRunning(f"queue {top}: {error.strerror}") from error
+    if os.getuid() not in (0, owner):
+        raise NotRunning("the services are not running, and only root can look into the queue without them")
+    return Store(top)

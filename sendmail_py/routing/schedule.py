@@ -1,0 +1,29 @@
+"""When a deferred message is tried again, and when it has waited too long.
+
+All times are seconds since the epoch, all spans seconds.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The retry policy: the pause grows with the message's age between two bounds."""
+
+    minimal_backoff: float
+    maximal_backoff: float
+    lifetime: float
+    bounce_lifetime: float
+
+    def next_attempt(self, now: float, arrived: float) -> float:
+        """Return when a message that has just been deferred is due."""
+        age = max(0.0, now - arrived)
+        return now + min(max(age, self.minimal_backoff), self.maximal_backoff)
+
+    def is_due(self, now: float, due: float) -> bool:
+        """Say whether a deferred message is due; a time too far ahead means that the clock jumped."""
+        return due <= now or due > now + self.maximal_backoff
+
+    def is_expired(self, now: float, arrived: float, is_bounce: bool) -> bool:
+        """Say whether a message is too old to keep; ask only after an attempt made now."""
+        return now - arrived > (self.bounce_lifetime if is_bounce else self.lifetime)

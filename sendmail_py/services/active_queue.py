@@ -1,0 +1,150 @@
+"""The active queue in memory: what waits for which destination, and what to hand out next.
+
+No I/O and no clock: it is fed facts and returns choices. Destinations of a transport take
+turns, a destination never has more batches under way than its limit, and every recipient of
+an added message ends with exactly one result.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from ..core.envelope import Envelope
+from ..core.result import DeliveryResult
+from ..core.route import LOCAL, Route
+
+BATCH_MESSAGES = 50
+BATCH_RECIPIENTS = 500
+_SPREAD = 5
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One message under delivery: its results so far by recipient index, and entries still out.
+
+    unreleased are children whose parent marks are durable while they still wait in tmp/;
+    is_marked says that the marks of this pass are written.
+    """
+
+    queue_id: str
+    envelope: Envelope
+    descriptor: int
+    active_at: int
+    forced: bool = False
+    waiting: int = 0
+    attempted: bool = False
+    is_marked: bool = False
+    unreleased: list[str] = field(default_factory=list)
+    results: dict[int, DeliveryResult] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """Recipients (by index) of one message that share a destination, with their routes."""
+
+    message: Message
+    indexes: list[int]
+    routes: list[Route]
+
+
+@dataclass(slots=True, eq=False)
+class Destination:
+    """What waits for one transport and nexthop; has_turn says that it stands in the queue of turns."""
+
+    transport: str
+    nexthop: str
+    limit: int
+    has_turn: bool = False
+    entries: deque[Entry] = field(default_factory=deque)
+    running: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A choice: entries for one destination that go out as one batch."""
+
+    destination: Destination
+    entries: list[Entry]
+
+
+class ActiveQueue:
+    """Entries by destination, and whose turn it is."""
+
+    def __init__(self, concurrency: int, recipients: int) -> None:
+        self._concurrency = concurrency
+        self._recipients = recipients
+        self._destinations: dict[tuple[str, str], Destination] = {}
+        self._turns: dict[str, deque[Destination]] = {}
+
+    def add(self, message: Message, routed: list[tuple[int, Route]]) -> None:
+        """Queue the recipients of a message by their routes."""
+        groups: dict[tuple[str, str], list[tuple[int, Route]]] = {}
+        for index, route in routed:
+            groups.setdefault(route.destination(), []).append((index, route))
+        for (transport, nexthop), rows in groups.items():
+            # One mailbox gets one copy, whatever number of names it was addressed by.
+            size = len(rows) if transport == LOCAL else max(1, self._recipients)
+            for start in range(0, len(rows), size):
+                part = rows[start : start + size]
+                self._append(transport, nexthop, Entry(message, [i for i, _ in part], [r for _, r in part]))
+                message.waiting += 1
+
+    def _append(self, transport: str, nexthop: str, entry: Entry) -> None:
+        destination = self._destinations.get((transport, nexthop))
+        if destination is None:
+            limit = 1 if transport == LOCAL else self._concurrency
+            destination = self._destinations[transport, nexthop] = Destination(transport, nexthop, limit)
+        destination.entries.append(entry)
+        self._take_turn(destination)
+
+    def _take_turn(self, destination: Destination) -> None:
+        if destination.entries and not destination.has_turn and destination.running < destination.limit:
+            self._turns.setdefault(destination.transport, deque()).append(destination)
+            destination.has_turn = True
+
+    def transports(self) -> list[str]:
+        """Return the transports for which something could be handed out."""
+        return [transport for transport, turns in self._turns.items() if turns]
+
+    def pick(self, transport: str) -> Work | None:
+        """Return the next batch of a transport; ended() or put_back() must follow."""
+        turns = self._turns.get(transport)
+        if not turns:
+            return None
+        destination = turns.popleft()
+        destination.has_turn = False
+        work = Work(destination, self._take(destination))
+        destination.running += 1
+        self._take_turn(destination)
+        return work
+
+    def _take(self, destination: Destination) -> list[Entry]:
+        """Take a batch: all that fits for a mailbox, a share for a host that several sessions serve."""
+        waiting = len(destination.entries)
+        most = BATCH_MESSAGES if destination.limit == 1 else max(1, min(BATCH_MESSAGES, waiting // _SPREAD))
+        taken: list[Entry] = []
+        recipients = 0
+        while destination.entries and len(taken) < most:
+            recipients += len(destination.entries[0].indexes)
+            if taken and recipients > BATCH_RECIPIENTS:
+                break
+            taken.append(destination.entries.popleft())
+        return taken
+
+    def put_back(self, work: Work) -> None:
+        """Undo a pick that could not be handed out."""
+        work.destination.entries.extendleft(reversed(work.entries))
+        self.ended(work.destination)
+
+    def ended(self, destination: Destination) -> None:
+        """Note that a batch of a destination has ended."""
+        destination.running -= 1
+        self._take_turn(destination)
+        if not destination.entries and not destination.running:
+            del self._destinations[destination.transport, destination.nexthop]
+
+    def drain(self) -> list[Entry]:
+        """Take everything that has not been handed out, for a stop."""
+        left = [entry for destination in self._destinations.values() for entry in destination.entries]
+        self._destinations.clear()
+        self._turns.clear()
+        return left

@@ -1,0 +1,182 @@
+"""qmgr's side of its agents: batches out with their descriptors, one result per recipient back.
+
+What an agent does not answer for - it died, or ended a batch without a result - is deferred:
+success comes only from an explicit result. Agents are started by master when asked for.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..core.delivery import Delivery
+from ..core.envelope import Recipient
+from ..core.result import deferred
+from ..formats.batch import Batch, Report, decode_reports, encode_batch
+from ..formats.xtext import original_recipient
+from ..host.sockets import receive_record, send_record
+from .active_queue import Entry, Work
+
+BATCHES_UNDER_WAY = 8
+_NO_ANSWER = deferred("4.3.0", "the delivery agent gave no result; it is tried again")
+
+
+@dataclass(slots=True, eq=False)
+class _Sent:
+    """A batch that is with an agent: the work, and who still lacks a result."""
+
+    work: Work
+    open: list[dict[int, int]]  # by delivery: position in the delivery -> index in the message
+
+
+@dataclass(slots=True, eq=False)
+class Agent:
+    """One agent process."""
+
+    transport: str
+    end: socket.socket
+    sent: dict[int, _Sent] = field(default_factory=dict)
+
+
+EndEntry = Callable[[Entry], None]
+
+
+class Agents:
+    """All agents of qmgr. open_message returns a descriptor for an entry's message."""
+
+    def __init__(
+        self, limits: dict[str, int], open_message: Callable[[Entry], int], want: Callable[[str], None]
+    ) -> None:
+        self._limits = limits
+        self._open_message = open_message
+        self._want = want
+        self._agents: dict[str, list[Agent]] = {transport: [] for transport in limits}
+        self._asked: dict[str, int] = dict.fromkeys(limits, 0)
+        self._number = 0
+
+    def add(self, transport: str, end: socket.socket) -> Agent:
+        """Take up the connection to a new agent."""
+        end.setblocking(False)
+        self._asked[transport] = max(0, self._asked[transport] - 1)
+        agent = Agent(transport, end)
+        self._agents[transport].append(agent)
+        return agent
+
+    def not_started(self, transport: str) -> None:
+        """Note that master could not start an agent that was asked for."""
+        self._asked[transport] = max(0, self._asked[transport] - 1)
+
+    def is_busy(self) -> bool:
+        """Say whether any batch is under way."""
+        return any(agent.sent for agents in self._agents.values() for agent in agents)
+
+    def free(self, transport: str) -> Agent | None:
+        """Return an agent that takes another batch; asks master for one when that would help."""
+        agents = self._agents[transport]
+        best = min(agents, key=lambda agent: len(agent.sent), default=None)
+        if (best is None or len(best.sent) >= BATCHES_UNDER_WAY // 2) and len(agents) + self._asked[
+            transport
+        ] < self._limits[transport]:
+            self._asked[transport] += 1
+            self._want(transport)
+        return best if best is not None and len(best.sent) < BATCHES_UNDER_WAY else None
+
+    def send(self, agent: Agent, work: Work) -> bool:
+        """Hand a batch to an agent; False when it does not take one now. Raises OSError for a message."""
+        self._number += 1
+        deliveries: list[Delivery] = []
+        places: list[dict[int, int]] = []
+        try:
+            for entry in work.entries:
+                deliveries.append(self._delivery(entry))
+                places.append(self._places(entry))
+            record, descriptors = encode_batch(
+                Batch(self._number, agent.transport, work.destination.nexthop, deliveries)
+            )
+            send_record(agent.end, record, descriptors)
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            return False
+        finally:
+            for delivery in deliveries:
+                os.close(delivery.fd)
+        agent.sent[self._number] = _Sent(work, places)
+        return True
+
+    def _delivery(self, entry: Entry) -> Delivery:
+        message, e = entry.message, entry.message.envelope
+        recipients = []
+        for index, route in zip(entry.indexes, entry.routes, strict=True):
+            r = e.recipients[index]
+            changed = route.address != r.forward_path
+            original = r.original or (original_recipient(r.forward_path) if changed else "")
+            recipients.append(Recipient(route.address, original, r.notify))
+        if self._is_mailbox(entry):
+            del recipients[1:]
+        return Delivery(
+            message.queue_id, self._open_message(entry), e.content_offset, e.size, e.sender, recipients,
+            e.body, e.smtputf8, e.envid, e.ret, e.arrived_at, message.active_at,
+        )  # fmt: skip
+
+    @staticmethod
+    def _is_mailbox(entry: Entry) -> bool:
+        return entry.routes[0].transport == "local"
+
+    def _places(self, entry: Entry) -> dict[int, int]:
+        return {0: 0} if self._is_mailbox(entry) else dict(enumerate(range(len(entry.indexes))))
+
+    # --- results ----------------------------------------------------------------------------
+
+    def receive(self, agent: Agent, ended: Callable[[Work], None], end_entry: EndEntry) -> bool:
+        """Take one record of results; False when the agent is gone (its batches have then ended)."""
+        try:
+            received = receive_record(agent.end)
+            if received is not None:
+                number, reports, done = decode_reports(received[0])
+                self._take(agent, number, reports, done, ended, end_entry)
+                return True
+        except BlockingIOError:
+            return True
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
+            pass  # an agent that does not keep the protocol is treated as one that died
+        self.remove(agent, ended, end_entry)
+        return False
+
+    def remove(self, agent: Agent, ended: Callable[[Work], None], end_entry: EndEntry) -> None:
+        """Forget an agent; what it had not answered for is deferred."""
+        agent.end.close()
+        self._agents[agent.transport].remove(agent)
+        for number in list(agent.sent):
+            self._take(agent, number, [], True, ended, end_entry)
+
+    def _take(
+        self,
+        agent: Agent,
+        number: int,
+        reports: list[Report],
+        done: bool,
+        ended: Callable[[Work], None],
+        end_entry: EndEntry,
+    ) -> None:
+        sent = agent.sent[number]
+        for report in reports:
+            place = sent.open[report.delivery].pop(report.recipient)
+            entry = sent.work.entries[report.delivery]
+            _set_result(entry, place, report, self._is_mailbox(entry))
+            if not sent.open[report.delivery]:
+                end_entry(entry)
+        if not done:
+            return
+        del agent.sent[number]
+        for entry, left in zip(sent.work.entries, sent.open, strict=True):
+            if left:
+                for place in left.values():
+                    _set_result(entry, place, Report(0, 0, _NO_ANSWER), self._is_mailbox(entry))
+                end_entry(entry)
+        ended(sent.work)
+
+
+def _set_result(entry: Entry, place: int, report: Report, whole_entry: bool) -> None:
+    indexes = entry.indexes if whole_entry else [entry.indexes[place]]
+    for index in indexes:
+        entry.message.results[index] = report.result
+    entry.message.attempted = True

@@ -1,0 +1,125 @@
+"""The one pipeline through which mail enters the queue: header, qualification, checks, commit.
+
+pickup, the SMTP server and bounces share it. It works on bytes: a message is never serialised
+again, and a large body passes through in blocks.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+
+from ..core.address import Address
+from ..core.config import Config
+from ..core.envelope import Envelope, Recipient
+from ..formats.header import split_header
+from ..formats.submission_header import PreparedHeader, Submission, prepare_header
+from ..spool.store import Store
+
+_BLOCK = 262144
+_HEADER_LIMIT = 16 << 20
+
+
+class Intake:
+    """Puts messages into incoming/ of one queue."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self.config = config
+        self.store = store
+
+    def submitted(self, envelope: Envelope, descriptor: int, offset: int) -> PreparedHeader:
+        """Queue a submitted message whose content stands in an open file from offset on.
+
+        The envelope comes with its id, sender and submitter; its addresses are qualified and its
+        recipients made unique here. Not durable: the maildrop original is, until the message is
+        finished. Raises OSError, and then nothing is queued.
+        """
+        self._qualify(envelope)
+        head, rest = _split(descriptor, offset, envelope.size)
+        sections = split_header(head)
+        assert sections is not None
+        prepared = prepare_header(head[sections.start : sections.end], self._facts(envelope))
+        self._check(envelope, prepared)
+        chunks = [
+            prepared.header,
+            b"\n",
+            unix_line_ends_whole(head[sections.body :]) if rest is None else head[sections.body :],
+        ]
+        if rest is None:
+            envelope.size = sum(map(len, chunks))
+            content: Iterable[bytes] = (b"".join(chunks),)
+        else:
+            content = _joined(chunks, rest)
+        self.store.commit(self.store.write(envelope, content, durable=False), envelope.queue_id, durable=False)
+        return prepared
+
+    def _qualify(self, envelope: Envelope) -> None:
+        origin = self.config.myorigin
+        sender = envelope.sender
+        if sender and not sender.domain:
+            envelope.reverse_path = Address(sender.local_part, origin)
+        unique: dict[Address, Recipient] = {}
+        for recipient in envelope.recipients:
+            address = recipient.forward_path
+            if not address.domain:
+                recipient.forward_path = Address(address.local_part, origin)
+            unique.setdefault(recipient.forward_path, recipient)
+        envelope.recipients = list(unique.values())
+        envelope.smtputf8 = not all(a.is_ascii for a in (envelope.sender, *unique))
+
+    def _facts(self, e: Envelope) -> Submission:
+        offset = time.localtime(e.arrived_at // 1_000_000).tm_gmtoff
+        config = self.config
+        return Submission(
+            e.queue_id, e.arrived_at, offset, e.submitter.uid, e.sender, e.full_name, config.myorigin, config.myhostname
+        )
+
+    def _check(self, envelope: Envelope, prepared: PreparedHeader) -> None:
+        limit = self.config.message_size_limit
+        if prepared.hops > self.config.hopcount_limit:
+            envelope.refused = "5.4.6 too many hops"
+        elif limit and envelope.size > limit:
+            envelope.refused = f"5.3.4 message is larger than message_size_limit ({limit} octets)"
+
+
+def _split(descriptor: int, offset: int, size: int) -> tuple[bytes, Iterator[bytes] | None]:
+    """Return the beginning with the whole header in it, and blocks of what follows (None: nothing)."""
+    head = os.pread(descriptor, min(size, _BLOCK), offset)
+    while len(head) < size and len(head) < _HEADER_LIMIT and split_header(head, whole=False) is None:
+        more = os.pread(descriptor, min(size - len(head), len(head)), offset + len(head))
+        if not more:
+            break
+        head += more
+    if len(head) >= size:
+        return head, None
+    return head, blocks(descriptor, offset + len(head), size - len(head))
+
+
+def blocks(descriptor: int, offset: int, size: int) -> Iterator[bytes]:
+    """Yield size octets of an open file from offset on, in blocks."""
+    while size > 0:
+        block = os.pread(descriptor, min(_BLOCK, size), offset)
+        if not block:
+            raise OSError(5, "the message ends too early")
+        yield block
+        offset += len(block)
+        size -= len(block)
+
+
+def _joined(first: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield b"".join(first[:-1])
+    yield from unix_line_ends(first[-1], rest)
+
+
+def unix_line_ends_whole(data: bytes) -> bytes:
+    """Return the text with CRLF as LF; any other CR stays."""
+    return data.replace(b"\r\n", b"\n")
+
+
+def unix_line_ends(first: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
+    """The same for a text in blocks."""
+    data = first
+    for block in rest:
+        held = b"\r" if data.endswith(b"\r") else b""
+        yield unix_line_ends_whole(data[: len(data) - len(held)])
+        data = held + block
+    yield unix_line_ends_whole(data)

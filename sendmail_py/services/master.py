@@ -1,0 +1,326 @@
+"""master: binds the sockets, starts the services, and keeps them running.
+
+It parses no mail and opens nothing below the queue. SIGTERM (or `mailctl stop`) lets deliveries
+in progress finish, bounded by stop_timeout; SIGHUP (or `mailctl reload`) reads main.cf again,
+and a bad one leaves the old configuration in force.
+"""
+
+import contextlib
+import os
+import pwd
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..core.config import Config
+from ..core.errors import ConfigError, MailError, SpoolError
+from ..host.alias_files import path_of
+from ..host.configuration import load
+from ..host.sockets import listen, pair, peer_uid, receive_record, send_record
+from ..host.syslog import Log
+from ..spool.lock import take
+from .children import Child, Throttle, is_one_user, start
+from .service import encode_settings
+
+ALWAYS = ("pickup", "qmgr")
+_NEEDS_RESTART = ("queue_directory", "run_directory", "data_directory", "mail_owner", "syslog_name", "syslog_facility")
+_GRACE = 5.0
+
+
+class Master:
+    """The state of the process. notify(text) tells the starter: "" for ready, else what failed."""
+
+    def __init__(self, config: Config, notify: Callable[[str], None]) -> None:
+        self.config = config
+        self.notify = notify
+        self.started_at = time.time()
+        self.log_file = open_log_file(config)
+        self.log = Log(config.syslog_name, "master", config.syslog_facility, self.log_file)
+        self.selector = selectors.DefaultSelector()
+        self.children: dict[int, Child] = {}
+        self.throttle = Throttle(config.service_throttle_time)
+        self.wanted: list[str] = []
+        self.has_begun = False
+        self.stop_by: float | None = None
+        self.stoppers: list[socket.socket] = []
+
+    def prepare(self) -> None:
+        """Take the run directory: lock, pid file, sockets; raises SpoolError, OSError."""
+        run = self.config.run_directory
+        os.makedirs(run, 0o755 if os.getuid() == 0 else 0o700, exist_ok=True)
+        if not take(f"{run}/master.lock"):
+            raise SpoolError(f"already running ({run}/master.lock is held)")
+        with open(f"{run}/master.pid", "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+        self.public = listen(f"{run}/public", 0o666)
+        self.control = listen(f"{run}/control", 0o666)
+        self.selector.register(self.control, selectors.EVENT_READ, self.asked)
+
+    # --- services ---------------------------------------------------------------------------
+
+    def start_service(self, name: str) -> None:
+        """Start one of the services that always run."""
+        self._start(name, {"public": self.public.fileno()} if name == "qmgr" else {})
+
+    def start_agent(self, transport: str) -> None:
+        """Start an agent and give qmgr the other end of its channel."""
+        qmgr = self._running("qmgr")
+        if qmgr is None or self.stop_by is not None:
+            return
+        ours, theirs = pair()
+        with ours, theirs:
+            if self._start(transport, {"agent": theirs.fileno()}):
+                qmgr.tell({"do": "agent", "transport": transport}, [ours.fileno()])
+            else:
+                qmgr.tell({"do": "no-agent", "transport": transport})
+
+    def _start(self, name: str, descriptors: dict[str, int]) -> bool:
+        if self.log_file >= 0:
+            descriptors["log"] = self.log_file
+        try:
+            child = start(name, self.config, descriptors)
+        except OSError as error:
+            self.log.error(f"cannot start {name}: {error}")
+            self.throttle.ended(name, 0.0, False)
+            return False
+        self.children[child.pid] = child
+        self.selector.register(child.lifeline, selectors.EVENT_READ, lambda: self.heard(child))
+        return True
+
+    def _running(self, name: str) -> Child | None:
+        return next((child for child in self.children.values() if child.name == name and not child.is_leaving), None)
+
+    def heard(self, child: Child) -> None:
+        """Take a record of a service."""
+        try:
+            received = receive_record(child.lifeline)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            received = None
+        if received is None:
+            self.selector.unregister(child.lifeline)  # it has ended or is about to; reap() sees to it
+            return
+        record = received[0]
+        if "want" in record:
+            self.wanted.append(str(record["want"]))
+        elif "ready" in record:
+            child.is_ready = True
+            if all((c := self._running(name)) is not None and c.is_ready for name in ALWAYS):
+                self.has_begun = True
+                self.notify("")
+        elif "failed" in record:
+            self.notify(str(record["failed"]))
+
+    def reap(self) -> None:
+        """Take note of services that have ended."""
+        while self.children:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            child = self.children.pop(pid, None)
+            if child is not None:
+                self._ended(child, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, child: Child, code: int) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self.selector.unregister(child.lifeline)
+        child.lifeline.close()
+        expected = code == 0 and (child.is_leaving or child.name not in ALWAYS)
+        if not expected and self.stop_by is None:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+            self.log.warning(f"service {child.name} (pid {child.pid}) {how}")
+            if not self.has_begun:
+                self.notify(f"service {child.name} {how}; see the log")
+                self.stop()
+        self.throttle.ended(child.name, time.monotonic() - child.started, expected)
+
+    def keep_running(self) -> float:
+        """Start what should run and may; returns the seconds until the next start is allowed."""
+        if self.stop_by is not None:
+            return _GRACE
+        pause = 60.0
+        for name in ALWAYS:
+            if self._running(name) is None:
+                pause = min(pause, self._when_allowed(name, self.start_service))
+        wanted, self.wanted = self.wanted, []
+        for name in wanted:
+            wait = self._when_allowed(name, self.start_agent)
+            if wait:
+                self.wanted.append(name)
+                pause = min(pause, wait)
+        return pause
+
+    def _when_allowed(self, name: str, action: Callable[[str], None]) -> float:
+        wait = self.throttle.wait(name)
+        if not wait:
+            action(name)
+        return wait
+
+    # --- reload and stop --------------------------------------------------------------------
+
+    def reload(self) -> str:
+        """Read main.cf again and tell the services; returns what was wrong, or ""."""
+        try:
+            config, _ = load(self.config.config_directory)
+            check_config(config)
+            log_file = open_log_file(config)
+        except (MailError, OSError) as error:
+            self.log.error(f"reload refused, the old configuration stays: {error}")
+            return str(error)
+        notes = [n for n in _NEEDS_RESTART if getattr(config, n) != getattr(self.config, n)]
+        for name in notes:
+            self.log.warning(f"{name} has changed: that needs a restart")
+        self.config, old_log = config, self.log_file
+        self.log_file = log_file
+        self.log = Log(config.syslog_name, "master", config.syslog_facility, log_file)
+        self.throttle.longest = config.service_throttle_time
+        record = {"do": "reload", "settings": encode_settings(config)}
+        for child in self.children.values():
+            child.is_leaving = child.name != "qmgr"
+            child.tell(record, [log_file] if log_file >= 0 else None)
+        if old_log > 2:
+            os.close(old_log)
+        self.log.info("reloaded")
+        return ""
+
+    def stop(self) -> None:
+        """Begin to stop: pickup and qmgr first; agents leave when qmgr does."""
+        if self.stop_by is None:
+            self.log.info("stopping")
+            self.stop_by = time.monotonic() + self.config.stop_timeout + _GRACE
+            for child in self.children.values():
+                if child.name in ALWAYS:
+                    child.tell({"do": "stop"})
+
+    def kill(self) -> None:
+        """End what has not ended in time."""
+        for child in self.children.values():
+            self.log.warning(f"service {child.name} (pid {child.pid}) did not stop in time")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+
+    # --- the control socket -------------------------------------------------------------------
+
+    def asked(self) -> None:
+        """Answer one request on the control socket."""
+        try:
+            end = self.control.accept()[0]
+        except OSError:
+            return
+        end.settimeout(1)
+        keep = False
+        try:
+            received = receive_record(end)
+            if received is not None:
+                for descriptor in received[1]:
+                    os.close(descriptor)
+                answer, keep = self._answer(str(received[0]["verb"]), peer_uid(end), end)
+                send_record(end, answer)
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        if not keep:
+            end.close()
+
+    def _answer(self, verb: str, uid: int, end: socket.socket) -> tuple[dict[str, Any], bool]:
+        if verb == "status":
+            return self._status(), False
+        if uid not in (0, os.getuid()):
+            return {"error": f"{verb}: permission denied"}, False
+        if verb == "reload":
+            error = self.reload()
+            return ({"error": error} if error else {"ok": True}), False
+        if verb == "stop":
+            self.stoppers.append(end)  # it is closed when we have ended
+            self.stop()
+            return {"ok": True}, True
+        return {"error": f"unknown request {verb}"}, False
+
+    def _status(self) -> dict[str, Any]:
+        now = time.monotonic()
+        services = [
+            {"name": c.name, "pid": c.pid, "uptime": round(now - c.started, 1), "ready": c.is_ready}
+            for c in self.children.values()
+        ]
+        return {"pid": os.getpid(), "started_at": self.started_at, "services": services}
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Run until everything has stopped."""
+        while self.stop_by is None or self.children:
+            pause = self.keep_running()
+            if self.stop_by is not None:
+                pause = max(0.0, self.stop_by - time.monotonic())
+                if not pause:
+                    self.kill()
+                    pause = 0.2
+            for key, _ in self.selector.select(pause):
+                key.data()
+            self.reap()
+
+    def leave(self) -> None:
+        """Remove the pid file and the sockets."""
+        for name in ("public", "control", "master.pid"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.config.run_directory}/{name}")
+        self.log.info("stopped")
+        for end in self.stoppers:
+            end.close()
+
+
+def check_config(config: Config) -> None:
+    """Check every value, and that the values go together; raises ConfigError."""
+    config.validate()
+    for source in config.alias_maps:
+        try:
+            path_of(source)
+        except ValueError as error:
+            raise ConfigError(f"{config.origin('alias_maps')}: {error}") from error
+    if os.getuid() == 0 and is_one_user(config) and config.home_mailbox:
+        raise ConfigError(f"{config.origin('home_mailbox')}: home_mailbox needs a mail_owner other than root")
+    if os.getuid() == 0 and not is_one_user(config):
+        for name in ("mail_owner", "net_owner"):
+            try:
+                pwd.getpwnam(getattr(config, name))
+            except KeyError:
+                raise ConfigError(
+                    f"{config.origin(name)}: {name} = {getattr(config, name)}: no such user; `mailctl setup` makes it"
+                ) from None
+
+
+def open_log_file(config: Config) -> int:
+    """Open maillog_file for appending; -1 when the log goes to syslog. Raises ConfigError."""
+    path = config.maillog_file
+    if not path:
+        return -1
+    if path == "/dev/stdout":
+        return 1
+    try:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    except OSError as error:
+        raise ConfigError(f"maillog_file {path}: {error.strerror}") from error
+
+
+def run(config: Config, notify: Callable[[str], None]) -> None:
+    """Be the master until told to stop; raises MailError, OSError when it cannot begin."""
+    master = Master(config, notify)
+    master.prepare()
+    reader, writer = socket.socketpair()
+    for end in (reader, writer):
+        end.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda n, frame: master.stop())
+    signal.signal(signal.SIGHUP, lambda n, frame: master.reload() and None)
+    master.selector.register(reader, selectors.EVENT_READ, lambda: reader.recv(512))
+    master.log.info(f"started, pid {os.getpid()}")
+    master.serve()
+    master.leave()

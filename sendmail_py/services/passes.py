@@ -1,0 +1,229 @@
+"""The passes of messages through active/: routing, handing out to agents, and the end of each pass.
+
+A pass gives every pending recipient exactly one result. What needed no agent is decided (and
+logged) here; what must be durable is done in the pool's threads.
+"""
+
+import os
+import selectors
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from ..core.config import Config
+from ..core.envelope import Mark
+from ..core.result import DeliveryResult, deferred, failed
+from ..core.route import ERROR, LOCAL, SMTP, Route
+from ..host.alias_files import AliasFiles
+from ..host.syslog import Log
+from ..routing.resolve import Routing
+from ..routing.schedule import Schedule
+from ..spool.layout import ACTIVE, INCOMING
+from ..spool.store import Store
+from .active_queue import ActiveQueue, Entry, Message, Work
+from .agent import result_line
+from .agents import Agent, Agents
+from .expansion import Expanded, Expander, Finals
+from .finishing import Ended, Finisher
+from .pool import Pool
+
+_RETRY_SECONDS = 60.0
+_OPEN_DESCRIPTORS = 400
+_DEFERRED_TRANSPORT = deferred("4.3.2", "deferred transport")
+_QUEUE_ONLY = deferred("4.3.2", "queued only, as its sender asked")
+
+
+class Owner(Protocol):
+    """What passes need from qmgr."""
+
+    def want(self, transport: str) -> None:
+        """Ask master for an agent."""
+
+    def ended(self, ended: Ended) -> None:
+        """Take note that a message has left active/."""
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something later."""
+
+
+class Passes:
+    """All messages that are in active/, and the agents they go to."""
+
+    def __init__(self, config: Config, store: Store, log: Log, selector: selectors.BaseSelector, owner: Owner) -> None:
+        self.store = store
+        self.log = log
+        self.selector = selector
+        self.owner = owner
+        self.pool = Pool()
+        self.lines: list[str] = []
+        self.messages: dict[str, Message] = {}
+        self.open_descriptors = 0
+        self.agents = Agents({LOCAL: 1, SMTP: max(1, config.smtp_process_limit)}, self._descriptor, owner.want)
+        self.active = ActiveQueue(
+            config.default_destination_concurrency_limit, config.default_destination_recipient_limit
+        )
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Take what the configuration says; also after a reload."""
+        self.schedule = Schedule(
+            config.minimal_backoff_time,
+            config.maximal_backoff_time,
+            config.maximal_queue_lifetime,
+            config.bounce_queue_lifetime,
+        )
+        self.routing = Routing(config)
+        self.expander = Expander(config, self.store, self.routing, AliasFiles(config.alias_maps, self.log.warning))
+        self.finisher = Finisher(config, self.store, self.schedule)
+        self.deferred_transports = frozenset(config.defer_transports)
+
+    def begin(self, message: Message, state: str) -> None:
+        """Begin a pass for a message that is now in active/ and came from state."""
+        e = message.envelope
+        self.messages[message.queue_id] = message
+        self.lines.append(
+            f"{message.queue_id}: from=<{e.sender}>, size={e.size}, nrcpt={len(e.pending())} (queue active)"
+        )
+        routed: list[tuple[int, Route]] = []
+        message.waiting = 1  # keeps the pass open until everything is routed
+        for index, recipient in enumerate(e.recipients):
+            if recipient.mark != Mark.PENDING:
+                continue
+            decision = self._decide(message, self.routing.route(recipient.forward_path), state)
+            if isinstance(decision, Route):
+                routed.append((index, decision))
+            elif isinstance(decision, DeliveryResult):
+                self._decided(message, index, decision)
+            else:
+                self._expand(message, index, decision)
+        self.active.add(message, routed)
+        self._end_entry(message)
+
+    def _decide(self, message: Message, route: Route, state: str) -> Route | DeliveryResult | Finals:
+        e = message.envelope
+        if e.refused:
+            return failed(e.refused.partition(" ")[0], e.refused.partition(" ")[2])
+        if e.queue_only and state == INCOMING and not message.forced:
+            return _QUEUE_ONLY
+        decision = self.expander.decide(e, route) if route.transport == LOCAL else route
+        if not isinstance(decision, Route):
+            return decision
+        if decision.transport == ERROR:
+            status, _, text = decision.nexthop.partition(" ")
+            return failed(status, text)
+        if decision.transport in self.deferred_transports and not message.forced:
+            return _DEFERRED_TRANSPORT
+        return decision
+
+    def _decided(self, message: Message, index: int, result: DeliveryResult) -> None:
+        """Take a result that needed no agent, and log it as an agent would."""
+        message.results[index] = result
+        recipient, e = message.envelope.recipients[index], message.envelope
+        since = (e.arrived_at, message.active_at)
+        self.lines.append(
+            result_line(message.queue_id, str(recipient.forward_path), recipient.original, result, since, (0.0, 0.0))
+        )
+
+    def _expand(self, message: Message, index: int, finals: Finals) -> None:
+        message.waiting += 1
+
+        def done(expanded: Expanded) -> None:
+            self._decided(message, index, expanded.result)
+            self._end_entry(message)
+
+        self.pool.submit(lambda: self.expander.expand(message, index, finals), done)
+
+    # --- out to agents, and back ----------------------------------------------------------------
+
+    def dispatch(self) -> None:
+        """Hand out what agents can take."""
+        for transport in self.active.transports():
+            while True:
+                agent = self.agents.free(transport)
+                work = self.active.pick(transport) if agent else None
+                if agent is None or work is None:
+                    break
+                if not self._send(agent, work):
+                    break
+
+    def _send(self, agent: Agent, work: Work) -> bool:
+        try:
+            if self.agents.send(agent, work):
+                return True
+        except OSError as error:
+            self.log.error(f"{work.entries[0].message.queue_id}: cannot be handed out: {error}")
+            self.owner.after(_RETRY_SECONDS, lambda: self.active.put_back(work))
+            return False
+        self.active.put_back(work)
+        return False
+
+    def add_agent(self, transport: str, descriptor: int) -> None:
+        """Take up a new agent that master started."""
+        agent = self.agents.add(transport, socket.socket(fileno=descriptor))
+        self.selector.register(agent.end, selectors.EVENT_READ, lambda: self._heard(agent))
+
+    def _heard(self, agent: Agent) -> None:
+        end = agent.end
+        if not self.agents.receive(agent, self._work_ended, self._entry_ended):
+            self.selector.unregister(end)
+
+    def _work_ended(self, work: Work) -> None:
+        self.active.ended(work.destination)
+
+    def _entry_ended(self, entry: Entry) -> None:
+        self._end_entry(entry.message)
+
+    # --- the end of a pass ------------------------------------------------------------------------
+
+    def _end_entry(self, message: Message) -> None:
+        message.waiting -= 1
+        if message.waiting:
+            return
+        self._close(message)
+        if self.finisher.is_simple(message):
+            self._ended(self.finisher.remove(message))
+        else:
+            self.pool.submit(lambda: self.finisher.end_pass(message), self._ended)
+
+    def _ended(self, ended: Ended) -> None:
+        message = ended.message
+        self.lines += ended.lines
+        if ended.error is not None:
+            self.log.error(
+                f"{message.queue_id}: the end of its delivery cannot be written: {ended.error}; it is tried again"
+            )
+            self.owner.after(
+                _RETRY_SECONDS, lambda: self.pool.submit(lambda: self.finisher.end_pass(message), self._ended)
+            )
+            return
+        del self.messages[message.queue_id]
+        self.owner.ended(ended)
+
+    def _descriptor(self, entry: Entry) -> int:
+        """Return a descriptor of the entry's message that the caller closes."""
+        message = entry.message
+        if message.descriptor >= 0:
+            if message.waiting == 1:
+                descriptor, message.descriptor = message.descriptor, -1
+                self.open_descriptors -= 1
+                return descriptor
+            return os.dup(message.descriptor)
+        return self.store.open(ACTIVE, message.queue_id)
+
+    def _close(self, message: Message) -> None:
+        if message.descriptor >= 0:
+            os.close(message.descriptor)
+            message.descriptor = -1
+            self.open_descriptors -= 1
+
+    def keep_open(self, message: Message) -> None:
+        """Take charge of a message's descriptor; beyond a number it is closed and opened again when needed."""
+        self.open_descriptors += 1
+        if self.open_descriptors > _OPEN_DESCRIPTORS:
+            self._close(message)
+
+    def write_log(self) -> None:
+        """Write the lines that have come together."""
+        lines, self.lines = self.lines, []
+        if lines:
+            self.log.lines(lines)

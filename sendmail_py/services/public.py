@@ -1,0 +1,92 @@
+"""The public socket of qmgr: mailq for everybody, queue verbs for root and the queue's owner.
+
+One request a connection, as a record; who asks is the kernel's word. A long answer is sent in
+pieces, when the asker can take them, so that a listing never holds up deliveries.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+from ..formats.listing import ListedMessage
+from ..host.sockets import peer_uid, receive_record, send_record
+
+_PIECE = 25
+_OPEN_TO_ALL = ("list", "count", "flush")
+
+Answer = Iterator[dict[str, Any]]
+Handler = Callable[[dict[str, Any]], Answer]
+
+
+class Refused(Exception):
+    """A request that is not granted, with the reason."""
+
+
+def listing_answer(messages: Iterable[ListedMessage | None]) -> Answer:
+    """Yield a queue listing in records."""
+    source = iter(messages)
+    while piece := list(islice(source, _PIECE)):
+        yield {"messages": [asdict(message) for message in piece if message is not None]}
+
+
+class Asker:
+    """One connection: first its request, then the rest of its answer."""
+
+    def __init__(self, end: socket.socket, handlers: dict[str, Handler]) -> None:
+        end.setblocking(False)
+        self.end = end
+        self._handlers = handlers
+        self._answer: Answer | None = None
+        self._unsent: dict[str, Any] | None = None
+
+    def fileno(self) -> int:
+        """Return the descriptor, for a selector."""
+        return self.end.fileno()
+
+    @property
+    def is_answering(self) -> bool:
+        """True when the connection waits to be written."""
+        return self._answer is not None
+
+    def serve(self) -> bool:
+        """Read the request or send a piece of the answer; False when the connection is over."""
+        try:
+            if self._answer is None:
+                received = receive_record(self.end)
+                if received is None:
+                    return False
+                for descriptor in received[1]:
+                    os.close(descriptor)
+                self._answer = self._handle(received[0])
+            return self._send()
+        except BlockingIOError:
+            return True
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
+
+    def _handle(self, request: dict[str, Any]) -> Answer:
+        verb = request["verb"]
+        handler = self._handlers.get(verb)
+        uid = peer_uid(self.end)
+        if handler is None:
+            return iter([{"error": f"unknown request {verb}"}])
+        if verb not in _OPEN_TO_ALL and uid not in (0, os.getuid()):
+            return iter([{"error": f"{verb}: permission denied", "denied": True}])
+        try:
+            return handler(request)
+        except Refused as error:
+            return iter([{"error": str(error)}])
+
+    def _send(self) -> bool:
+        assert self._answer is not None
+        if self._unsent is None:
+            self._unsent = next(self._answer, None)
+        if self._unsent is None:
+            send_record(self.end, {"end": True})
+            return False
+        send_record(self.end, self._unsent)
+        self._unsent = None
+        return True

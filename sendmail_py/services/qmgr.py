@@ -1,0 +1,225 @@
+"""qmgr: the only mover of the queue. Brings mail into active/, has it delivered, ends it.
+
+One loop, no disk waits in it: what must be durable goes through a few threads. A message is in
+active/ exactly while attempts may be under way, so what is found there at start is mail whose
+delivery a crash may have repeated, and the log says so.
+"""
+
+import os
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ..core.errors import QueueFileError
+from ..spool.layout import ACTIVE, CORRUPT, DEFERRED, INCOMING, check
+from ..spool.lock import take_role
+from ..spool.store import Store, read_head
+from .active_queue import Message
+from .deferred_index import DeferredIndex
+from .finishing import Ended
+from .passes import Passes
+from .public import Asker
+from .requests import Requests
+from .service import Service, decode_settings
+
+_ACTIVATIONS_A_TURN = 50
+_SCANNED_A_TURN = 500
+_LONGEST_PAUSE = 60.0
+_RETRY_SECONDS = 60.0
+
+
+class QueueManager:
+    """The state of the service."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.log = service.log
+        self.store = Store(service.config.queue_directory)
+        self.incoming: deque[str] = deque()
+        self.later: list[tuple[float, Callable[[], None]]] = []
+        self.stop_by: float | None = None
+        self.selector = selectors.DefaultSelector()
+        self.passes = Passes(service.config, self.store, self.log, self.selector, self)
+        self.deferred = DeferredIndex(self.passes.schedule)
+        self.requests = Requests(self.store, self.deferred, self.incoming)
+
+    # --- what passes need -------------------------------------------------------------------
+
+    def want(self, transport: str) -> None:
+        """Ask master for an agent."""
+        self.service.tell({"want": transport})
+
+    def ended(self, ended: Ended) -> None:
+        """Take note that a message has left active/."""
+        self.incoming.extend(ended.children)
+        if ended.due is not None:
+            self.deferred.add(ended.message.queue_id, ended.due)
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something later."""
+        self.later.append((time.monotonic() + seconds, action))
+
+    # --- start ------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Settle what an earlier queue manager left: its children, and what was in active/."""
+        for queue_id, what in self.store.recover_children():
+            self.log.info(f"{queue_id}: {what} after a crash between an expansion or bounce and its mark")
+        for queue_id, _ in list(self.store.entries(ACTIVE)):
+            self.store.move(queue_id, ACTIVE, INCOMING)
+            self.log.info(f"{queue_id}: was being delivered when the queue manager ended; a delivery may be repeated")
+        self.requests.find_incoming()
+        self.deferred.start_scan(self.store.entries(DEFERRED))
+
+    # --- into active/ -------------------------------------------------------------------------
+
+    def activate_some(self, now: float) -> bool:
+        """Bring a few messages into active/; True when more could come at once."""
+        limit = self.service.config.qmgr_message_active_limit
+        for _ in range(_ACTIVATIONS_A_TURN):
+            if len(self.passes.messages) >= limit:
+                return False
+            if self.incoming:
+                self._activate(self.incoming.popleft(), INCOMING, False)
+                continue
+            due = self.deferred.pop_due(now)
+            if due is None:
+                return False
+            self._activate(due[0], DEFERRED, due[1])
+        return True
+
+    def _activate(self, queue_id: str, state: str, forced: bool) -> None:
+        if queue_id in self.passes.messages:
+            return
+        try:
+            message = self._read(queue_id, state, forced)
+            self.store.move(queue_id, state, ACTIVE)
+        except FileNotFoundError:
+            return  # an administrator removed it, or it was told twice
+        except QueueFileError as error:
+            self.store.move(queue_id, state, CORRUPT)
+            self.log.error(f"{queue_id}: moved to {CORRUPT}/: {error}")
+            return
+        except OSError as error:
+            self.log.error(f"{queue_id}: {error}; it is tried again")
+            self.after(_RETRY_SECONDS, lambda: self._activate(queue_id, state, forced))
+            return
+        self.passes.begin(message, state)
+
+    def _read(self, queue_id: str, state: str, forced: bool) -> Message:
+        descriptor = self.store.open(state, queue_id)
+        try:
+            envelope = read_head(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        message = Message(queue_id, envelope, descriptor, time.time_ns() // 1000, forced)
+        self.passes.keep_open(message)
+        return message
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take up a connection on the public socket."""
+        try:
+            asker = Asker(listener.accept()[0], self.requests.handlers)
+        except OSError:
+            return
+        self.selector.register(asker, selectors.EVENT_READ, lambda: self._serve(asker))
+
+    def _serve(self, asker: Asker) -> None:
+        if not asker.serve():
+            self.selector.unregister(asker)
+            asker.end.close()
+        elif asker.is_answering:
+            self.selector.modify(asker, selectors.EVENT_WRITE, lambda: self._serve(asker))
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    def told_by_master(self) -> None:
+        """Do what master says: a new agent, a new configuration, or stop."""
+        record, descriptors = self.service.told()
+        what = record["do"]
+        if what == "agent":
+            self.passes.add_agent(record["transport"], descriptors[0])
+        elif what == "no-agent":
+            self.passes.agents.not_started(record["transport"])
+        elif what == "reload":
+            self.service.config = decode_settings(record["settings"])
+            self.passes.configure(self.service.config)
+            self.deferred.schedule = self.passes.schedule
+        elif what == "stop":
+            self.stop_by = time.monotonic() + self.service.config.stop_timeout
+
+    def turn(self, more: bool) -> bool:
+        """Do one round of the loop; returns whether there is work for another at once."""
+        for key, _ in self.selector.select(0 if more else self._pause()):
+            key.data()
+        now = time.time()
+        more = False
+        if self.stop_by is None:
+            more = self.deferred.scan_some(_SCANNED_A_TURN)
+            more = self.activate_some(now) or more
+            self.passes.dispatch()
+        self._do_later()
+        self.passes.write_log()
+        return more
+
+    def _pause(self) -> float:
+        pause = _LONGEST_PAUSE
+        due = self.deferred.next_due()
+        if due is not None and self.stop_by is None:
+            pause = min(pause, max(0.0, due - time.time()))
+        if self.later:
+            pause = min(pause, max(0.0, min(at for at, _ in self.later) - time.monotonic()))
+        return min(pause, 0.2) if self.stop_by is not None else pause
+
+    def _do_later(self) -> None:
+        now = time.monotonic()
+        due = [action for at, action in self.later if at <= now]
+        self.later = [(at, action) for at, action in self.later if at > now]
+        for action in due:
+            action()
+
+    def queue_run(self) -> None:
+        """Every queue_run_delay: look for lost mail and for times that a set-back clock made far."""
+        self.deferred.mend_clock(time.time())
+        self.requests.find_incoming()
+        self.after(self.service.config.queue_run_delay, self.queue_run)
+
+    def is_stopped(self) -> bool:
+        """Say whether a stop is complete: nothing under way, or no more time."""
+        if self.stop_by is None:
+            return False
+        return (not self.passes.agents.is_busy() and not self.passes.pool.running) or time.monotonic() > self.stop_by
+
+    def leave(self) -> None:
+        """Put back what was not handed out, so that the next start does not take it for interrupted."""
+        under_way = self.passes.agents.is_busy()
+        for queue_id, message in self.passes.messages.items():
+            if not under_way and not message.attempted:
+                self.store.move(queue_id, ACTIVE, INCOMING)
+        self.passes.write_log()
+
+
+def run(service: Service) -> None:
+    """Serve until master says stop."""
+    check(service.config.queue_directory, os.getuid())
+    while not take_role(service.config.queue_directory, "qmgr"):
+        service.log.warning("another queue manager holds this queue")
+        time.sleep(1)
+    manager = QueueManager(service)
+    manager.recover()
+    selector = manager.selector
+    selector.register(service.lifeline, selectors.EVENT_READ, manager.told_by_master)
+    selector.register(manager.passes.pool.wake, selectors.EVENT_READ, manager.passes.pool.collect)
+    listener = service.socket("public")
+    selector.register(listener, selectors.EVENT_READ, lambda: manager.accept(listener))
+    manager.queue_run()
+    service.ready()
+    more = True
+    while not manager.is_stopped():
+        more = manager.turn(more)
+    manager.leave()

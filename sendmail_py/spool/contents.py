@@ -1,0 +1,77 @@
+"""What is in the queue, read from the disk: for mailq, counts, and status.
+
+A maildrop original whose copy is in the queue counts once. Entries come one at a time.
+"""
+
+import os
+from collections.abc import Iterator
+
+from ..core.address import Address
+from ..core.envelope import Envelope
+from ..core.errors import QueueFileError
+from ..formats import queue_file
+from ..formats.listing import ListedMessage
+from .layout import COMPLETE_MODE, MAILDROP
+from .maildrop import is_name
+from .queue_id import base_id
+from .store import STATES, Store, read_head, read_history
+
+_REGULAR = 0o100000
+
+
+def waiting(store: Store) -> Iterator[tuple[str, str, str]]:
+    """Yield (queue name, queue id, path) of every message, opening none."""
+    seen = set()
+    for state in STATES:
+        for queue_id, _ in store.entries(state):
+            if queue_id not in seen:
+                seen.add(queue_id)
+                yield state, queue_id, store.path(state, queue_id)
+    with os.scandir(f"{store.top}/{MAILDROP}") as entries:
+        for entry in entries:
+            queue_id = _original_id(entry)
+            if queue_id and queue_id not in seen:
+                yield MAILDROP, queue_id, entry.path
+
+
+def _original_id(entry: "os.DirEntry[str]") -> str:
+    if not is_name(entry.name):
+        return ""
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return ""
+    if status.st_mode != _REGULAR | COMPLETE_MODE or status.st_nlink != 1:
+        return ""
+    return base_id(status.st_ctime_ns // 1000, status.st_ino)
+
+
+def listed(store: Store) -> Iterator[ListedMessage | None]:
+    """Yield each message as mailq shows it; None for one that has just left or cannot be read."""
+    for state, queue_id, path in waiting(store):
+        yield _listed(state, queue_id, path)
+
+
+def _listed(state: str, queue_id: str, path: str) -> ListedMessage | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        envelope = read_head(descriptor)
+        reasons = _reasons(read_history(descriptor, envelope))
+        arrived = envelope.arrived_at if state != MAILDROP else os.fstat(descriptor).st_ctime_ns // 1000
+    except (OSError, QueueFileError):
+        return None
+    finally:
+        os.close(descriptor)
+    recipients = [(str(r.forward_path), reasons.get(r.forward_path, "")) for r in envelope.pending()]
+    return ListedMessage(state, queue_id, arrived, envelope.size, _sender(envelope), recipients, envelope.expire)
+
+
+def _sender(envelope: Envelope) -> str:
+    return str(envelope.sender) if envelope.reverse_path is not None else f"uid-{envelope.submitter.uid}"
+
+
+def _reasons(history: bytes) -> dict[Address, str]:
+    return {row[1]: row[5] for row in queue_file.read_history(history) if row[2] == "deferred"}
