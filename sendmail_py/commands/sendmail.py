@@ -236,6 +236,8 @@ def _write(envelope: Envelope, head: bytes, rest: "Iterator[bytes]", top: str, l
     if limit and size > limit:
         raise too_large(limit)
     text = queue_file.render(envelope)
+    if len(text) > queue_file.HEAD_LIMIT:
+        raise MessageError("too many recipients")
     drop = Drop(top)
     try:
         drop.write(text + head)

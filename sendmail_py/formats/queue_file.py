@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"sendmail-py-queue 1\n"
 SIZE_DIGITS = 10
+HEAD_LIMIT = 16 << 20  # of a submitted file: some 300,000 recipients
 COMMAND_LIMIT = 256
 _MARKS = (Mark.PENDING, Mark.DELIVERED, Mark.FAILED)
 _MARK_COLUMN = len("to: [")

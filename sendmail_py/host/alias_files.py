@@ -33,17 +33,20 @@ class AliasFiles:
         self._warn = warn
         self._stamps: dict[str, _Stamp | None] = {}
         self._names: dict[str, dict[str, tuple[Target, ...]]] = {}
+        self._faults: dict[str, dict[str, str]] = {}
         self._checked = float("-inf")
 
     def look_up(self, name: str) -> tuple[Target, ...] | None:
-        """Return what an alias (lower case) stands for; raises OSError when a file cannot be read."""
+        """Return what an alias (lower case) stands for; raises OSError when a file cannot be read, ValueError for a bad line."""
         now = time.monotonic()
         if now - self._checked > _CHECK_SECONDS:
             for path in self._paths:
                 self._refresh(path)
             self._checked = now
         for path in self._paths:
-            found = self._names.get(path, {}).get(name)
+            if name in self._faults[path]:
+                raise ValueError(self._faults[path][name])
+            found = self._names[path].get(name)
             if found is not None:
                 return found
         return None
@@ -57,11 +60,14 @@ class AliasFiles:
         if path in self._stamps and self._stamps[path] == stamp:
             return
         if stamp is None:
-            self._names[path] = {}
+            self._names[path], self._faults[path] = {}, {}
         else:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
                 entries, faults = parse(file.read())
             self._names[path] = {entry.name: entry.targets for entry in entries}
+            self._faults[path] = {
+                fault.name: f"{path}, line {fault.line}: {fault.text}" for fault in faults if fault.name
+            }
             for fault in faults:
                 self._warn(f"{path}, line {fault.line}: {fault.text}")
         self._stamps[path] = stamp

@@ -21,7 +21,7 @@ _SPREAD = 5
 class Message:
     """One message under delivery: its results so far by recipient index, and entries still out.
 
-    unreleased are children whose parent marks are durable while they still wait in tmp/;
+    lost counts agents that went without an answer. unreleased are children whose parent marks are durable while they still wait in tmp/;
     is_marked says that the marks of this pass are written.
     """
 
@@ -31,6 +31,7 @@ class Message:
     active_at: int
     forced: bool = False
     waiting: int = 0
+    lost: int = 0
     attempted: bool = False
     is_marked: bool = False
     unreleased: list[str] = field(default_factory=list)
@@ -69,9 +70,8 @@ class Work:
 class ActiveQueue:
     """Entries by destination, and whose turn it is."""
 
-    def __init__(self, concurrency: int, recipients: int) -> None:
-        self._concurrency = concurrency
-        self._recipients = recipients
+    def __init__(self, concurrency: int = 20, recipients: int = 50) -> None:
+        self.configure(concurrency, recipients)
         self._destinations: dict[tuple[str, str], Destination] = {}
         self._turns: dict[str, deque[Destination]] = {}
 
@@ -100,6 +100,15 @@ class ActiveQueue:
         if destination.entries and not destination.has_turn and destination.running < destination.limit:
             self._turns.setdefault(destination.transport, deque()).append(destination)
             destination.has_turn = True
+
+    def add_again(self, entry: Entry) -> None:
+        """Queue an entry that an agent did not answer for; it still counts in its message."""
+        self._append(entry.routes[0].transport, entry.routes[0].nexthop, entry)
+
+    def configure(self, concurrency: int, recipients: int) -> None:
+        """Set the limits for what is added from now on."""
+        self._concurrency = concurrency
+        self._recipients = recipients
 
     def transports(self) -> list[str]:
         """Return the transports for which something could be handed out."""

@@ -1,24 +1,28 @@
 """qmgr's side of its agents: batches out with their descriptors, one result per recipient back.
 
-What an agent does not answer for - it died, or ended a batch without a result - is deferred:
-success comes only from an explicit result. Agents are started by master when asked for.
+Success comes only from an explicit result. A batch that an agent ends without a result for
+someone defers him; what an agent that is gone had not answered for is handed back, to be tried
+with another. Agents are started by master when asked for.
 """
 
 import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ..core.delivery import Delivery
 from ..core.envelope import Recipient
-from ..core.result import deferred
+from ..core.result import DeliveryResult, deferred
+from ..core.route import LOCAL, SMTP
 from ..formats.batch import Batch, Report, decode_reports, encode_batch
 from ..formats.xtext import original_recipient
 from ..host.sockets import receive_record, send_record
 from .active_queue import Entry, Work
 
-BATCHES_UNDER_WAY = 8
-_NO_ANSWER = deferred("4.3.0", "the delivery agent gave no result; it is tried again")
+BATCHES_UNDER_WAY = {LOCAL: 8, SMTP: 40}
+_BUSY = 4
+_NO_ANSWER = deferred("4.3.0", "the delivery agent gave no result")
 
 
 @dataclass(slots=True, eq=False)
@@ -38,15 +42,34 @@ class Agent:
     sent: dict[int, _Sent] = field(default_factory=dict)
 
 
-EndEntry = Callable[[Entry], None]
+class Listener(Protocol):
+    """Who is told what becomes of entries."""
+
+    def entry_ended(self, entry: Entry) -> None:
+        """Take note that every recipient of an entry has a result."""
+
+    def entry_lost(self, entry: Entry) -> None:
+        """Take back an entry (or the rest of one) that an agent did not answer for."""
+
+    def work_ended(self, work: Work) -> None:
+        """Take note that a batch is over."""
 
 
 class Agents:
-    """All agents of qmgr. open_message returns a descriptor for an entry's message."""
+    """All agents of qmgr. open_message returns a descriptor for an entry's message.
+
+    is_blocked says that an agent's channel was full: a batch was put back for the next turn.
+    """
 
     def __init__(
-        self, limits: dict[str, int], open_message: Callable[[Entry], int], want: Callable[[str], None]
+        self,
+        limits: dict[str, int],
+        open_message: Callable[[Entry], int],
+        want: Callable[[str], None],
+        listener: Listener,
     ) -> None:
+        self._listener = listener
+        self.is_blocked = False
         self._limits = limits
         self._open_message = open_message
         self._want = want
@@ -74,12 +97,10 @@ class Agents:
         """Return an agent that takes another batch; asks master for one when that would help."""
         agents = self._agents[transport]
         best = min(agents, key=lambda agent: len(agent.sent), default=None)
-        if (best is None or len(best.sent) >= BATCHES_UNDER_WAY // 2) and len(agents) + self._asked[
-            transport
-        ] < self._limits[transport]:
+        if (best is None or len(best.sent) >= _BUSY) and len(agents) + self._asked[transport] < self._limits[transport]:
             self._asked[transport] += 1
             self._want(transport)
-        return best if best is not None and len(best.sent) < BATCHES_UNDER_WAY else None
+        return best if best is not None and len(best.sent) < BATCHES_UNDER_WAY[transport] else None
 
     def send(self, agent: Agent, work: Work) -> bool:
         """Hand a batch to an agent; False when it does not take one now. Raises OSError for a message."""
@@ -94,7 +115,10 @@ class Agents:
                 Batch(self._number, agent.transport, work.destination.nexthop, deliveries)
             )
             send_record(agent.end, record, descriptors)
-        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+        except BlockingIOError:
+            self.is_blocked = True
+            return False
+        except (BrokenPipeError, ConnectionResetError):
             return False
         finally:
             for delivery in deliveries:
@@ -119,64 +143,60 @@ class Agents:
 
     @staticmethod
     def _is_mailbox(entry: Entry) -> bool:
-        return entry.routes[0].transport == "local"
+        return entry.routes[0].transport == LOCAL
 
     def _places(self, entry: Entry) -> dict[int, int]:
         return {0: 0} if self._is_mailbox(entry) else dict(enumerate(range(len(entry.indexes))))
 
     # --- results ----------------------------------------------------------------------------
 
-    def receive(self, agent: Agent, ended: Callable[[Work], None], end_entry: EndEntry) -> bool:
+    def receive(self, agent: Agent) -> bool:
         """Take one record of results; False when the agent is gone (its batches have then ended)."""
         try:
             received = receive_record(agent.end)
             if received is not None:
                 number, reports, done = decode_reports(received[0])
-                self._take(agent, number, reports, done, ended, end_entry)
+                self._take(agent, number, reports, done)
                 return True
         except BlockingIOError:
             return True
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             pass  # an agent that does not keep the protocol is treated as one that died
-        self.remove(agent, ended, end_entry)
+        self._remove(agent)
         return False
 
-    def remove(self, agent: Agent, ended: Callable[[Work], None], end_entry: EndEntry) -> None:
-        """Forget an agent; what it had not answered for is deferred."""
+    def _remove(self, agent: Agent) -> None:
         agent.end.close()
         self._agents[agent.transport].remove(agent)
-        for number in list(agent.sent):
-            self._take(agent, number, [], True, ended, end_entry)
+        for sent in agent.sent.values():
+            for entry, left in zip(sent.work.entries, sent.open, strict=True):
+                if left:
+                    self._listener.entry_lost(self._rest(entry, list(left.values())))
+            self._listener.work_ended(sent.work)
 
-    def _take(
-        self,
-        agent: Agent,
-        number: int,
-        reports: list[Report],
-        done: bool,
-        ended: Callable[[Work], None],
-        end_entry: EndEntry,
-    ) -> None:
+    def _rest(self, entry: Entry, places: list[int]) -> Entry:
+        if self._is_mailbox(entry):
+            return entry
+        return Entry(entry.message, [entry.indexes[p] for p in places], [entry.routes[p] for p in places])
+
+    def _take(self, agent: Agent, number: int, reports: list[Report], done: bool) -> None:
         sent = agent.sent[number]
         for report in reports:
             place = sent.open[report.delivery].pop(report.recipient)
-            entry = sent.work.entries[report.delivery]
-            _set_result(entry, place, report, self._is_mailbox(entry))
-            if not sent.open[report.delivery]:
-                end_entry(entry)
+            self._answered(sent, report.delivery, place, report.result)
         if not done:
             return
+        for delivery, left in enumerate(sent.open):
+            for recipient in list(left):
+                self._answered(sent, delivery, left.pop(recipient), _NO_ANSWER)
         del agent.sent[number]
-        for entry, left in zip(sent.work.entries, sent.open, strict=True):
-            if left:
-                for place in left.values():
-                    _set_result(entry, place, Report(0, 0, _NO_ANSWER), self._is_mailbox(entry))
-                end_entry(entry)
-        ended(sent.work)
+        self._listener.work_ended(sent.work)
 
-
-def _set_result(entry: Entry, place: int, report: Report, whole_entry: bool) -> None:
-    indexes = entry.indexes if whole_entry else [entry.indexes[place]]
-    for index in indexes:
-        entry.message.results[index] = report.result
-    entry.message.attempted = True
+    def _answered(self, sent: _Sent, delivery: int, place: int, result: DeliveryResult) -> None:
+        entry = sent.work.entries[delivery]
+        indexes = entry.indexes if self._is_mailbox(entry) else [entry.indexes[place]]
+        for index in indexes:
+            entry.message.results[index] = result
+        entry.message.attempted = True
+        if not sent.open[delivery]:
+            self._listener.entry_ended(entry)

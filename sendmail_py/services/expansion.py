@@ -12,7 +12,7 @@ from itertools import chain, islice
 from ..core.address import Address
 from ..core.config import Config
 from ..core.envelope import Envelope, Mark, Recipient
-from ..core.result import DeliveryResult, delivered, from_errno
+from ..core.result import DeliveryResult, deferred, delivered, from_errno
 from ..core.route import Route
 from ..formats.aliases import Target
 from ..formats.xtext import original_recipient
@@ -57,6 +57,8 @@ class Expander:
                 return route
         except OSError as error:
             return from_errno(error, "cannot read the aliases")
+        except ValueError as error:
+            return deferred("4.3.5", str(error))
         finals = expand(route.address.local_part, self._look_up, _lines, self.routing.is_local)
         first = list(islice(finals, 2))
         for item in first:
@@ -80,6 +82,12 @@ class Expander:
 
     def _look_up(self, name: str) -> Iterable[Target] | None:
         return self.aliases.look_up(name)
+
+    def _has_alias(self, name: str) -> bool:
+        try:
+            return self._look_up(name) is not None
+        except ValueError:
+            return True
 
     # --- children ---------------------------------------------------------------------------
 
@@ -134,7 +142,7 @@ class Expander:
     def _users_with_alias(self, addresses: list[Address]) -> list[str]:
         """Return the real users among the results that have an alias too: it must not apply again."""
         names = {a.local_part.lower() for a in addresses if self.routing.is_local(a.domain)}
-        return sorted(name for name in names if self._look_up(name) is not None or name in ALWAYS_THERE)
+        return sorted(name for name in names if self._has_alias(name) or name in ALWAYS_THERE)
 
     def _release(self, message: Message, index: int, children: list[str]) -> Expanded:
         recipient = message.envelope.recipients[index]

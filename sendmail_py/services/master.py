@@ -28,6 +28,7 @@ from .service import encode_settings
 ALWAYS = ("pickup", "qmgr")
 _NEEDS_RESTART = ("queue_directory", "run_directory", "data_directory", "mail_owner", "syslog_name", "syslog_facility")
 _GRACE = 5.0
+_CONTROL_CONNECTIONS = 50
 
 
 class Master:
@@ -44,6 +45,8 @@ class Master:
         self.throttle = Throttle(config.service_throttle_time)
         self.wanted: list[str] = []
         self.has_begun = False
+        self.asking = 0
+        self.signals: list[int] = []
         self.stop_by: float | None = None
         self.stoppers: list[socket.socket] = []
 
@@ -139,6 +142,8 @@ class Master:
             if not self.has_begun:
                 self.notify(f"service {child.name} {how}; see the log")
                 self.stop()
+        if child.name == "qmgr":
+            self.wanted.clear()
         self.throttle.ended(child.name, time.monotonic() - child.started, expected)
 
     def keep_running(self) -> float:
@@ -209,12 +214,21 @@ class Master:
     # --- the control socket -------------------------------------------------------------------
 
     def asked(self) -> None:
-        """Answer one request on the control socket."""
+        """Take up a connection on the control socket; its request is answered when it comes."""
         try:
             end = self.control.accept()[0]
         except OSError:
             return
-        end.settimeout(1)
+        if self.asking >= _CONTROL_CONNECTIONS and peer_uid(end) not in (0, os.getuid()):
+            end.close()
+            return
+        end.setblocking(False)
+        self.asking += 1
+        self.selector.register(end, selectors.EVENT_READ, lambda: self._serve(end))
+
+    def _serve(self, end: socket.socket) -> None:
+        self.selector.unregister(end)
+        self.asking -= 1
         keep = False
         try:
             received = receive_record(end)
@@ -264,6 +278,15 @@ class Master:
             for key, _ in self.selector.select(pause):
                 key.data()
             self.reap()
+            self.obey_signals()
+
+    def obey_signals(self) -> None:
+        """Do what signals have asked for since the last turn."""
+        while self.signals:
+            if self.signals.pop(0) == signal.SIGHUP:
+                self.reload()
+            else:
+                self.stop()
 
     def leave(self) -> None:
         """Remove the pid file and the sockets."""
@@ -317,9 +340,8 @@ def run(config: Config, notify: Callable[[str], None]) -> None:
         end.setblocking(False)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda n, frame: master.stop())
-    signal.signal(signal.SIGHUP, lambda n, frame: master.reload() and None)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda n, frame: master.signals.append(n))
     master.selector.register(reader, selectors.EVENT_READ, lambda: reader.recv(512))
     master.log.info(f"started, pid {os.getpid()}")
     master.serve()

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ..core.config import Config
 from ..core.envelope import Mark
-from ..core.result import DeliveryResult, deferred, failed
+from ..core.result import DeliveryResult, Outcome, deferred, failed
 from ..core.route import ERROR, LOCAL, SMTP, Route
 from ..host.alias_files import AliasFiles
 from ..host.syslog import Log
@@ -30,6 +30,9 @@ from .pool import Pool
 _RETRY_SECONDS = 60.0
 _OPEN_DESCRIPTORS = 400
 _DEFERRED_TRANSPORT = deferred("4.3.2", "deferred transport")
+_LOST_LIMIT = 3
+_LOST = deferred("4.3.0", "the delivery agent ended before it answered")
+_STOPPING = deferred("4.3.2", "the queue manager is stopping")
 _QUEUE_ONLY = deferred("4.3.2", "queued only, as its sender asked")
 
 
@@ -58,14 +61,13 @@ class Passes:
         self.lines: list[str] = []
         self.messages: dict[str, Message] = {}
         self.open_descriptors = 0
-        self.agents = Agents({LOCAL: 1, SMTP: max(1, config.smtp_process_limit)}, self._descriptor, owner.want)
-        self.active = ActiveQueue(
-            config.default_destination_concurrency_limit, config.default_destination_recipient_limit
-        )
+        self.agents = Agents({LOCAL: 1, SMTP: max(1, config.smtp_process_limit)}, self._descriptor, owner.want, self)
+        self.active = ActiveQueue()
         self.configure(config)
 
     def configure(self, config: Config) -> None:
         """Take what the configuration says; also after a reload."""
+        self.active.configure(config.default_destination_concurrency_limit, config.default_destination_recipient_limit)
         self.schedule = Schedule(
             config.minimal_backoff_time,
             config.maximal_backoff_time,
@@ -137,6 +139,7 @@ class Passes:
 
     def dispatch(self) -> None:
         """Hand out what agents can take."""
+        self.agents.is_blocked = False
         for transport in self.active.transports():
             while True:
                 agent = self.agents.free(transport)
@@ -164,14 +167,61 @@ class Passes:
 
     def _heard(self, agent: Agent) -> None:
         end = agent.end
-        if not self.agents.receive(agent, self._work_ended, self._entry_ended):
+        if not self.agents.receive(agent):
             self.selector.unregister(end)
 
-    def _work_ended(self, work: Work) -> None:
+    def work_ended(self, work: Work) -> None:
+        """Take note that a batch is over."""
         self.active.ended(work.destination)
 
-    def _entry_ended(self, entry: Entry) -> None:
+    def entry_ended(self, entry: Entry) -> None:
+        """Take note that every recipient of an entry has a result."""
+        if entry.message.waiting > 1:
+            self._mark_early(entry)
         self._end_entry(entry.message)
+
+    def _mark_early(self, entry: Entry) -> None:
+        """Mark what is delivered while other recipients are under way, so that a crash does not repeat it."""
+        message = entry.message
+        done = [i for i in entry.indexes if message.results[i].outcome is Outcome.DELIVERED]
+        try:
+            self.store.mark(ACTIVE, message.queue_id, [(message.envelope.recipients[i], Mark.DELIVERED) for i in done])
+        except OSError as error:
+            self.log.warning(f"{message.queue_id}: {error}; the mark is written when the pass ends")
+
+    def entry_lost(self, entry: Entry) -> None:
+        """Take back an entry that an agent did not answer for: it may have been delivered, or not."""
+        message = entry.message
+        message.lost += 1
+        transport = entry.routes[0].transport
+        what = f"the {transport} agent ended before it answered; a delivery may be repeated"
+        self.lines.append(f"{message.queue_id}: {what}")
+        if message.lost <= _LOST_LIMIT:
+            self.active.add_again(entry)
+            return
+        for index in entry.indexes:
+            self._decided(message, index, _LOST)
+        self._end_entry(message)
+
+    def put_aside(self) -> None:
+        """For a stop: end what has not been handed out, keeping what other recipients came to."""
+        entries = self.active.drain()
+        left = Counter(entry.message.queue_id for entry in entries)
+        for entry in entries:
+            message = entry.message
+            if not message.results and left[message.queue_id] == message.waiting:
+                continue  # nothing has happened to it: leave() moves it back whole
+            for index in entry.indexes:
+                self._decided(message, index, _STOPPING)
+            self._end_entry(message)
+
+    def leave(self) -> None:
+        """Put back what nothing happened to, so that the next start does not take it for interrupted."""
+        if not self.agents.is_busy() and not self.pool.running:
+            for queue_id, message in self.messages.items():
+                if not message.results:
+                    self.store.move(queue_id, ACTIVE, INCOMING)
+        self.write_log()
 
     # --- the end of a pass ------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import time
 from ..core.address import Address
 from ..core.envelope import Envelope, Mark, Recipient, Submitter
 from ..core.errors import QueueFileError
+from ..formats.queue_file import HEAD_LIMIT
 from ..formats.submission_header import full_name_from_gecos
 from ..host import users
 from ..host.sockets import connect, send_record
@@ -114,7 +115,7 @@ class Pickup:
             self.known[name] = key
             return
         try:
-            envelope = self._envelope(read_head(descriptor), status, name, queue_id)
+            envelope = self._envelope(read_head(descriptor, limit=HEAD_LIMIT), status, name, queue_id)
         except QueueFileError as error:
             raise Junk(str(error)) from error
         offset = envelope.content_offset
@@ -129,11 +130,13 @@ class Pickup:
             self.tell_qmgr()
 
     def _is_complete(self, status: os.stat_result, path: str) -> bool:
-        """Check the file as RELIABLE input; False for one still being written (or removed for its age)."""
+        """Check what an honest submitter leaves behind; False for a file still being written, or gone."""
         if not stat.S_ISREG(status.st_mode):
             raise Junk("not a regular file")
+        if not status.st_nlink:
+            return False  # removed since it was opened
         if status.st_nlink != 1:
-            raise Junk("it has more than one link" if status.st_nlink else "it is gone")
+            raise Junk("it has more than one link")
         if status.st_mode & 0o7777 != COMPLETE_MODE:
             if status.st_mode & 0o7777 != 0o600:
                 raise Junk(f"mode {status.st_mode & 0o7777:o}")

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from ..formats.listing import ListedMessage
-from ..host.sockets import peer_uid, receive_record, send_record
+from ..host.sockets import receive_record, send_record
 
 _PIECE = 25
 _OPEN_TO_ALL = ("list", "count", "flush")
@@ -35,9 +35,10 @@ def listing_answer(messages: Iterable[ListedMessage | None]) -> Answer:
 class Asker:
     """One connection: first its request, then the rest of its answer."""
 
-    def __init__(self, end: socket.socket, handlers: dict[str, Handler]) -> None:
+    def __init__(self, end: socket.socket, uid: int, handlers: dict[str, Handler]) -> None:
         end.setblocking(False)
         self.end = end
+        self.uid = uid
         self._handlers = handlers
         self._answer: Answer | None = None
         self._unsent: dict[str, Any] | None = None
@@ -70,10 +71,9 @@ class Asker:
     def _handle(self, request: dict[str, Any]) -> Answer:
         verb = request["verb"]
         handler = self._handlers.get(verb)
-        uid = peer_uid(self.end)
         if handler is None:
             return iter([{"error": f"unknown request {verb}"}])
-        if verb not in _OPEN_TO_ALL and uid not in (0, os.getuid()):
+        if verb not in _OPEN_TO_ALL and self.uid not in (0, os.getuid()):
             return iter([{"error": f"{verb}: permission denied", "denied": True}])
         try:
             return handler(request)

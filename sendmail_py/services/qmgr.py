@@ -9,10 +9,11 @@ import os
 import selectors
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 from ..core.errors import QueueFileError
+from ..host.sockets import peer_uid
 from ..spool.layout import ACTIVE, CORRUPT, DEFERRED, INCOMING, check
 from ..spool.lock import take_role
 from ..spool.store import Store, read_head
@@ -27,6 +28,8 @@ from .service import Service, decode_settings
 _ACTIVATIONS_A_TURN = 50
 _SCANNED_A_TURN = 500
 _LONGEST_PAUSE = 60.0
+_BLOCKED_PAUSE = 0.01
+_CONNECTIONS_OF_A_USER = 10
 _RETRY_SECONDS = 60.0
 
 
@@ -40,6 +43,7 @@ class QueueManager:
         self.incoming: deque[str] = deque()
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.stop_by: float | None = None
+        self.asking: Counter[int] = Counter()
         self.selector = selectors.DefaultSelector()
         self.passes = Passes(service.config, self.store, self.log, self.selector, self)
         self.deferred = DeferredIndex(self.passes.schedule)
@@ -122,17 +126,24 @@ class QueueManager:
     # --- requests ---------------------------------------------------------------------------
 
     def accept(self, listener: socket.socket) -> None:
-        """Take up a connection on the public socket."""
+        """Take up a connection on the public socket, unless its user has too many."""
         try:
-            asker = Asker(listener.accept()[0], self.requests.handlers)
+            end = listener.accept()[0]
         except OSError:
             return
+        uid = peer_uid(end)
+        if self.asking[uid] >= _CONNECTIONS_OF_A_USER and uid not in (0, os.getuid()):
+            end.close()
+            return
+        self.asking[uid] += 1
+        asker = Asker(end, uid, self.requests.handlers)
         self.selector.register(asker, selectors.EVENT_READ, lambda: self._serve(asker))
 
     def _serve(self, asker: Asker) -> None:
         if not asker.serve():
             self.selector.unregister(asker)
             asker.end.close()
+            self.asking[asker.uid] -= 1
         elif asker.is_answering:
             self.selector.modify(asker, selectors.EVENT_WRITE, lambda: self._serve(asker))
 
@@ -152,6 +163,7 @@ class QueueManager:
             self.deferred.schedule = self.passes.schedule
         elif what == "stop":
             self.stop_by = time.monotonic() + self.service.config.stop_timeout
+            self.passes.put_aside()
 
     def turn(self, more: bool) -> bool:
         """Do one round of the loop; returns whether there is work for another at once."""
@@ -174,6 +186,8 @@ class QueueManager:
             pause = min(pause, max(0.0, due - time.time()))
         if self.later:
             pause = min(pause, max(0.0, min(at for at, _ in self.later) - time.monotonic()))
+        if self.passes.agents.is_blocked:
+            pause = min(pause, _BLOCKED_PAUSE)
         return min(pause, 0.2) if self.stop_by is not None else pause
 
     def _do_later(self) -> None:
@@ -195,14 +209,6 @@ class QueueManager:
             return False
         return (not self.passes.agents.is_busy() and not self.passes.pool.running) or time.monotonic() > self.stop_by
 
-    def leave(self) -> None:
-        """Put back what was not handed out, so that the next start does not take it for interrupted."""
-        under_way = self.passes.agents.is_busy()
-        for queue_id, message in self.passes.messages.items():
-            if not under_way and not message.attempted:
-                self.store.move(queue_id, ACTIVE, INCOMING)
-        self.passes.write_log()
-
 
 def run(service: Service) -> None:
     """Serve until master says stop."""
@@ -222,4 +228,4 @@ def run(service: Service) -> None:
     more = True
     while not manager.is_stopped():
         more = manager.turn(more)
-    manager.leave()
+    manager.passes.leave()

@@ -207,17 +207,22 @@ class Store:
             return file.read(1) != Mark.PENDING.encode()
 
 
-def read_head(descriptor: int, check: bool = True) -> Envelope:
-    """Read the envelope of an open queue file; raises QueueFileError also when it is torn."""
+def read_head(descriptor: int, limit: int = 0) -> Envelope:
+    """Read the envelope of an open queue file; raises QueueFileError also when it is torn.
+
+    limit, when given, is the largest head in octets that is read at all.
+    """
     data = os.pread(descriptor, _HEAD, 0)
     while queue_file.head_end(data) < 0:
+        if limit and len(data) > limit:
+            raise QueueFileError("the head of the queue file is too long")
         more = os.pread(descriptor, max(len(data), _HEAD), len(data))
         if not more:
             break
         data += more
     envelope = queue_file.parse(data)
     end = envelope.content_offset + envelope.size
-    if check and end > len(data) and end > os.fstat(descriptor).st_size:
+    if end > len(data) and end > os.fstat(descriptor).st_size:
         raise QueueFileError("the content of the queue file is torn")
     return envelope
 
