@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ..core.config import Config
 from ..core.result import DeliveryResult, deferred, delivered, failed, from_errno
 from ..formats import mbox
-from ..host.privileges import effective
+from ..host.privileges import acts_for_others, effective
 from ..host.users import User
 from .copy import PIECE, ContentError, Copy
 from .mailbox_lock import DotLock, lock_file
@@ -75,7 +75,7 @@ def _opened(user: User, place: Place, config: Config) -> Iterator["_Box"]:
         if place.in_spool:
             status = os.fstat(directory)
             gid, groups = _spool_group(status, user)
-            if os.getuid() == 0 and status.st_uid == 0 and not status.st_mode & 0o022:
+            if acts_for_others() and status.st_uid == 0 and not status.st_mode & 0o022:
                 _create_as_root(directory, place.name, user)
         box = _Box(directory, place.name, config)
         with effective(user.uid, gid, groups):
@@ -149,10 +149,12 @@ class _Box:
 
     def close(self) -> None:
         """Close the file, which ends fcntl's lock, then remove the dot-lock."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        self._lock.release()
+        descriptor, self._fd = self._fd, -1
+        try:
+            if descriptor >= 0:
+                os.close(descriptor)
+        finally:
+            self._lock.release()
 
     def _open_or_create(self) -> int:
         try:

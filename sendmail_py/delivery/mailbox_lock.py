@@ -98,7 +98,10 @@ class DotLock:
         return True
 
     def _is_alive(self) -> bool:
-        """Say whether the lock names a living process; a lock without a readable pid names none."""
+        """Say whether the lock names a living process; a lock without a readable pid names none.
+
+        One that names this process is a leftover that could not be removed: it holds one lock at a time.
+        """
         try:
             descriptor = os.open(
                 self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory
@@ -110,6 +113,8 @@ class DotLock:
         finally:
             os.close(descriptor)
         if not digits.isdigit() or not 0 < int(digits) < 1 << 31:
+            return False
+        if int(digits) == os.getpid():
             return False
         try:
             os.kill(int(digits), 0)

@@ -37,7 +37,7 @@ class AliasFiles:
         self._checked = float("-inf")
 
     def look_up(self, name: str) -> tuple[Target, ...] | None:
-        """Return what an alias (lower case) stands for; raises OSError when a file cannot be read, ValueError for a bad line."""
+        """Return what an alias (lower case) stands for; raises OSError (cannot read), ValueError (a bad line)."""
         now = time.monotonic()
         if now - self._checked > _CHECK_SECONDS:
             for path in self._paths:

@@ -19,6 +19,11 @@ def stay_one_user() -> None:
     _one_user = True
 
 
+def acts_for_others() -> bool:
+    """Say whether this process can be another user for a while: root, unless it is to stay one user."""
+    return os.getuid() == 0 and not _one_user
+
+
 class RightsError(RuntimeError):
     """The process does not have the rights it must have now. No OSError, so that no delivery takes it for its own."""
 

@@ -21,8 +21,8 @@ _SPREAD = 5
 class Message:
     """One message under delivery: its results so far by recipient index, and entries still out.
 
-    lost counts agents that went without an answer. unreleased are children whose parent marks are durable while they still wait in tmp/;
-    is_marked says that the marks of this pass are written.
+    lost counts agents that went without an answer. unreleased are children whose parent marks are
+    durable while they still wait in tmp/; is_marked says that the marks of this pass are written.
     """
 
     queue_id: str

@@ -7,6 +7,7 @@ logged) here; what must be durable is done in the pool's threads.
 import os
 import selectors
 import socket
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 

@@ -22,7 +22,7 @@ from ..spool.layout import COMPLETE_MODE, CORRUPT, MAILDROP, TRIGGER, check
 from ..spool.lock import take_role
 from ..spool.maildrop import is_name
 from ..spool.queue_id import base_id
-from ..spool.store import Store, read_head
+from ..spool.store import Store, is_there, read_head
 from .intake import Intake
 from .service import Service
 
@@ -158,10 +158,10 @@ class Pickup:
         """
         state = self.store.find(queue_id)
         if state is None:
-            return not os.path.lexists(path)
+            return not is_there(path)
         if state != CORRUPT and self._is_whole(state, queue_id):
             return True
-        if os.path.lexists(path) and self.store.find(queue_id) == state:
+        if is_there(path) and self.store.find(queue_id) == state:
             self.log.warning(f"{queue_id}: removed a torn copy; its original is taken again")
             self.store.remove(state, queue_id)
             return False

@@ -84,7 +84,10 @@ class Drop:
         ):
             self.abandon()
             raise SpoolError(f"queue {self.top}/{MAILDROP}: wrong mode or group; repair it with `mailctl setup`")
-        posix.close(self.descriptor)
+        try:
+            posix.close(self.descriptor)
+        except OSError:
+            pass  # everything is on disk: an error here takes nothing back
 
     def abandon(self) -> None:
         """Remove the file: nothing was accepted."""

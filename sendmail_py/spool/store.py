@@ -138,9 +138,9 @@ class Store:
     def find(self, queue_id: str) -> str | None:
         """Return the state of a message, or None. Asks twice, since a message may be moving."""
         for state in STATES * 2:
-            if os.path.lexists(self.path(state, queue_id)):
+            if is_there(self.path(state, queue_id)):
                 return state
-        return CORRUPT if os.path.lexists(self.path(CORRUPT, queue_id)) else None
+        return CORRUPT if is_there(self.path(CORRUPT, queue_id)) else None
 
     # --- finishing --------------------------------------------------------------------------
 
@@ -205,6 +205,15 @@ class Store:
         with open(self.path(state, parent), "rb") as file:
             file.seek(offset)
             return file.read(1) != Mark.PENDING.encode()
+
+
+def is_there(path: str) -> bool:
+    """Say whether a name exists; raises OSError when that cannot be told (os.path.lexists would say no)."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def read_head(descriptor: int, limit: int = 0) -> Envelope:
