@@ -10,7 +10,7 @@ import os
 import pwd
 from collections.abc import Iterator
 
-_one_user = os.getuid() != 0
+_one_user = False
 
 
 def stay_one_user() -> None:
@@ -51,7 +51,7 @@ def effective(uid: int, gid: int, groups: list[int]) -> Iterator[None]:
     As an ordinary user, and after stay_one_user(), this does nothing. Raises RightsError when the
     change, or the way back, did not hold: the process must end then.
     """
-    if _one_user:
+    if not acts_for_others():
         yield
         return
     try:

@@ -35,6 +35,16 @@ def _escape_one(c: str) -> str:
     return "".join(f"\\x{octet:02x}" for octet in c.encode("utf-8", "surrogateescape"))
 
 
+def has_syslog() -> bool:
+    """Say whether a syslog daemon listens here."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        try:
+            end.connect(_SOCKET_PATH)
+        except OSError:
+            return False
+    return True
+
+
 class Log:
     """The log of one process; `service` is the name after the slash.
 

@@ -4,6 +4,7 @@ One result is delivered as it is. Several are written as child messages, durable
 recipient's mark is set, and released after it: a crash anywhere repeats none of them.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ..formats.xtext import original_recipient
 from ..host.alias_files import AliasFiles
 from ..routing.expand import ALWAYS_THERE, Final, expand, is_unchanged
 from ..routing.resolve import Routing
-from ..spool.layout import ACTIVE
+from ..spool.layout import ACTIVE, TMP
 from ..spool.queue_id import child_id
 from ..spool.store import Store
 from .active_queue import Message
@@ -100,9 +101,13 @@ class Expander:
                 return self._release(message, index, children)
         except OSError as error:
             stopped = from_errno(error, "cannot write the expansion")
-        for queue_id in children:
-            self.store.remove("tmp", queue_id)
+        self._discard(children)
         return Expanded(message, index, stopped)
+
+    def _discard(self, children: list[str]) -> None:
+        for queue_id in children:
+            with contextlib.suppress(OSError):  # the next expansion writes it again, under the same name
+                self.store.remove(TMP, queue_id)
 
     def _write_children(
         self, message: Message, index: int, finals: Finals, children: list[str]

@@ -107,10 +107,12 @@ class Finisher:
             message.unreleased.append(bounce)
 
     def _release(self, message: Message, ended: Ended) -> None:
-        while message.unreleased:
-            self.store.move(message.unreleased[-1], TMP, INCOMING)
-            ended.children.append(message.unreleased.pop())
+        """Release the children, durable before the parent may go; called again until that is so."""
+        for child in message.unreleased:
+            if self.store.moved(child, TMP, INCOMING):
+                ended.children.append(child)
         self.store.sync_incoming()
+        message.unreleased.clear()
 
     def _sort(
         self, message: Message, now: float, ended: Ended
@@ -137,13 +139,22 @@ class Finisher:
         )
 
     def _defer(self, message: Message, now: float, ended: Ended) -> None:
+        """Give a message its next time and move it; from the move on the pass has ended, whatever fails.
+
+        An original is removed only when its copy is known to be durable: after a failed fsync it
+        stays until the message is finished, since another fsync would prove nothing.
+        """
         queue_id = message.queue_id
-        ended.due = self.schedule.next_attempt(now, message.envelope.arrived_at / 1e6)
-        self.store.set_due(ACTIVE, queue_id, ended.due)
+        due = self.schedule.next_attempt(now, message.envelope.arrived_at / 1e6)
+        self.store.set_due(ACTIVE, queue_id, due)
         self.store.move(queue_id, ACTIVE, DEFERRED)
-        self.store.sync(DEFERRED, queue_id)
-        if message.envelope.maildrop:
-            self.store.remove_original(message.envelope.maildrop)
+        ended.due = due
+        try:
+            self.store.sync(DEFERRED, queue_id)
+            if message.envelope.maildrop:
+                self.store.remove_original(message.envelope.maildrop)
+        except OSError as error:
+            ended.lines.append(f"warning: {queue_id}: its queue file may not last through a power cut: {error}")
 
     def _write_bounce(
         self, message: Message, failures: list[tuple[Recipient, DeliveryResult]], now: float, ended: Ended

@@ -15,7 +15,7 @@ Done = Callable[[Any], None]
 
 
 class Pool:
-    """Threads that run jobs; jobs handle their own errors."""
+    """Threads that run jobs; jobs handle their own errors. What one raises all the same, collect() raises."""
 
     def __init__(self, threads: int = 4) -> None:
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -39,10 +39,16 @@ class Pool:
         while not self._results.empty():
             done, result = self._results.get()
             self.running -= 1
+            if isinstance(result, Exception):
+                raise result
             done(result)
 
     def _work(self) -> None:
         while True:
             job, done = self._jobs.get()
-            self._results.put((done, job()))
+            try:
+                result = job()
+            except Exception as error:  # a defect: it ends the service, which starts afresh from the disk
+                result = error
+            self._results.put((done, result))
             os.eventfd_write(self.wake, 1)

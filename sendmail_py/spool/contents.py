@@ -11,12 +11,8 @@ from ..core.envelope import Envelope
 from ..core.errors import QueueFileError
 from ..formats import queue_file
 from ..formats.listing import ListedMessage
-from .layout import COMPLETE_MODE, MAILDROP
-from .maildrop import is_name
-from .queue_id import base_id
+from .layout import MAILDROP
 from .store import STATES, Store, read_head, read_history
-
-_REGULAR = 0o100000
 
 
 def waiting(store: Store) -> Iterator[tuple[str, str, str]]:
@@ -27,23 +23,9 @@ def waiting(store: Store) -> Iterator[tuple[str, str, str]]:
             if queue_id not in seen:
                 seen.add(queue_id)
                 yield state, queue_id, store.path(state, queue_id)
-    with os.scandir(f"{store.top}/{MAILDROP}") as entries:
-        for entry in entries:
-            queue_id = _original_id(entry)
-            if queue_id and queue_id not in seen:
-                yield MAILDROP, queue_id, entry.path
-
-
-def _original_id(entry: "os.DirEntry[str]") -> str:
-    if not is_name(entry.name):
-        return ""
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return ""
-    if status.st_mode != _REGULAR | COMPLETE_MODE or status.st_nlink != 1:
-        return ""
-    return base_id(status.st_ctime_ns // 1000, status.st_ino)
+    for queue_id, path in store.original_paths():
+        if queue_id not in seen:
+            yield MAILDROP, queue_id, path
 
 
 def listed(store: Store) -> Iterator[ListedMessage | None]:

@@ -17,7 +17,8 @@ from ..core.envelope import Envelope, Mark, Recipient
 from ..core.errors import QueueFileError
 from ..formats import queue_file
 from . import atomic
-from .layout import ACTIVE, CORRUPT, DEFERRED, HOLD, INCOMING, MAILDROP, TMP
+from .layout import ACTIVE, COMPLETE_MODE, CORRUPT, DEFERRED, HOLD, INCOMING, MAILDROP, TMP
+from .maildrop import is_name
 from .queue_id import base_id, hash_directory, is_queue_id
 
 ARROWS = frozenset(
@@ -33,6 +34,7 @@ ARROWS = frozenset(
 )
 STATES = (INCOMING, ACTIVE, DEFERRED, HOLD)
 _HEAD = 16384
+_COMPLETE = 0o100000 | COMPLETE_MODE
 
 
 class Store:
@@ -142,6 +144,22 @@ class Store:
                 return state
         return CORRUPT if is_there(self.path(CORRUPT, queue_id)) else None
 
+    def originals(self) -> Iterator[str]:
+        """Yield the queue id of each complete file in maildrop/, opening none."""
+        for queue_id, _ in self.original_paths():
+            yield queue_id
+
+    def original_paths(self) -> Iterator[tuple[str, str]]:
+        """Yield (queue id, path) of each complete file in maildrop/."""
+        with os.scandir(f"{self.top}/{MAILDROP}") as entries:
+            for entry in entries:
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if is_name(entry.name) and status.st_mode == _COMPLETE and status.st_nlink == 1:
+                    yield base_id(status.st_ctime_ns // 1000, status.st_ino), entry.path
+
     # --- finishing --------------------------------------------------------------------------
 
     def mark(
@@ -201,7 +219,9 @@ class Store:
     def _is_marked(self, parent: str, offset: int) -> bool:
         state = self.find(parent)
         if state is None:
-            return True  # a parent leaves only after its children were released: never lose one
+            # A parent leaves only after its children were released: never lose one. But a copy that
+            # a power cut took is made again from its original, and then makes its children again.
+            return parent not in set(self.originals())
         with open(self.path(state, parent), "rb") as file:
             file.seek(offset)
             return file.read(1) != Mark.PENDING.encode()

@@ -12,9 +12,11 @@ from ...core.errors import MailError, UsageError
 from ...core.exitcodes import EX_OK, EX_UNAVAILABLE
 from ...host.configuration import load
 from ...host.daemon import detach
+from ...host.syslog import has_syslog
 from ...services import master
 
 _READY = "ready"
+_ROOTS_LOG = "/var/log/sendmail-py.log"
 
 
 def main(arguments: list[str], directory: str) -> int:
@@ -26,6 +28,8 @@ def main(arguments: list[str], directory: str) -> int:
         print(f"mailctl: {line}", file=sys.stderr)
     master.check_config(config)
     _warn_of_name(config)
+    if not arguments and not config.maillog_file and not has_syslog():
+        print(f"mailctl: warning: there is no syslog here; the log goes to {_stderr_path(config)}", file=sys.stderr)
     return _foreground(config) if arguments else _background(config)
 
 
@@ -63,6 +67,13 @@ def _background(config: Config) -> int:
     return EX_UNAVAILABLE
 
 
+def _stderr_path(config: Config) -> str:
+    """Return the file for what finds no other way: tracebacks, and the log when there is no syslog."""
+    if config.maillog_file and config.maillog_file != "/dev/stdout":
+        return str(config.maillog_file)
+    return _ROOTS_LOG if os.getuid() == 0 else f"{config.run_directory}/maillog"
+
+
 def _detached(config: Config, writer: int) -> None:
     told = False
 
@@ -75,7 +86,7 @@ def _detached(config: Config, writer: int) -> None:
 
     code = EX_OK
     try:
-        detach([writer])
+        detach([writer], open(_stderr_path(config), "a", encoding="utf-8", errors="backslashreplace"))
         master.run(config, notify)
     except (MailError, OSError) as error:
         notify(str(error))
