@@ -86,7 +86,8 @@ def _detached(config: Config, writer: int) -> None:
 
     code = EX_OK
     try:
-        detach([writer], open(_stderr_path(config), "a", encoding="utf-8", errors="backslashreplace"))
+        stderr = open(_stderr_path(config), "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        detach([writer], stderr)
         master.run(config, notify)
     except (MailError, OSError) as error:
         notify(str(error))
