@@ -7,7 +7,7 @@ recipient's mark is set, and released after it: a crash anywhere repeats none of
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from ..core.address import Address
@@ -24,6 +24,7 @@ from ..spool.layout import ACTIVE, TMP
 from ..spool.queue_id import child_id
 from ..spool.store import Store
 from .active_queue import Message
+from .finishing import not_durable
 from .intake import blocks
 
 
@@ -34,6 +35,7 @@ class Expanded:
     message: Message
     index: int
     result: DeliveryResult
+    lines: list[str] = field(default_factory=list)
 
 
 Finals = Iterator[Final | DeliveryResult]
@@ -151,12 +153,11 @@ class Expander:
 
     def _release(self, message: Message, index: int, children: list[str]) -> Expanded:
         recipient = message.envelope.recipients[index]
-        self.store.mark(ACTIVE, message.queue_id, [(recipient, Mark.DELIVERED)], durable=True)
+        error = self.store.mark(ACTIVE, message.queue_id, [(recipient, Mark.DELIVERED)], durable=True)
         message.unreleased += children  # the end of the pass releases them
         names = ", ".join(children[:3]) + (" ..." if children[3:] else "")
-        return Expanded(
-            message, index, delivered(f"expanded into {names}" if names else "discarded by alias", relay="local")
-        )
+        result = delivered(f"expanded into {names}" if names else "discarded by alias", relay="local")
+        return Expanded(message, index, result, [not_durable(message, error)] if error is not None else [])
 
 
 def _lines(path: str) -> Iterator[str]:

@@ -101,7 +101,9 @@ class Finisher:
             (e.recipients[i], Mark.DELIVERED) for i, x in message.results.items() if x.outcome is Outcome.DELIVERED
         ]
         history = b"".join(self._history(now, r, result) for r, result in failures + deferrals) if deferrals else b""
-        self.store.mark(ACTIVE, message.queue_id, marks, history, durable=bool(bounce))
+        error = self.store.mark(ACTIVE, message.queue_id, marks, history, durable=bool(bounce))
+        if error is not None:
+            ended.lines.append(not_durable(message, error))
         message.is_marked = True
         if bounce:
             message.unreleased.append(bounce)
@@ -154,7 +156,7 @@ class Finisher:
             if message.envelope.maildrop:
                 self.store.remove_original(message.envelope.maildrop)
         except OSError as error:
-            ended.lines.append(f"warning: {queue_id}: its queue file may not last through a power cut: {error}")
+            ended.lines.append(not_durable(message, error))
 
     def _write_bounce(
         self, message: Message, failures: list[tuple[Recipient, DeliveryResult]], now: float, ended: Ended
@@ -190,3 +192,8 @@ class Finisher:
             self.config.myhostname, message.queue_id, e.arrived_at, e.sender, failures, header, body if whole else None,
             bounce_id, int(now * 1e6), offset, e.envid, e.smtputf8,
         )  # fmt: skip
+
+
+def not_durable(message: Message, error: OSError) -> str:
+    """Return the log line for an fsync that failed where nothing is lost by it."""
+    return f"warning: {message.queue_id}: a power cut now could repeat a delivery: {error}"

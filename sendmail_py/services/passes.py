@@ -28,7 +28,7 @@ from .expansion import Expanded, Expander, Finals
 from .finishing import Ended, Finisher
 from .pool import Pool
 
-_RETRY_SECONDS = 60.0
+_LONGEST_RETRY = 60.0
 _OPEN_DESCRIPTORS = 400
 _DEFERRED_TRANSPORT = deferred("4.3.2", "deferred transport")
 _LOST_LIMIT = 3
@@ -75,6 +75,7 @@ class Passes:
             config.maximal_queue_lifetime,
             config.bounce_queue_lifetime,
         )
+        self.retry_pause = min(_LONGEST_RETRY, config.minimal_backoff_time)
         self.routing = Routing(config)
         self.expander = Expander(config, self.store, self.routing, AliasFiles(config.alias_maps, self.log.warning))
         self.finisher = Finisher(config, self.store, self.schedule)
@@ -131,6 +132,7 @@ class Passes:
         message.waiting += 1
 
         def done(expanded: Expanded) -> None:
+            self.lines += expanded.lines
             self._decided(message, index, expanded.result)
             self._end_entry(message)
 
@@ -156,7 +158,7 @@ class Passes:
                 return True
         except OSError as error:
             self.log.error(f"{work.entries[0].message.queue_id}: cannot be handed out: {error}")
-            self.owner.after(_RETRY_SECONDS, lambda: self.active.put_back(work))
+            self.owner.after(self.retry_pause, lambda: self.active.put_back(work))
             return False
         self.active.put_back(work)
         return False
@@ -239,16 +241,16 @@ class Passes:
     def _ended(self, ended: Ended) -> None:
         message = ended.message
         self.lines += ended.lines
+        self.owner.ended(ended)
         if ended.error is not None:
             self.log.error(
                 f"{message.queue_id}: the end of its delivery cannot be written: {ended.error}; it is tried again"
             )
             self.owner.after(
-                _RETRY_SECONDS, lambda: self.pool.submit(lambda: self.finisher.end_pass(message), self._ended)
+                self.retry_pause, lambda: self.pool.submit(lambda: self.finisher.end_pass(message), self._ended)
             )
             return
         del self.messages[message.queue_id]
-        self.owner.ended(ended)
 
     def _descriptor(self, entry: Entry) -> int:
         """Return a descriptor of the entry's message that the caller closes."""

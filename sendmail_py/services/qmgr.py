@@ -30,7 +30,6 @@ _SCANNED_A_TURN = 500
 _LONGEST_PAUSE = 60.0
 _BLOCKED_PAUSE = 0.01
 _CONNECTIONS_OF_A_USER = 10
-_RETRY_SECONDS = 60.0
 
 
 class QueueManager:
@@ -98,24 +97,27 @@ class QueueManager:
         if queue_id in self.passes.messages:
             return
         try:
-            message = self._read(queue_id, state, forced)
-            self.store.move(queue_id, state, ACTIVE)
+            message = self._take(queue_id, state, forced)
         except FileNotFoundError:
             return  # an administrator removed it, or it was told twice
-        except QueueFileError as error:
-            self.store.move(queue_id, state, CORRUPT)
-            self.log.error(f"{queue_id}: moved to {CORRUPT}/: {error}")
-            return
         except OSError as error:
             self.log.error(f"{queue_id}: {error}; it is tried again")
-            self.after(_RETRY_SECONDS, lambda: self._activate(queue_id, state, forced))
+            self.after(self.passes.retry_pause, lambda: self._activate(queue_id, state, forced))
             return
-        self.passes.begin(message, state)
+        if message is not None:
+            self.passes.begin(message, state)
 
-    def _read(self, queue_id: str, state: str, forced: bool) -> Message:
+    def _take(self, queue_id: str, state: str, forced: bool) -> Message | None:
+        """Read a message and move it to active/; None for a corrupt one, which is put aside."""
         descriptor = self.store.open(state, queue_id)
         try:
             envelope = read_head(descriptor)
+            self.store.move(queue_id, state, ACTIVE)
+        except QueueFileError as error:
+            os.close(descriptor)
+            self.store.move(queue_id, state, CORRUPT)
+            self.log.error(f"{queue_id}: moved to {CORRUPT}/: {error}")
+            return None
         except BaseException:
             os.close(descriptor)
             raise

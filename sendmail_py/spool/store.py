@@ -164,10 +164,12 @@ class Store:
 
     def mark(
         self, state: str, queue_id: str, marks: list[tuple[Recipient, str]], history: bytes = b"", durable: bool = False
-    ) -> None:
+    ) -> OSError | None:
         """Write marks, in the file and then in the recipients, and append history.
 
-        A mark of a recipient that is already answered for is left as it is.
+        A mark of a recipient that is already answered for is left as it is. Raises OSError when
+        something could not be written; returns the error of an fsync: then the marks stand for
+        every reader, and only a power cut may undo them.
         """
         descriptor = os.open(self.path(state, queue_id), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -178,8 +180,7 @@ class Store:
             if history:
                 os.lseek(descriptor, 0, os.SEEK_END)
                 atomic.write_all(descriptor, (history,))
-            if durable:
-                os.fsync(descriptor)
+            return _sync_error(descriptor) if durable else None
         finally:
             os.close(descriptor)
 
@@ -225,6 +226,14 @@ class Store:
         with open(self.path(state, parent), "rb") as file:
             file.seek(offset)
             return file.read(1) != Mark.PENDING.encode()
+
+
+def _sync_error(descriptor: int) -> OSError | None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        return error
+    return None
 
 
 def is_there(path: str) -> bool:
