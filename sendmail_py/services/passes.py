@@ -60,6 +60,7 @@ class Passes:
         self.owner = owner
         self.pool = Pool()
         self.lines: list[str] = []
+        self.finished: list[Message] = []
         self.messages: dict[str, Message] = {}
         self.open_descriptors = 0
         self.agents = Agents({LOCAL: 1, SMTP: max(1, config.smtp_process_limit)}, self._descriptor, owner.want, self)
@@ -224,7 +225,7 @@ class Passes:
             for queue_id, message in self.messages.items():
                 if not message.results:
                     self.store.move(queue_id, ACTIVE, INCOMING)
-        self.write_log()
+        self.end_turn()
 
     # --- the end of a pass ------------------------------------------------------------------------
 
@@ -234,7 +235,7 @@ class Passes:
             return
         self._close(message)
         if self.finisher.is_simple(message):
-            self._ended(self.finisher.remove(message))
+            self.finished.append(message)
         else:
             self.pool.submit(lambda: self.finisher.end_pass(message), self._ended)
 
@@ -275,8 +276,18 @@ class Passes:
         if self.open_descriptors > _OPEN_DESCRIPTORS:
             self._close(message)
 
-    def write_log(self) -> None:
-        """Write the lines that have come together."""
+    def end_turn(self) -> None:
+        """Write the log lines that have come together, then remove what is finished, in a thread.
+
+        Removing is most of the work per message, and the loop goes on meanwhile.
+        """
         lines, self.lines = self.lines, []
         if lines:
             self.log.lines(lines)
+        finished, self.finished = self.finished, []
+        if finished:
+            self.pool.submit(lambda: [self.finisher.remove(message) for message in finished], self._all_ended)
+
+    def _all_ended(self, all_ended: list[Ended]) -> None:
+        for ended in all_ended:
+            self._ended(ended)

@@ -178,7 +178,7 @@ class QueueManager:
             more = self.activate_some(now) or more
             self.passes.dispatch()
         self._do_later()
-        self.passes.write_log()
+        self.passes.end_turn()
         return more
 
     def _pause(self) -> float:
