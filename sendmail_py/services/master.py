@@ -53,7 +53,9 @@ class Master:
     def prepare(self) -> None:
         """Take the run directory: lock, pid file, sockets; raises SpoolError, OSError."""
         run = self.config.run_directory
-        os.makedirs(run, 0o755 if os.getuid() == 0 else 0o700, exist_ok=True)
+        if not os.path.isdir(run):
+            os.makedirs(run)
+            os.chmod(run, 0o755 if os.getuid() == 0 else 0o700)  # whatever the umask: all users ask here
         if not take(f"{run}/master.lock"):
             raise SpoolError(f"already running ({run}/master.lock is held)")
         with open(f"{run}/master.pid", "w", encoding="ascii") as file:
