@@ -1,0 +1,321 @@
+"""Injects kills and errors into one running service by strace, and judges what became of the mail.
+
+A run without injection tells which system calls touch the queue or a mailbox; each of them is
+then a Fault to inject: the n-th call of its name, in its thread, that touches its path. The
+verdict asks the disk and the log: every accepted message in its mailboxes once, or once more
+with a log line that says so, and nothing left behind.
+"""
+
+import mailbox
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from sendmail_py.host.sockets import connect, receive_record, send_record
+from sendmail_py.spool.queue_id import base_id
+from tests.integration.instance import Instance, wait_until
+
+WHOLE = os.environ.get("CI") == "true" or os.environ.get("FAULTS") == "all"
+ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EMFILE")
+QUICK = {
+    "minimal_backoff_time": "1s",
+    "maximal_backoff_time": "2s",
+    "queue_run_delay": "1s",
+    "maildrop_scan_delay": "1s",
+    "stale_lock_time": "1s",
+    "deliver_lock_delay": "1s",
+    "service_throttle_time": "1s",
+}
+STATES = ("maildrop", "incoming", "active", "deferred")
+_CALL = re.compile(r"^(?:\[pid +)?(?P<pid>\d+)?\]? *(?P<name>[a-z_0-9]+)\((?P<rest>.*)$")
+_REPEATED = r": {0}: .*may be repeated"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The n-th call of a name in a thread of this kind (main or pool) that touches a path pattern."""
+
+    kind: str
+    syscall: str
+    path: str
+    ordinal: int
+    effect: str = "signal=SIGKILL"
+
+    def __str__(self) -> str:
+        return f"{self.effect} at {self.syscall} {self.ordinal} on {self.path} ({self.kind})"
+
+
+def with_effects(faults: Iterable[Fault]) -> list[Fault]:
+    """Return a kill and every error for each fault; a sample of them in the small version."""
+    sites = list(dict.fromkeys(faults))
+    found = [Fault(f.kind, f.syscall, f.path, f.ordinal) for f in sites]
+    found += [Fault(f.kind, f.syscall, f.path, f.ordinal, f"error={e}") for f in sites for e in ERRORS]
+    return found
+
+
+def sample(faults: list[Fault], count: int) -> list[Fault]:
+    """Return all faults where the whole is asked for, else about count of them, spread evenly."""
+    if WHOLE or len(faults) <= count:
+        return faults
+    return [faults[i * len(faults) // count] for i in range(count)]
+
+
+# --- one process under strace ----------------------------------------------------------------
+
+
+class Strace:
+    """strace attached to threads of a running process, for calls on some paths only."""
+
+    def __init__(self, output: Path, threads: Iterable[int], paths: Iterable[str], fault: Fault | None = None) -> None:
+        self.output = output
+        threads = list(threads)
+        command = ["strace", "-q", "-y", "-o", str(output)]
+        for path in paths:
+            command += ["-P", path]
+        if fault is not None:
+            command += ["-e", f"trace={fault.syscall}"]
+            command += ["-e", f"inject={fault.syscall}:{fault.effect}:when={fault.ordinal}"]
+        for thread in threads:
+            command += ["-p", str(thread)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: all(_is_traced(thread) for thread in threads), "strace is attached")
+
+    def end(self) -> list[str]:
+        """Detach; returns the lines of the trace."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        return self.output.read_text("utf-8", "replace").splitlines()
+
+
+def _is_traced(thread: int) -> bool:
+    try:
+        status = Path(f"/proc/{thread}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # it is gone; the run will tell
+    return "TracerPid:\t0\n" not in status
+
+
+def was_hit(lines: list[str]) -> bool:
+    """Say whether a trace shows its injection."""
+    return any("(INJECTED)" in line or "killed by SIGKILL" in line for line in lines)
+
+
+def threads_of(pid: int, kind: str) -> list[int]:
+    """Return the main thread, or the others, of a process."""
+    others = [int(name) for name in os.listdir(f"/proc/{pid}/task") if int(name) != pid]
+    return others if kind == "pool" else [pid]
+
+
+def faults_in(lines: list[str], kind: str, paths: dict[str, str]) -> list[Fault]:
+    """Return the faults for the calls of a trace; paths maps each real path to its pattern."""
+    found: list[Fault] = []
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for line in lines:
+        call = _CALL.match(line)
+        if call is None or "resumed>" in line:
+            continue
+        touched = [p for p in paths if f'"{p}"' in call["rest"] or f"<{p}>" in call["rest"]]
+        for path in touched:
+            counts[call["pid"] or "", call["name"], path] += 1
+        if touched:
+            best = min(touched, key=lambda p: counts[call["pid"] or "", call["name"], p])
+            found.append(Fault(kind, call["name"], paths[best], counts[call["pid"] or "", call["name"], best]))
+    return list(dict.fromkeys(found))
+
+
+# --- an instance whose services are disturbed ------------------------------------------------
+
+
+class Patient(Instance):
+    """An instance with short pauses, and with eyes for its own disk."""
+
+    def __init__(self, path: Path, **settings: object) -> None:
+        super().__init__(path, **QUICK | settings)
+        self.queue = self.path / "queue"
+        self.log_start = 0
+
+    def services(self) -> dict[str, int]:
+        """Return the pids of the services that are ready, asked over the control socket."""
+        try:
+            with connect(f"{self.path}/run/control", timeout=5) as end:
+                send_record(end, {"verb": "status"})
+                received = receive_record(end)
+        except OSError:
+            return {}
+        rows = received[0]["services"] if received is not None else []
+        return {row["name"]: row["pid"] for row in rows if row["ready"]}
+
+    def ready(self, *names: str) -> dict[str, int]:
+        """Wait until these services are ready; returns their pids."""
+        return self.wait_for(lambda: (s := self.services()).keys() >= set(names) and s, f"{names} are ready")
+
+    def begin_case(self) -> None:
+        """Remember where the log stands."""
+        log = self.path / "maillog"
+        self.log_start = log.stat().st_size if log.exists() else 0
+
+    def case_log(self) -> str:
+        """Return what was logged since begin_case()."""
+        with open(self.path / "maillog", "rb") as file:
+            file.seek(self.log_start)
+            return file.read().decode("utf-8", "replace")
+
+    def queued(self) -> list[str]:
+        """Return what is in the queue, as STATE/NAME."""
+        found = []
+        for state in STATES:
+            for directory, _, names in os.walk(self.queue / state):
+                found += [f"{os.path.relpath(directory, self.queue)}/{name}" for name in names]
+        return [name for name in found if not self.is_leftover(name)]
+
+    def is_leftover(self, name: str) -> bool:
+        """Say whether this is the file of a killed submitter: never complete, so never accepted."""
+        try:
+            return name.startswith("maildrop/") and os.lstat(self.queue / name).st_mode & 0o777 == 0o600
+        except FileNotFoundError:
+            return True
+
+    def wait_settled(self) -> None:
+        """Wait until the queue is empty."""
+        self.wait_for(lambda: not self.queued(), "the queue is empty")
+
+    def copies(self, user: str, marker: str) -> int:
+        """Return how many messages of a mailbox contain a marker; the mailbox must be a good one."""
+        path = self.path / "mail" / user
+        if not path.exists():
+            return 0
+        box = mailbox.mbox(path, create=False)
+        try:
+            texts = [message.as_bytes() for message in box]
+        finally:
+            box.close()
+        return sum(marker.encode() in text for text in texts)
+
+    def verdict(self, marker: str, wanted: dict[str, str]) -> str:
+        """Say what is wrong with the mail of a case, "" if nothing; wanted maps users to queue id patterns."""
+        faults = []
+        log = self.case_log()
+        for user, queue_id in wanted.items():
+            count = self.copies(user, marker)
+            explained = re.search(_REPEATED.format(queue_id), log) is not None
+            if count != 1 and not (count == 2 and explained):
+                faults.append(f"{count} copies for {user}{' (explained)' if explained else ''}")
+        if left := os.listdir(self.queue / "tmp") + os.listdir(self.queue / "corrupt"):
+            faults.append(f"left behind: {left}")
+        return "; ".join(faults)
+
+
+def original_id(patient: Patient) -> tuple[str, str]:
+    """Return the maildrop path and the queue id of the one message that waits there."""
+    (name,) = [n for n in os.listdir(patient.queue / "maildrop") if n[0] != "."]
+    path = f"{patient.queue}/maildrop/{name}"
+    status = os.lstat(path)
+    return path, base_id(status.st_ctime_ns // 1000, status.st_ino)
+
+
+# --- many cases ------------------------------------------------------------------------------
+
+Case = Callable[[Patient, Fault], str | None]
+
+
+@dataclass
+class Report:
+    """What many cases came to: complaints, and how many faults never happened."""
+
+    complaints: list[str]
+    missed: list[Fault]
+    hit: list[Fault]
+
+
+def run_cases(patients: list[Patient], faults: list[Fault], case: Case, tries: int = 3) -> Report:
+    """Run each fault on one of the patients, in parallel; a fault that did not happen is tried again.
+
+    A case returns None when its fault did not happen, "" when all was well, else the complaint.
+    """
+    waiting: SimpleQueue[tuple[Fault, int]] = SimpleQueue()
+    for fault in faults:
+        waiting.put((fault, tries))
+    report = Report([], [], [])
+    lock = threading.Lock()
+
+    def work(patient: Patient) -> None:
+        while True:
+            try:
+                fault, left = waiting.get_nowait()
+            except Empty:
+                return
+            try:
+                outcome = case(patient, fault)
+            except Exception as error:
+                with lock:
+                    report.complaints.append(f"{fault}: {type(error).__name__}: {error}\n{patient.case_log()}")
+                return  # this patient cannot be trusted any more
+            with lock:
+                if outcome is None and left > 1:
+                    waiting.put((fault, left - 1))
+                elif outcome is None:
+                    report.missed.append(fault)
+                else:
+                    report.hit.append(fault)
+                if outcome:
+                    report.complaints.append(f"{fault}: {outcome}\n{patient.case_log()}")
+
+    with ThreadPoolExecutor(len(patients)) as pool:
+        for done in [pool.submit(work, patient) for patient in patients]:
+            done.result()
+    return report
+
+
+def assert_well(report: Report, faults: list[Fault]) -> None:
+    """Assert that no case complained, and that every kind of call was really disturbed."""
+    assert not report.complaints, f"{len(report.complaints)} of {len(faults)}:\n" + "\n".join(report.complaints[:5])
+    assert len(report.hit) + len(report.missed) == len(faults)
+    print(f"{len(report.hit)} faults, {len(report.missed)} that did not come about:", *report.missed, sep="\n")
+    names = {fault.syscall for fault in faults}
+    assert names == {fault.syscall for fault in report.hit}, f"never disturbed: {report.missed}"
+
+
+def patients(tmp_path: Path, count: int, **settings: object) -> list[Patient]:
+    """Return running instances, whose agents run too."""
+    made = [Patient(tmp_path / f"p{number}", **settings) for number in range(count)]
+    for patient in made:
+        patient.start()
+        patient.submit(b"Subject: first\n\nwarm\n", "games")
+    for patient in made:
+        patient.wait_settled()
+        patient.ready("pickup", "qmgr", "local")
+    return made
+
+
+_numbers = iter(range(1, 10**9))
+
+
+def new_marker() -> str:
+    """Return a text that occurs in one message only."""
+    return f"marker-{time.time_ns():x}-{next(_numbers)}-end"
+
+
+def message(marker: str) -> bytes:
+    """Return a message that carries a marker."""
+    return f"Subject: {marker}\n\nhello\n".encode()
+
+
+def first_id(patient: Patient) -> str:
+    """Return the queue id of the first message that became active in this case."""
+    found = re.search(r"qmgr\[\d+\]: ([0-9A-F]+): from=.*queue active", patient.case_log())
+    assert found is not None, "no message became active"
+    return found[1]
