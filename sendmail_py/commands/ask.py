@@ -17,8 +17,12 @@ class NotRunning(MailError):
     exit_code = EX_UNAVAILABLE
 
 
-class Denied(MailError):
-    """The services do not do this for this user, or not so."""
+class Rejected(MailError):
+    """The services do not do this, or not so."""
+
+
+class Denied(Rejected):
+    """They do not do it for this user."""
 
     exit_code = EX_NOPERM
 
@@ -28,7 +32,7 @@ def ask(
 ) -> Iterator[dict[str, Any]]:
     """Send a request to `public` or `control` and yield the records of the answer.
 
-    Raises NotRunning, and Denied for a request that is refused.
+    Raises NotRunning, Denied for a user who may not, and Rejected for a request that is refused.
     """
     path = f"{config.run_directory}/{socket_name}"
     try:
@@ -41,7 +45,7 @@ def ask(
             while (received := receive_record(end)) is not None:
                 record = received[0]
                 if "error" in record:
-                    raise Denied(str(record["error"]))
+                    raise (Denied if record.get("denied") else Rejected)(str(record["error"]))
                 if "end" in record:
                     return
                 yield record

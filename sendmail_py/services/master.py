@@ -248,7 +248,7 @@ class Master:
         if verb == "status":
             return self._status(), False
         if uid not in (0, os.getuid()):
-            return {"error": f"{verb}: permission denied"}, False
+            return {"error": f"{verb}: permission denied", "denied": True}, False
         if verb == "reload":
             error = self.reload()
             return ({"error": error} if error else {"ok": True}), False
