@@ -7,7 +7,9 @@ DESTDIR =
 # The system's interpreter where it is new enough: it is the one that bin/sendmail runs under.
 PYTHON := $(shell for python in /usr/bin/python3 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
-TEST_PACKAGES = python3-venv strace e2fsprogs xfsprogs util-linux iproute2
+# The python3-* are what the installed system runs with; pflogsumm reads our log; tcc makes a name service that fails.
+TEST_PACKAGES = python3-venv strace e2fsprogs xfsprogs util-linux iproute2 make passwd procps \
+	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm tcc
 PRINT_DEPENDENCIES = import configparser; \
 	c = configparser.ConfigParser(interpolation=None); c.read("setup.cfg"); print(c["options"]["install_requires"])
 
@@ -47,7 +49,8 @@ bench: venv
 
 # The package goes beside the old one and takes its place as a whole. The byte code bears the
 # installed path (never DESTDIR), and is checked by time stamp: a checked hash would read every
-# source file again at each start.
+# source file again at each start. sendmail is installed twice, not linked: where sbin is a link to
+# bin, a link from one to the other would replace the program by itself.
 SHARE = $(PREFIX)/share/sendmail-py
 NEW = $(DESTDIR)$(SHARE)/new
 install:
@@ -60,7 +63,8 @@ install:
 	rm -rf $(DESTDIR)$(SHARE)/sendmail_py
 	mv $(NEW)/sendmail_py $(DESTDIR)$(SHARE)/sendmail_py
 	rmdir $(NEW)
+	install -m 755 bin/sendmail $(DESTDIR)$(PREFIX)/bin/sendmail
 	install -m 755 bin/sendmail $(DESTDIR)$(PREFIX)/sbin/sendmail
 	install -m 755 bin/mailctl $(DESTDIR)$(PREFIX)/bin/mailctl
-	ln -sfn ../sbin/sendmail $(DESTDIR)$(PREFIX)/bin/mailq
-	ln -sfn ../sbin/sendmail $(DESTDIR)$(PREFIX)/bin/newaliases
+	ln -sfn sendmail $(DESTDIR)$(PREFIX)/bin/mailq
+	ln -sfn sendmail $(DESTDIR)$(PREFIX)/bin/newaliases
