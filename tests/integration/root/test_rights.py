@@ -1,0 +1,63 @@
+"""What works without the services, and what is root's alone."""
+
+import pytest
+from machine import SPOOL, Machine, wait_until
+
+
+def test_without_services_mail_waits_and_only_root_sees_it(stopped: Machine) -> None:
+    before = stopped.maildrop()
+    stopped.submit("carol", "alice", text="meanwhile")
+    assert len(stopped.maildrop()) == len(before) + 1
+    listing = stopped.run("mailq").stdout.decode()
+    assert "alice" in listing and listing.rstrip().endswith("Request.")
+    done = stopped.run("mailq", user="carol", check=False)
+    assert (done.returncode, done.stdout) == (69, b"")
+    assert done.stderr.count(b"\n") == 1 and b"not running" in done.stderr
+    stopped.start()
+    stopped.wait_for_mail("alice", "meanwhile")
+    wait_until(lambda: stopped.maildrop() == before, "the original is gone")
+
+
+@pytest.mark.parametrize("user", ["", "alice", "mallory", "nobody"])
+def test_with_services_everybody_sees_the_queue(running: Machine, user: str) -> None:
+    running.configure(defer_transports="smtp")
+    running.run("mailctl", "reload")
+    try:
+        running.submit("bob", "someone@remote.example", text="waits")
+        wait_until(lambda: b"someone@remote.example" in running.run("mailq", user=user).stdout, "it is listed")
+        assert running.run("/usr/local/sbin/sendmail", "-bp", user=user).stdout == running.run("mailq").stdout
+        assert int(running.run("mailctl", "queue", "count", user=user).stdout) >= 1
+    finally:
+        running.configure(defer_transports="")
+
+
+@pytest.mark.parametrize(
+    "words", [["stop"], ["reload"], ["queue", "hold", "ALL"], ["queue", "release", "ALL"]], ids=" ".join
+)
+def test_an_ordinary_user_may_not_change_what_the_services_do(running: Machine, words: list[str]) -> None:
+    before = running.services()
+    done = running.run("mailctl", *words, user="mallory", check=False)
+    assert done.returncode == 77
+    assert done.stderr.count(b"\n") == 1 and b"permission denied" in done.stderr
+    assert {n: p for n, p in running.services().items() if n in before} == before
+
+
+def test_an_ordinary_user_cannot_start_or_set_up_anything_of_the_systems(stopped: Machine) -> None:
+    done = stopped.run("mailctl", "setup", user="mallory", check=False)
+    assert done.returncode == 77
+    done = stopped.run("mailctl", "start", user="mallory", check=False)
+    assert done.returncode and done.stderr.count(b"\n") == 1, done.stderr
+    assert not stopped.path("/run/sendmail-py/master.pid").exists()
+    stopped.start()
+
+
+def test_an_ordinary_user_cannot_take_part_in_the_services_sockets(running: Machine) -> None:
+    for name in ("public", "control", "master.pid", "master.lock"):
+        done = running.run("rm", "-f", f"/run/sendmail-py/{name}", user="mallory", check=False)
+        assert done.returncode
+    assert running.script("stat -c '%a %U' /run/sendmail-py") == "755 root\n"
+
+
+def test_the_trigger_can_be_written_by_all_and_read_by_none(running: Machine) -> None:
+    done = running.run("cat", f"{SPOOL}/trigger", user="mallory", check=False)
+    assert done.returncode and b"Permission denied" in done.stderr
