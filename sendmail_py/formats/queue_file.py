@@ -36,6 +36,7 @@ HEAD_LIMIT = 16 << 20  # of a submitted file: some 300,000 recipients
 COMMAND_LIMIT = 256
 _MARKS = (Mark.PENDING, Mark.DELIVERED, Mark.FAILED)
 _MARK_COLUMN = len("to: [")
+_HEX = frozenset(b"0123456789abcdefABCDEF")
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.@;:,[]()")
 
 
@@ -62,12 +63,11 @@ def unescape(text: str) -> str:
     first, *parts = text.encode("utf-8", "surrogateescape").split(b"\\")
     out = [first]
     for part in parts:
-        try:
-            out.append(bytes((int(part[1:3], 16),)) + part[3:])
-        except ValueError:
-            raise QueueFileError(f"bad escape in {text!r}") from None
-        if part[:1] != b"x":
+        digits = part[1:3]
+        # int() alone would take " 1", "+1" and "1" too.
+        if part[:1] != b"x" or len(digits) != 2 or not _HEX.issuperset(digits):
             raise QueueFileError(f"bad escape in {text!r}")
+        out.append(bytes((int(digits, 16),)) + part[3:])
     return b"".join(out).decode("utf-8", "surrogateescape")
 
 
@@ -186,10 +186,11 @@ def parse(data: bytes) -> Envelope:
     e = Envelope("", 0, None, [], Submitter(-1))
     e.content_offset = end + 2
     offset = len(MAGIC)
+    e.size = -1
     try:
         for raw in data[offset:end].split(b"\n"):
             line = raw.decode("utf-8", "surrogateescape")
-            if line.startswith("to: ["):
+            if line.startswith("to:"):
                 e.recipients.append(_read_recipient(line, offset + _MARK_COLUMN))
             else:
                 name, colon, value = line.partition(": ")
@@ -203,12 +204,14 @@ def parse(data: bytes) -> Envelope:
             offset += len(raw) + 1
     except (ValueError, KeyError, IndexError) as error:
         raise QueueFileError(f"bad line in the queue file: {raw[:80]!r}") from error
+    if e.size < 0:
+        raise QueueFileError("the queue file does not say its size")
     return e
 
 
 def _read_recipient(line: str, offset: int) -> Recipient:
     mark = line[_MARK_COLUMN]
-    if mark not in _MARKS or line[_MARK_COLUMN + 1 : _MARK_COLUMN + 3] != "] ":
+    if not line.startswith("to: [") or mark not in _MARKS or line[_MARK_COLUMN + 1 : _MARK_COLUMN + 3] != "] ":
         raise QueueFileError(f"bad mark: {line[:60]!r}")
     path, *options = line[_MARK_COLUMN + 3 :].split(" ")
     recipient = Recipient(_read_path(path), mark=mark, offset=offset)
@@ -269,7 +272,7 @@ def _read_visited(e: Envelope, value: str) -> None:
 
 
 def _read_size(e: Envelope, value: str) -> None:
-    if len(value) != SIZE_DIGITS:
+    if len(value) != SIZE_DIGITS or not (value.isascii() and value.isdigit()) or e.size >= 0:
         raise QueueFileError("bad size")
     e.size = int(value)
 
@@ -325,12 +328,16 @@ def read_history(data: bytes) -> "list[tuple[str, Address, str, str, str, str]]"
     rows = []
     for raw in data.split(b"\n"):
         fields = raw.decode("utf-8", "surrogateescape").split(" ", 5)
-        if len(fields) == 6 and fields[4].startswith("relay="):
+        if len(fields) == 6 and fields[4].startswith("relay=") and _is_quoted(fields[5]):
             try:
                 address = _read_path(fields[1])
                 rows.append(
-                    (fields[0], address, fields[2], fields[3], unescape(fields[4][6:]), unescape(fields[5].strip('"')))
+                    (fields[0], address, fields[2], fields[3], unescape(fields[4][6:]), unescape(fields[5][1:-1]))
                 )
             except QueueFileError:
                 continue
     return rows
+
+
+def _is_quoted(text: str) -> bool:
+    return len(text) > 1 and text[0] == text[-1] == '"' and '"' not in text[1:-1]

@@ -1,0 +1,43 @@
+"""What tests of the queue share: an empty queue in tmp_path, and a way to put messages into it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sendmail_py.core.address import Address
+from sendmail_py.core.envelope import Envelope, Recipient, Submitter
+from sendmail_py.spool import layout
+from sendmail_py.spool.layout import INCOMING
+from sendmail_py.spool.store import Store
+
+PutMessage = Callable[..., Envelope]
+
+
+def envelope_for(*recipients: str, queue_id: str = "0123456789ABC", sender: str = "alice@example.org") -> Envelope:
+    """Return an envelope with these recipients."""
+    paths = [Recipient(Address.parse(text)) for text in recipients]
+    return Envelope(queue_id, 1_795_435_041_123_456, Address.parse(sender), paths, Submitter(1000, "alice"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Return the store of a new, empty queue."""
+    layout.create(f"{tmp_path}/queue", os.getuid(), os.getgid())
+    return Store(f"{tmp_path}/queue")
+
+
+@pytest.fixture
+def put(store: Store) -> PutMessage:
+    """Return a function that puts a message into a state of the queue and gives its envelope."""
+
+    def put_message(*recipients: str, state: str = INCOMING, content: bytes = b"\nhi\n", **how: str) -> Envelope:
+        envelope = envelope_for(*recipients or ("bob@here",), **how)
+        store.commit(store.write(envelope, [content], durable=False), envelope.queue_id, durable=False)
+        if state != INCOMING:
+            os.makedirs(os.path.dirname(store.path(state, envelope.queue_id)), exist_ok=True)
+            os.rename(store.path(INCOMING, envelope.queue_id), store.path(state, envelope.queue_id))
+        return envelope
+
+    return put_message
