@@ -27,12 +27,11 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> "Address":
         """Read the form that str() writes, without angle brackets (RFC 5321 Mailbox)."""
+        end = _closing_quote(text)
+        if end and text[end + 1 : end + 2] in ("", "@"):  # an @ within the quotes parts nothing
+            return cls(_unquote(text[1:end]), text[end + 2 :])
         local_part, at, domain = text.rpartition("@")
-        if not at:
-            local_part, domain = text, ""
-        if len(local_part) > 1 and local_part[0] == local_part[-1] == '"':
-            local_part = _unquote(local_part[1:-1])
-        return cls(local_part, domain)
+        return cls(local_part, domain) if at else cls(text)
 
     def __str__(self) -> str:
         local_part = self.local_part
@@ -69,6 +68,16 @@ def needs_quotes(local_part: str) -> bool:
     if not local_part or local_part[0] == "." or local_part[-1] == "." or ".." in local_part:
         return True
     return any(c not in _ATOM and c < "\x80" for c in local_part)
+
+
+def _closing_quote(text: str) -> int:
+    """Return where the quote that opens the text is closed; 0 when none opens it, or none closes it."""
+    at = 1 if text[:1] == '"' else len(text)
+    while at < len(text):
+        if text[at] == '"':
+            return at
+        at += 2 if text[at] == "\\" else 1
+    return 0
 
 
 def _unquote(text: str) -> str:
