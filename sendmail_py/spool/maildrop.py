@@ -107,13 +107,12 @@ def too_large(limit: int) -> MessageError:
 
 
 def poke(top: str, name: str) -> None:
-    """Tell pickup about a new file; when nobody listens, it is found later."""
+    """Tell pickup about a new file; when nobody listens, it is found later. Never raises OSError."""
     try:
         descriptor = posix.open(f"{top}/{TRIGGER}", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        posix.write(descriptor, name.encode() + b"\n")
+        try:
+            posix.write(descriptor, name.encode() + b"\n")
+        finally:
+            posix.close(descriptor)
     except OSError:
         pass
-    posix.close(descriptor)
