@@ -3,6 +3,7 @@
 What these functions return from without an error is done; durable only where it says so.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable
 
@@ -39,7 +40,8 @@ def rename(source: str, target: str) -> None:
         parent = os.path.dirname(target)
         if os.path.isdir(parent):
             raise
-        os.mkdir(parent, 0o700)
+        with contextlib.suppress(FileExistsError):  # another thread was faster
+            os.mkdir(parent, 0o700)
         sync_directory(os.path.dirname(parent))
         os.rename(source, target)
 

@@ -98,6 +98,10 @@ def check(top: str, uid: int) -> None:
 def _probe(maildrop: str) -> None:
     """Create a file to see that the group is inherited here (overlayfs, NFS, fsGroup volumes may differ)."""
     path = f"{maildrop}/.probe.{posix.getpid()}"
+    try:
+        posix.unlink(path)  # of a process of this number that was killed here
+    except FileNotFoundError:
+        pass
     descriptor = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, UNFINISHED_MODE)
     try:
         posix.fchmod(descriptor, COMPLETE_MODE)
