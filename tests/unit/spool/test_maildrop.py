@@ -1,0 +1,111 @@
+"""Writing into maildrop/: complete and durable, or gone."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sendmail_py.core.errors import SpoolError
+from sendmail_py.spool.layout import MAILDROP, TRIGGER
+from sendmail_py.spool.maildrop import Drop, check_space, is_name, poke
+from sendmail_py.spool.store import Store
+
+
+def drops(store: Store) -> list[str]:
+    return os.listdir(f"{store.top}/{MAILDROP}")
+
+
+def test_a_finished_file_holds_what_was_written_and_is_marked_complete(store: Store) -> None:
+    drop = Drop(store.top)
+    assert stat.S_IMODE(os.stat(drop.path).st_mode) == 0o600
+    drop.write(b"head 0000\n")
+    drop.write(b"content")
+    drop.rewrite(5, b"0007")
+    drop.finish()
+    assert drops(store) == [drop.name] and is_name(drop.name)
+    assert Path(drop.path).read_bytes() == b"head 0007\ncontent"
+    assert stat.S_IMODE(os.stat(drop.path).st_mode) == 0o640
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(drop.descriptor)
+
+
+def test_an_umask_that_takes_everything_away_does_no_harm(store: Store) -> None:
+    old = os.umask(0o777)
+    try:
+        drop = Drop(store.top)
+        drop.finish()
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(os.stat(drop.path).st_mode) == 0o640
+
+
+def test_an_abandoned_file_is_gone(store: Store) -> None:
+    drop = Drop(store.top)
+    drop.write(b"half a message")
+    drop.abandon()
+    assert drops(store) == []
+
+
+def test_two_files_of_one_process_have_two_names(store: Store) -> None:
+    names = {Drop(store.top).name for _ in range(20)}
+    assert len(names) == 20 == len(drops(store))
+
+
+@pytest.mark.parametrize("mode", [0o3777, 0o1733, 0o2733, 0o700])
+def test_a_maildrop_of_another_mode_is_refused_and_the_file_removed(store: Store, mode: int) -> None:
+    drop = Drop(store.top)
+    os.chmod(f"{store.top}/{MAILDROP}", mode)
+    with pytest.raises(SpoolError, match="wrong mode or group"):
+        drop.finish()
+    assert drops(store) == []
+
+
+def test_no_maildrop_at_all_is_an_error_for_people(store: Store) -> None:
+    os.rmdir(f"{store.top}/{MAILDROP}")
+    with pytest.raises(SpoolError, match="No such file or directory"):
+        Drop(store.top)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [lambda drop: drop.write(b"x"), lambda drop: drop.rewrite(0, b"x"), lambda drop: drop.finish()],
+    ids=["write", "rewrite", "finish"],
+)
+def test_an_error_at_any_step_leaves_no_file(store: Store, step: Callable[[Drop], None]) -> None:
+    drop = Drop(store.top)
+    os.close(drop.descriptor)  # every later call fails with EBADF
+    with pytest.raises(SpoolError):
+        step(drop)
+    assert drops(store) == []
+
+
+def test_too_little_room_is_refused_with_the_figure(store: Store) -> None:
+    check_space(store.top, 1, 0)
+    with pytest.raises(SpoolError, match="not enough free space"):
+        check_space(store.top, 2**62, 0)
+    with pytest.raises(SpoolError, match="not enough free space"):
+        check_space(store.top, 0, 2**62)
+    with pytest.raises(SpoolError, match="No such file"):
+        check_space(store.top + "/nowhere", 0, 0)
+
+
+def test_a_poke_reaches_whoever_reads_the_trigger_and_nobody_is_missed_when_none_does(store: Store) -> None:
+    poke(store.top, "nobody.listens")
+    reader = os.open(f"{store.top}/{TRIGGER}", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        poke(store.top, "0000.1F")
+        assert os.read(reader, 100) == b"0000.1F\n"
+    finally:
+        os.close(reader)
+    os.unlink(f"{store.top}/{TRIGGER}")
+    poke(store.top, "no.trigger")
+
+
+@given(st.text(st.characters(max_codepoint=0x180), max_size=70))
+def test_a_name_that_pickup_looks_at_is_short_and_plain_and_not_hidden(name: str) -> None:
+    plain = name.isascii() and all(c.isalnum() or c in "._-" for c in name)
+    assert is_name(name) == (plain and 0 < len(name) <= 64 and not name.startswith("."))
