@@ -5,6 +5,7 @@ turns, a destination never has more batches under way than its limit, and every 
 an added message ends with exactly one result.
 """
 
+import sys
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -82,7 +83,7 @@ class ActiveQueue:
             groups.setdefault(route.destination(), []).append((index, route))
         for (transport, nexthop), rows in groups.items():
             # One mailbox gets one copy, whatever number of names it was addressed by.
-            size = len(rows) if transport == LOCAL else max(1, self._recipients)
+            size = len(rows) if transport == LOCAL else self._recipients
             for start in range(0, len(rows), size):
                 part = rows[start : start + size]
                 self._append(transport, nexthop, Entry(message, [i for i, _ in part], [r for _, r in part]))
@@ -106,9 +107,9 @@ class ActiveQueue:
         self._append(entry.routes[0].transport, entry.routes[0].nexthop, entry)
 
     def configure(self, concurrency: int, recipients: int) -> None:
-        """Set the limits for what is added from now on."""
-        self._concurrency = concurrency
-        self._recipients = recipients
+        """Set the limits for what is added from now on; 0 is no limit."""
+        self._concurrency = concurrency or sys.maxsize
+        self._recipients = recipients or BATCH_RECIPIENTS
 
     def transports(self) -> list[str]:
         """Return the transports for which something could be handed out."""
@@ -154,6 +155,9 @@ class ActiveQueue:
     def drain(self) -> list[Entry]:
         """Take everything that has not been handed out, for a stop."""
         left = [entry for destination in self._destinations.values() for entry in destination.entries]
-        self._destinations.clear()
+        self._destinations = {key: it for key, it in self._destinations.items() if it.running}
+        for destination in self._destinations.values():  # its batches will still end
+            destination.entries.clear()
+            destination.has_turn = False
         self._turns.clear()
         return left
