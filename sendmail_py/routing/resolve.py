@@ -22,4 +22,7 @@ class Routing:
             return Route(ERROR, "5.1.3 empty local part", address)
         if self.is_local(address.domain):
             return Route(LOCAL, address.local_part.lower(), address)
-        return Route(SMTP, self._relayhost or address.domain.lower().removesuffix("."), address)
+        domain = address.domain.lower().removesuffix(".")
+        if not domain:
+            return Route(ERROR, "5.1.2 empty domain", address)
+        return Route(SMTP, self._relayhost or domain, address)
