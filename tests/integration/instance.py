@@ -122,9 +122,10 @@ class Instance:
         return path.read_text("utf-8", "replace") if path.exists() else ""
 
     def stop(self) -> None:
-        """Stop the services, if they run."""
+        """Stop the services, if they run; they may be about to end by themselves."""
         if self.master_pid():
-            self.mailctl("stop", check=True, limit=90)
+            done = self.mailctl("stop", limit=90)
+            self.wait_for(lambda: not self.master_pid(), f"stopped (mailctl stop: {done.stderr!r})")
 
     def reload(self) -> "subprocess.CompletedProcess[bytes]":
         """Have main.cf read again."""

@@ -1,0 +1,251 @@
+"""The life of an instance: services down and up, the queue's verbs, changes of main.cf, signals."""
+
+import os
+import re
+import resource
+import signal
+
+import pytest
+
+from tests.integration.instance import Instance, me, wait_until
+
+
+def send(instance, subject, *words, body="hello"):
+    instance.submit(f"Subject: {subject}\n\n{body}\n".encode(), *words)
+
+
+@pytest.fixture
+def resting(tmp_path):
+    """An instance that is not started."""
+    with Instance(tmp_path / "i") as instance:
+        yield instance
+
+
+@pytest.fixture
+def instance(resting):
+    """An instance at work."""
+    resting.start()
+    return resting
+
+
+# --- services down, and the queue ------------------------------------------------------------------
+
+
+def test_mail_waits_for_the_services_and_mailq_shows_it(resting):
+    send(resting, "patience", me())
+    assert f" {me()}\n" in resting.mailq()
+    assert "in 1 Request." in resting.mailq()
+    assert resting.count() == 1
+    assert resting.run("mailctl", "flush").returncode == 69
+    resting.start()
+    resting.wait_for_mail(me(), b"Subject: patience")
+    resting.wait_empty()
+    assert resting.mailq() == "Mail queue is empty\n"
+
+
+@pytest.mark.parametrize("command", [["sendmail", "-q"], ["mailctl", "flush"], ["mailctl", "queue", "flush"]])
+def test_mail_of_a_deferred_transport_waits_until_it_is_flushed(resting, command):
+    resting.configure(defer_transports="local")
+    resting.start()
+    send(resting, "held up", me())
+    resting.wait_for_log("status=deferred .deferred transport")
+    resting.wait_for(lambda: "(deferred transport)" in resting.mailq(), "the reason in mailq")
+    assert resting.mailbox(me()) == b""
+    resting.run(*command, check=True)
+    resting.wait_for_mail(me(), b"Subject: held up")
+    resting.wait_empty()
+
+
+def test_queue_only_mail_waits_for_a_flush(instance):
+    send(instance, "only queued", "-odq", me())
+    instance.wait_for_log("status=deferred .queued only")
+    instance.wait_for(lambda: "only, as its sender asked" in instance.mailq(), "it in mailq")
+    instance.run("sendmail", "-q", check=True)
+    instance.wait_for_mail(me(), b"Subject: only queued")
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_held_mail_waits_for_its_release(resting, is_running):
+    resting.configure(defer_transports="local")
+    resting.start()
+    send(resting, "held", me())
+    line = resting.wait_for_log("status=deferred")[0]
+    queue_id = line.split("]: ")[1].partition(":")[0]
+    resting.wait_for(lambda: list((resting.path / "queue" / "deferred").glob(f"*/{queue_id}")), "it in deferred/")
+    resting.wait_for(lambda: b"1 message\n" in resting.mailctl("queue", "hold", queue_id).stdout, "it on hold")
+    assert f"{queue_id}!" in resting.mailq()
+    resting.run("sendmail", "-q", check=True)
+    assert resting.count() == 1
+    if not is_running:
+        resting.stop()
+    resting.configure(defer_transports="")
+    if is_running:
+        assert resting.reload().returncode == 0
+    assert resting.mailctl("queue", "release", "ALL").stdout == b"release: 1 message\n"
+    if not is_running:
+        resting.start()
+    resting.wait_for_mail(me(), b"Subject: held")
+
+
+@pytest.mark.real("setpriv", root=True)
+def test_without_services_another_users_mailq_gives_one_line_and_69(resting):
+    send(resting, "not yours to see", me())
+    os.chmod(resting.path, 0o711)  # nobody gets as far as main.cf, and no further than the queue lets him
+    parents = [parent for parent in resting.path.parents if parent.stat().st_mode & 1 == 0]
+    for parent in parents:
+        parent.chmod(0o711)
+    done = resting.run("mailq", user="nobody")
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (69, b"", 1), done.stderr
+    resting.start()
+    resting.wait_empty()
+
+
+# --- main.cf ---------------------------------------------------------------------------------------
+
+
+def test_start_with_a_bad_value_is_78_and_names_file_and_line(resting):
+    resting.configure(minimal_backoff_time="soon")
+    line = len((resting.path / "main.cf").read_text().splitlines())
+    assert resting.start(check=False).returncode == 78
+    assert f"{resting.path}/main.cf:{line}: minimal_backoff_time = soon: " in resting.output()
+    assert resting.master_pid() == 0
+
+
+def test_a_reload_with_a_bad_value_is_refused_and_the_old_configuration_serves_on(instance):
+    before = (instance.path / "main.cf").read_text()
+    instance.configure(queue_run_delay="never")
+    done = instance.reload()
+    line = len(before.splitlines()) + 1
+    assert (done.returncode, done.stderr.count(b"\n")) == (78, 1)
+    assert f"{instance.path}/main.cf:{line}: queue_run_delay = never: " in done.stderr.decode()
+    assert instance.wait_for_log("reload refused, the old configuration stays: ")
+    send(instance, "all the same", me())
+    instance.wait_for_mail(me(), b"all the same")
+
+
+def test_a_reload_puts_a_new_value_in_force(instance):
+    send(instance, "before", me())
+    instance.wait_for_mail(me(), b"Subject: before")
+    instance.configure(mydestination="elsewhere.test", myorigin="elsewhere.test")
+    assert instance.reload().returncode == 0
+    send(instance, "after", f"{me()}@elsewhere.test")
+    assert b"Delivered-To: " + me().encode() + b"@elsewhere.test" in instance.wait_for_mail(me(), b"Subject: after")
+
+
+def test_sighup_reads_main_cf_again(instance):
+    instance.configure(defer_transports="local", queue_directory="/elsewhere")
+    os.kill(instance.master_pid(), signal.SIGHUP)
+    instance.wait_for_log(r"master\[\d+\]: reloaded")
+    assert instance.wait_for_log("warning: queue_directory has changed: that needs a restart")
+    assert instance.pid_of("qmgr")
+
+
+def test_an_unknown_parameter_is_warned_of_with_the_nearest_name(resting):
+    resting.configure(relay_hosts="x")
+    resting.start()
+    assert "warning: unknown parameter relay_hosts (did you mean relayhost?)" in resting.output()
+
+
+def test_a_second_start_is_refused_while_the_first_serves_on(instance):
+    pid = instance.master_pid()
+    assert instance.start(check=False).returncode == 69
+    assert "already running" in instance.output()
+    assert instance.master_pid() == pid
+
+
+def test_start_without_a_spool_says_what_is_missing(resting):
+    resting.configure(queue_directory=f"{resting.path}/nowhere")
+    assert resting.start(check=False).returncode == 69
+    assert "nowhere" in resting.output()
+
+
+# --- signals and deaths ------------------------------------------------------------------------------
+
+
+def test_sigterm_during_deliveries_loses_and_repeats_nothing(resting):
+    for number in range(40):
+        send(resting, f"number {number}.", me(), "daemon", "bin")
+    resting.start()
+    resting.wait_for_mail(me())
+    os.kill(resting.master_pid(), signal.SIGTERM)
+    resting.wait_for(lambda: not resting.master_pid(), "the end of master")
+    assert "a delivery may be repeated" not in resting.log()
+    resting.start()
+    resting.wait_empty()
+    for user in (me(), "daemon", "bin"):
+        text = resting.mailbox(user)
+        assert [text.count(f"Subject: number {number}.\n".encode()) for number in range(40)] == [1] * 40
+
+
+@pytest.mark.parametrize("service", ["pickup", "qmgr", "local"])
+def test_a_service_that_is_killed_is_started_again(instance, service):
+    send(instance, "before", me())
+    instance.wait_for_mail(me(), b"Subject: before")
+    pid = wait_until(lambda: instance.pid_of(service), f"{service} ready")
+    os.kill(pid, signal.SIGKILL)
+    instance.wait_for_log(rf"service {service} \(pid {pid}\) was killed by signal 9")
+    send(instance, "after", me())
+    instance.wait_for_mail(me(), b"Subject: after")
+    assert instance.pid_of(service) not in (0, pid)
+
+
+def test_services_end_with_their_master(instance):
+    pids = [instance.pid_of(service) for service in ("pickup", "qmgr")]
+    assert all(pids)
+    os.kill(instance.master_pid(), signal.SIGKILL)
+    instance.wait_for(lambda: not any(os.path.exists(f"/proc/{pid}/exe") for pid in pids), "the end of the services")
+    instance.start()
+    send(instance, "a new master", me())
+    instance.wait_for_mail(me(), b"a new master")
+
+
+# --- places and sizes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["with spaces and ünïcode", "d" * 120, "/".join(["deep" * 20] * 6)])
+def test_an_instance_works_in_a_directory_of_any_name(tmp_path, name):
+    with Instance(tmp_path / name) as instance:
+        instance.start()
+        send(instance, "any name", me())
+        instance.wait_for_mail(me(), b"any name")
+        instance.wait_empty()
+        assert instance.mailq() == "Mail queue is empty\n"
+
+
+def peak_memory(pid):
+    """Return the largest resident memory that a process has had, in MB."""
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) // 1024 for line in file if line.startswith("VmHWM"))
+
+
+def test_a_message_of_30_mb_passes_without_sitting_in_memory(resting, tmp_path):
+    from tests.servers.name_server import NameServer
+    from tests.servers.smtp_sink import SmtpSink
+
+    size = 30 << 20
+    zone = {"far.test": {"A": ["127.0.0.1"]}}
+    with NameServer(zone) as names, SmtpSink(keep_content=False) as sink:
+        resting.configure(message_size_limit=2 * size, resolver_nameservers=names.address, smtp_tcp_port=sink.port)
+        resting.start()
+        with open(tmp_path / "large", "wb") as file:
+            file.write(b"Subject: large\n\n" + (b"0123456789abcdef" * 4 + b"\n") * (size // 65))
+        with open(tmp_path / "large", "rb") as file:
+            resting.run("sendmail", "-i", me(), "x@far.test", stdin=file, input=None, check=True, limit=60)
+        resting.wait_for_log(f"to=<{me()}@.*status=sent")
+        resting.wait_for_log("to=<x@far.test>.*status=sent")
+        assert sink.octets > size
+        assert (resting.path / "mail" / me()).stat().st_size > size - 65
+        for service in ("pickup", "qmgr", "local", "smtp"):
+            assert 0 < peak_memory(resting.pid_of(service)) < 60, service
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert usage.ru_maxrss // 1024 < 200
+
+
+@pytest.mark.real("pflogsumm")
+def test_pflogsumm_reads_the_log(instance):
+    send(instance, "counted", me(), "daemon", "no-such-user-to-count")
+    instance.wait_for_mail(me(), b"Final-Recipient: rfc822; no-such-user-to-count@")
+    instance.wait_empty()
+    done = instance.run("/usr/bin/env", "pflogsumm", "--syslog-name=sendmail-py", instance.path / "maillog", check=True)
+    totals = re.findall(r"^ +(\d+) +(delivered|deferred|bounced)\b", done.stdout.decode(), re.MULTILINE)
+    assert totals == [("3", "delivered"), ("0", "deferred"), ("1", "bounced")], done.stdout.decode()
