@@ -51,16 +51,18 @@ def receive_record(end: socket.socket) -> tuple[Any, list[int]] | None:
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             descriptors.frombytes(payload[: len(payload) - len(payload) % descriptors.itemsize])
-    if not data:
-        return None
-    try:
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-            raise ValueError("record too long")
-        return json.loads(data), list(descriptors)
-    except ValueError:
-        for descriptor in descriptors:
-            os.close(descriptor)
-        raise
+    if data and not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        try:
+            return json.loads(data), list(descriptors)
+        except (ValueError, RecursionError) as error:
+            fault = str(error)
+    else:
+        fault = "record too long" if data else ""
+    for descriptor in descriptors:  # also an empty record may carry some
+        os.close(descriptor)
+    if data:
+        raise ValueError(fault)
+    return None
 
 
 def peer_uid(end: socket.socket) -> int:
