@@ -32,6 +32,8 @@ def escape(text: str) -> str:
 
 
 def _escape_one(c: str) -> str:
+    if "\ud800" <= c <= "\udfff" and not "\udc80" <= c <= "\udcff":
+        return f"\\u{ord(c):04x}"  # no octet stands behind it: JSON can name half a character
     return "".join(f"\\x{octet:02x}" for octet in c.encode("utf-8", "surrogateescape"))
 
 
