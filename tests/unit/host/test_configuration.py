@@ -1,0 +1,101 @@
+"""Where main.cf is read from, and what stands where it says nothing."""
+
+import os
+import posix
+from pathlib import Path
+
+import pytest
+
+from sendmail_py.core.errors import ConfigError
+from sendmail_py.host import configuration
+from sendmail_py.host.configuration import DEFAULT_DIRECTORY, choose_directory, load, read_text
+
+
+@pytest.fixture(autouse=True)
+def no_mail_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(posix.environ, b"MAIL_CONFIG", raising=False)
+
+
+def write(directory: Path, text: str) -> str:
+    (directory / "main.cf").write_text(text)
+    return str(directory)
+
+
+def test_the_option_goes_before_mail_config_and_that_before_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert choose_directory() == DEFAULT_DIRECTORY
+    monkeypatch.setitem(posix.environ, b"MAIL_CONFIG", b"/some/wh\xffere")
+    assert choose_directory() == "/some/wh\udcffere"
+    assert choose_directory(str(tmp_path)) == str(tmp_path)
+
+
+@pytest.mark.parametrize("option", ["/etc/passwd", "/does/not/exist", "a\0b"])
+def test_an_option_that_is_no_directory_is_ignored(option: str) -> None:
+    assert choose_directory(option) == DEFAULT_DIRECTORY
+
+
+def test_values_know_the_line_they_come_from_and_o_goes_before_them(tmp_path: Path) -> None:
+    directory = write(tmp_path, "# comment\nmyorigin = example.org\nrelayhost = [a]\n")
+    config, complaints = load(directory, {"relayhost": "[b]"})
+    assert complaints == []
+    assert (config.myorigin, config.origin("myorigin")) == ("example.org", f"{directory}/main.cf:2")
+    assert (config.relayhost, config.origin("relayhost")) == ("[b]", "-o")
+    assert config.origin("queue_directory") == "default"
+
+
+def test_config_directory_is_where_it_was_read_and_cannot_be_set_there(tmp_path: Path) -> None:
+    config, complaints = load(write(tmp_path, "config_directory = /etc\nqueue_directory = $config_directory/queue\n"))
+    assert config.queue_directory == f"{tmp_path}/queue"
+    assert complaints == [f"{tmp_path}/main.cf:1: config_directory cannot be set in main.cf"]
+
+
+def test_a_relative_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "")
+    monkeypatch.chdir(tmp_path.parent)
+    assert load(tmp_path.name)[0].config_directory == str(tmp_path)
+
+
+def test_a_directory_without_main_cf_is_an_error_with_exit_code_78(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"main\.cf: No such file") as caught:
+        load(str(tmp_path))
+    assert caught.value.exit_code == 78
+
+
+def test_only_the_default_directory_may_lack_main_cf_and_even_there_it_must_be_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration, "DEFAULT_DIRECTORY", str(tmp_path))
+    assert load(str(tmp_path))[0].queue_directory == "/var/spool/sendmail-py"
+    (tmp_path / "main.cf").mkdir()
+    with pytest.raises(ConfigError):
+        load(str(tmp_path))
+
+
+def test_the_host_name_is_unames_and_the_domain_what_follows_its_first_label(tmp_path: Path) -> None:
+    config, _ = load(write(tmp_path, ""))
+    assert config.myhostname == os.uname().nodename
+    assert config.mydomain == (os.uname().nodename.partition(".")[2] or "localdomain")
+    config, _ = load(write(tmp_path, "myhostname = mx.sub.example.org\n"))
+    assert config.mydomain == "sub.example.org"
+    assert config.mydestination == ["mx.sub.example.org", "localhost.sub.example.org", "localhost"]
+
+
+@pytest.mark.parametrize(("mailname", "origin"), [("example.org\n", "example.org"), ("", "mx.x"), (None, "mx.x")])
+def test_the_origin_is_the_first_line_of_mailname_else_the_host_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mailname: str | None, origin: str
+) -> None:
+    def read(path: str) -> str:
+        if path != "/etc/mailname":
+            return read_text(path)
+        if mailname is None:
+            raise FileNotFoundError(2, "No such file or directory")
+        return mailname
+
+    monkeypatch.setattr(configuration, "read_text", read)
+    assert load(write(tmp_path, "myhostname = mx.x\n"))[0].myorigin == origin
+
+
+def test_octets_that_are_no_utf_8_survive(tmp_path: Path) -> None:
+    (tmp_path / "main.cf").write_bytes(b"syslog_name = caf\xe9\n")
+    assert load(str(tmp_path))[0].syslog_name == "caf\udce9"
