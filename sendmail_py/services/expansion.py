@@ -153,7 +153,12 @@ class Expander:
 
     def _release(self, message: Message, index: int, children: list[str]) -> Expanded:
         recipient = message.envelope.recipients[index]
-        error = self.store.mark(ACTIVE, message.queue_id, [(recipient, Mark.DELIVERED)], durable=True)
+        try:
+            error = self.store.mark(ACTIVE, message.queue_id, [(recipient, Mark.DELIVERED)], durable=True)
+        except OSError as late:
+            if recipient.mark == Mark.PENDING:
+                raise
+            error = late  # the mark is set: the children answer for the recipient now
         message.unreleased += children  # the end of the pass releases them
         names = ", ".join(children[:3]) + (" ..." if children[3:] else "")
         result = delivered(f"expanded into {names}" if names else "discarded by alias", relay="local")

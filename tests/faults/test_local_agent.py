@@ -46,7 +46,7 @@ def deliver(patient: Patient, fault: Fault | None, is_new: bool) -> tuple[str, l
 
 @pytest.mark.parametrize("is_new", [False, True], ids=["old-mailbox", "new-mailbox"])
 def test_a_fault_in_local_neither_loses_mail_nor_repeats_it_in_silence(tmp_path, is_new):
-    sick = patients(tmp_path, 4 if WHOLE else 3)
+    sick = patients(tmp_path, 6 if WHOLE else 3)
 
     def case(patient: Patient, fault: Fault) -> str | None:
         marker, lines = deliver(patient, fault, is_new)

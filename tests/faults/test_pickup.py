@@ -59,7 +59,7 @@ def take(patient: Patient, fault: Fault | None) -> tuple[str, str, list[str]]:
 
 
 def test_a_fault_in_pickup_neither_loses_mail_nor_repeats_it(tmp_path):
-    sick = patients(tmp_path, 4 if WHOLE else 3)
+    sick = patients(tmp_path, 6 if WHOLE else 3)
 
     def case(patient: Patient, fault: Fault) -> str | None:
         marker, queue_id, lines = take(patient, fault)
