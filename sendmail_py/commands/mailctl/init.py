@@ -19,6 +19,9 @@ mail_spool_directory = $config_directory/mail
 maillog_file = $config_directory/maillog
 alias_maps = hash:$config_directory/aliases
 
+# Bare addresses are this machine's users, also where /etc/mailname names a domain.
+mydestination = $myhostname, $myorigin, localhost.$mydomain, localhost
+
 # An instance is for trying things out: mail may go to servers on this machine.
 smtp_permit_loopback_mx = yes
 """
