@@ -92,7 +92,7 @@ class Pickup:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._is_junk(name, error.strerror or str(error))
+            self._not_opened(name, path, error)
             return
         try:
             self._take_open(name, path, descriptor, from_scan)
@@ -102,6 +102,18 @@ class Pickup:
             self.log.warning(f"{MAILDROP}/{name}: {error.strerror}; it waits")
         finally:
             os.close(descriptor)
+
+    def _not_opened(self, name: str, path: str, error: OSError) -> None:
+        """Tell junk from a file still being written: its mode is its owner's alone, and we may be another user."""
+        try:
+            if isinstance(error, PermissionError) and not self._is_complete(os.lstat(path), path):
+                return
+        except FileNotFoundError:
+            return
+        except Junk as junk:
+            self._is_junk(name, str(junk))
+            return
+        self._is_junk(name, error.strerror or str(error))
 
     def _take_open(self, name: str, path: str, descriptor: int, from_scan: bool) -> None:
         status = os.fstat(descriptor)

@@ -111,7 +111,7 @@ def poke(top: str, name: str) -> None:
     try:
         descriptor = posix.open(f"{top}/{TRIGGER}", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
         try:
-            posix.write(descriptor, name.encode() + b"\n")
+            posix.write(descriptor, b"\n" + name.encode() + b"\n")  # a line of its own, whatever stands before it
         finally:
             posix.close(descriptor)
     except OSError:
