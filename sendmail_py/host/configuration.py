@@ -4,15 +4,17 @@ Light: imported by sendmail(1). The directory is chosen by the caller (-C, -c), 
 MAIL_CONFIG, else /etc/sendmail-py.
 """
 
+import errno
 import posix
 
 from ..core.config import Config, Setting
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, SpoolError
 from ..core.params import BY_NAME
 from ..formats import main_cf
 
 DEFAULT_DIRECTORY = BY_NAME["config_directory"].default
 _LIMIT = 1 << 20
+_OF_CONFIGURATION = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
 
 
 def choose_directory(option: str = "") -> str:
@@ -29,7 +31,8 @@ def choose_directory(option: str = "") -> str:
 def load(directory: str, overrides: "dict[str, str] | None" = None) -> "tuple[Config, list[str]]":
     """Read directory/main.cf; returns the Config and complaints about lines it could not read.
 
-    Raises ConfigError when a directory other than the default one holds no main.cf.
+    Raises ConfigError when a directory other than the default one holds no main.cf, SpoolError
+    when the disk fails.
     """
     if directory[:1] != "/":
         directory = f"{posix.getcwd()}/{directory}"
@@ -37,7 +40,9 @@ def load(directory: str, overrides: "dict[str, str] | None" = None) -> "tuple[Co
     try:
         text = read_text(path)
     except OSError as error:
-        if directory != DEFAULT_DIRECTORY or error.errno != 2:
+        if error.errno not in _OF_CONFIGURATION:
+            raise SpoolError(f"{path}: {error.strerror}") from error  # the disk's fault: try again (75)
+        if directory != DEFAULT_DIRECTORY or error.errno != errno.ENOENT:
             raise ConfigError(f"{path}: {error.strerror}") from error
         text = ""
     settings, complaints = main_cf.parse(text, path)

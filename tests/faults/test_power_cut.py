@@ -1,0 +1,135 @@
+"""A power cut: the file system that holds queue and mailboxes is shut down without its log.
+
+What was not durable is gone after the next mount. Every accepted message must be delivered all
+the same; a delivery may be repeated, as documented.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import struct
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.faults.harness import WHOLE, Patient, message, new_marker
+from tests.integration.instance import is_alive, wait_until
+
+_SHUTDOWN = 0x8004587D
+_NO_LOG_FLUSH = 2
+_MEGABYTES = 320  # mkfs.xfs asks for 300
+
+
+class Disk:
+    """A file system in a file, mounted; cut() takes its power away and brings it back."""
+
+    def __init__(self, tmp_path, kind):
+        self.image = tmp_path / "image"
+        self.top = tmp_path / "disk"
+        self.top.mkdir()
+        with open(self.image, "wb") as file:
+            file.truncate(_MEGABYTES << 20)
+        subprocess.run([f"mkfs.{kind}", "-q", str(self.image)], check=True, timeout=60, env=_PATH)
+
+    def __enter__(self):
+        self.mount()
+        return self
+
+    def __exit__(self, *_):
+        self.unmount()
+
+    def mount(self):
+        subprocess.run(["mount", "-o", "loop", self.image, self.top], check=True, timeout=60, env=_PATH)
+
+    def unmount(self):
+        def unmounted():
+            return subprocess.run(["umount", self.top], capture_output=True, timeout=60, env=_PATH).returncode == 0
+
+        wait_until(unmounted, "the file system is unmounted")
+
+    def cut(self):
+        """Stop the file system at once: what is not on disk now never will be."""
+        descriptor = os.open(self.top, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+        finally:
+            os.close(descriptor)
+
+    def repower(self):
+        self.unmount()
+        self.mount()
+
+
+_PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+each_file_system = [
+    pytest.param("ext4", marks=pytest.mark.real("mkfs.ext4", "mount", root=True)),
+    pytest.param("xfs", marks=pytest.mark.real("mkfs.xfs", "mount", root=True)),
+]
+
+
+def patient_on(disk):
+    """Return an instance on a disk; what set-up made is durable, as on a system that has been up for a while."""
+    patient = Patient(disk.top / "p")
+    (patient.path / "aliases").write_text("both: games, bin\n")
+    os.sync()
+    return patient
+
+
+def missing(patient, markers, user="games"):
+    return [marker for marker in markers if not patient.copies(user, marker)]
+
+
+@pytest.mark.parametrize("kind", each_file_system)
+def test_what_exit_0_accepted_with_the_services_down_outlasts_a_power_cut(tmp_path, kind):
+    with Disk(tmp_path, kind) as disk:
+        patient = patient_on(disk)
+        markers = [new_marker() for _ in range(20 if WHOLE else 5)]
+        for marker in markers:
+            patient.submit(message(marker), "games")
+        disk.cut()
+        assert patient.submit(message("late"), "games", check=False) == 75
+        disk.repower()
+        with patient:
+            patient.start()
+            patient.wait_settled()
+            assert missing(patient, markers) == []
+            assert [patient.copies("games", marker) for marker in markers] == [1] * len(markers)
+            assert patient.copies("games", "late") == 0
+
+
+@pytest.mark.parametrize("kind", each_file_system)
+def test_a_power_cut_amid_deliveries_loses_nothing_that_was_accepted(tmp_path, kind):
+    with Disk(tmp_path, kind) as disk:
+        patient = patient_on(disk)
+        patient.start()
+        accepted = []
+        enough = threading.Event()
+
+        def submit(_):
+            marker = new_marker()
+            if patient.submit(message(marker), "both", "daemon", check=False) == 0:
+                accepted.append(marker)
+            if len(accepted) >= (60 if WHOLE else 20):
+                enough.set()
+
+        with ThreadPoolExecutor(4) as pool:
+            jobs = [pool.submit(submit, number) for number in range(100 if WHOLE else 30)]
+            assert enough.wait(60)
+            pids = [patient.master_pid(), *patient.services().values()]
+            disk.cut()
+            for job in jobs:
+                job.result()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(is_alive(pid) for pid in pids), "the services have ended")
+        disk.repower()
+        with patient:
+            patient.start()
+            patient.wait_settled()
+            for user in ("games", "bin", "daemon"):
+                assert missing(patient, accepted, user) == [], patient.log()
