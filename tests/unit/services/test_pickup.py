@@ -1,0 +1,252 @@
+"""pickup against what users may put into maildrop/: it takes sendmail's files and nothing else, and does not hang."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from sendmail_py.core.config import Config, Setting
+from sendmail_py.formats.queue_file import MAGIC, render
+from sendmail_py.host.syslog import Log
+from sendmail_py.services.pickup import UNFINISHED_AGE, Pickup
+from sendmail_py.services.service import Service
+from sendmail_py.spool.layout import ACTIVE, CORRUPT, INCOMING, MAILDROP
+from sendmail_py.spool.maildrop import Drop
+from sendmail_py.spool.store import Store, read_message
+from tests.unit.conftest import envelope_for
+
+
+class KeptLog(Log):
+    """A log whose lines stay in memory."""
+
+    def __init__(self) -> None:
+        super().__init__("sendmail-py", "pickup")
+        self.kept: list[str] = []
+
+    def lines(self, texts: list[str]) -> None:
+        """Keep the lines."""
+        self.kept += texts
+
+
+@pytest.fixture
+def pickup(store: Store) -> Pickup:
+    values = {
+        "queue_directory": store.top,
+        "run_directory": f"{store.top}/nowhere",
+        "myorigin": "example.org",
+        "myhostname": "mx.example.org",
+    }
+    config = Config({name: Setting(text, "test") for name, text in values.items()})
+    return Pickup(cast(Service, SimpleNamespace(log=KeptLog(), config=config)))
+
+
+def lines(pickup: Pickup) -> list[str]:
+    return cast(KeptLog, pickup.log).kept
+
+
+def submitted(store: Store, *recipients: str, content: bytes = b"Subject: x\n\nhi\n") -> str:
+    """Do what sendmail(1) does; returns the name of the file."""
+    envelope = envelope_for(*recipients or ("bob",), queue_id="FORGED0123456789", sender="alice")
+    envelope.size, envelope.submitter.uid = len(content), os.getuid() + 1
+    drop = Drop(store.top)
+    drop.write(render(envelope) + content)
+    drop.finish()
+    return drop.name
+
+
+def path_of(store: Store, name: str) -> Path:
+    return Path(f"{store.top}/{MAILDROP}/{name}")
+
+
+def queued(store: Store) -> list[str]:
+    return sorted(queue_id for queue_id, _ in store.entries(INCOMING))
+
+
+def test_an_honest_file_is_copied_with_the_kernels_word_for_who_wrote_it(pickup: Pickup, store: Store) -> None:
+    name = submitted(store)
+    pickup.take(name, from_scan=False)
+    (queue_id,) = queued(store)
+    e = read_message(store.path(INCOMING, queue_id))
+    status = path_of(store, name).stat()
+    assert e.submitter.uid == os.getuid()
+    assert e.maildrop == (name, status.st_ino, status.st_ctime_ns)
+    assert e.queue_id == queue_id != "FORGED0123456789" and e.arrived_at == status.st_ctime_ns // 1000
+    assert lines(pickup)[0] == f"{queue_id}: uid={os.getuid()} from=<alice@example.org>"
+    assert lines(pickup)[1].startswith(f"{queue_id}: message-id=<")
+
+
+def test_a_file_is_taken_once_however_often_it_is_named(pickup: Pickup, store: Store) -> None:
+    name = submitted(store)
+    for from_scan in (False, False, True, True):
+        pickup.take(name, from_scan)
+    assert len(queued(store)) == 1 and len(pickup.new_ids) == 1
+
+
+def test_a_file_whose_copy_was_made_before_a_crash_is_not_taken_again(pickup: Pickup, store: Store) -> None:
+    name = submitted(store)
+    pickup.take(name, from_scan=True)
+    (queue_id,) = queued(store)
+    store.move(queue_id, INCOMING, ACTIVE)
+    again = Pickup(pickup.service)
+    again.take(name, from_scan=True)
+    assert queued(store) == [] and again.new_ids == []
+
+
+@pytest.mark.parametrize("state", [INCOMING, CORRUPT])
+def test_a_torn_copy_is_made_again_while_its_original_is_there(pickup: Pickup, store: Store, state: str) -> None:
+    name = submitted(store)
+    pickup.take(name, from_scan=True)
+    (queue_id,) = queued(store)
+    copy = store.path(INCOMING, queue_id)
+    whole = Path(copy).read_bytes()
+    os.truncate(copy, len(whole) - 3)
+    if state == CORRUPT:
+        store.move(queue_id, INCOMING, CORRUPT)
+    Pickup(pickup.service).take(name, from_scan=True)
+    assert Path(copy).read_bytes() == whole
+
+
+def link_twice(path: Path) -> None:
+    os.link(path, path.with_name("second"))
+    path.with_name("second").rename(path.parent.parent / "elsewhere")
+
+
+def become_a_link(path: Path) -> None:
+    path.rename(path.parent.parent / "elsewhere")
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
+def become_a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+    path.chmod(0o640)
+
+
+def become_a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    path.chmod(0o640)
+
+
+def write_to(old: bytes, new: bytes) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        data = path.read_bytes()
+        assert old in data
+        path.write_bytes(data.replace(old, new, 1))
+
+    return change
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "two links": (link_twice, "more than one link"),
+    "a link": (become_a_link, ""),
+    "a FIFO": (become_a_fifo, "not a regular file"),
+    "a directory": (become_a_directory, "not a regular file"),
+    "mode 644": (lambda path: path.chmod(0o644), "mode 644"),
+    "mode 2640": (lambda path: path.chmod(0o2640), "mode 2640"),
+    "mode 0": (lambda path: path.chmod(0), "mode 0"),
+    "empty": (lambda path: os.truncate(path, 0), "not a queue file"),
+    "another version": (write_to(MAGIC, b"sendmail-py-queue 2\n"), "version"),
+    "torn": (lambda path: os.truncate(path, path.stat().st_size - 1), "torn"),
+    "a negative size": (write_to(b"size: 0000000015", b"size: -000000015"), "bad size"),
+    "no size": (write_to(b"size: 0000000015\n", b""), "size"),
+    "a size beyond the end": (write_to(b"size: 0000000015", b"size: 9999999999"), "torn"),
+    "no recipients": (write_to(b"to: [ ] <bob>\n", b""), "no recipients"),
+    "a recipient already marked": (write_to(b"to: [ ]", b"to: [x]"), "bad recipient"),
+    "a bad notify": (write_to(b"<bob>", b"<bob> notify=ALWAYS"), "bad recipient"),
+    "a line break in an address": (write_to(b"<bob>", b"<bob\\x0aBCC>"), "line break"),
+    "a bad body type": (write_to(b"size:", b"body: BINARYMIME\nsize:"), "bad body type"),
+    "a bad ret": (write_to(b"size:", b"ret: SOME\nsize:"), "bad body type or return option"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_file_is_left_alone_and_logged_once(pickup: Pickup, store: Store, kind: str) -> None:
+    change, reason = HOSTILE[kind]
+    name = submitted(store)
+    path = path_of(store, name)
+    change(path)
+    before = os.lstat(path)
+    for from_scan in (False, True, False):
+        pickup.take(name, from_scan)
+    assert queued(store) == [] and os.listdir(f"{store.top}/tmp") == []
+    assert len(lines(pickup)) == 1
+    assert lines(pickup)[0].startswith(f"warning: {MAILDROP}/{name} is left alone: ") and reason in lines(pickup)[0]
+    assert os.lstat(path) == before
+
+
+def test_a_head_that_never_ends_is_not_read_for_ever(pickup: Pickup, store: Store) -> None:
+    name = submitted(store)
+    with path_of(store, name).open("wb") as file:
+        file.write(MAGIC)
+        file.truncate(1 << 30)  # nearly all of it a hole
+    pickup.take(name, from_scan=False)
+    assert queued(store) == [] and "too long" in lines(pickup)[0]
+
+
+def test_a_file_of_another_group_is_left_alone(pickup: Pickup, store: Store) -> None:
+    pickup.group += 1
+    pickup.take(submitted(store), from_scan=False)
+    assert queued(store) == [] and "group" in lines(pickup)[0]
+
+
+def test_a_file_whose_owner_has_no_uid_here_is_left_alone(pickup: Pickup, store: Store) -> None:
+    pickup.overflow_uid = os.getuid()
+    pickup.take(submitted(store), from_scan=False)
+    assert queued(store) == [] and "overflow uid" in lines(pickup)[0]
+
+
+def test_a_file_being_written_waits_in_silence_and_is_removed_after_36_hours(
+    pickup: Pickup, store: Store
+) -> None:
+    drop = Drop(store.top)
+    drop.write(MAGIC)
+    pickup.take(drop.name, from_scan=True)
+    assert os.path.exists(drop.path) and lines(pickup) == []
+    long_ago = time.time() - UNFINISHED_AGE - 60
+    os.utime(drop.path, (long_ago, long_ago))
+    pickup.take(drop.name, from_scan=True)
+    assert not os.path.exists(drop.path) and lines(pickup) == [f"removed {drop.path}: never finished"]
+
+
+def test_claims_of_the_envelope_that_are_not_the_submitters_to_make_are_dropped(pickup: Pickup, store: Store) -> None:
+    name = submitted(store)
+    forged = b'refused: "5.7.1 no"\nvisited: bob\nclient: mx\n'
+    forged += b"parent: 0123456789ABC 3\ncontrolling-uid: 0\nunheard: of\n"
+        b'refused: "5.7.1 no"\nparent: 0123456789ABC 3\nvisited: bob\ncontrolling-uid: 0\nclient: mx\nunheard: of\n'
+    )
+    write_to(b"size:", forged + b"size:")(path_of(store, name))
+    pickup.take(name, from_scan=False)
+    (queue_id,) = queued(store)
+    e = read_message(store.path(INCOMING, queue_id))
+    assert (e.refused, e.parent, e.visited, e.controlling_uid, e.client, e.unknown) == ("", None, (), -1, "", [])
+
+
+@pytest.mark.parametrize(
+    "data", [b"../../etc/passwd\n", b"\xff\xfe\n", b".hidden\n", b"a" * 70_000, b"\n\n", b"a/b\n"]
+)
+def test_a_name_that_is_none_does_nothing(pickup: Pickup, store: Store, data: bytes) -> None:
+    pickup.triggered(data)
+    assert queued(store) == [] and lines(pickup) == []
+
+
+def test_names_from_the_trigger_may_come_in_pieces(pickup: Pickup, store: Store) -> None:
+    names = [submitted(store), submitted(store)]
+    data = b"".join(name.encode() + b"\n" for name in names)
+    for i in range(len(data)):
+        pickup.triggered(data[i : i + 1])
+    assert len(queued(store)) == 2
+
+
+def test_a_scan_takes_what_lost_its_trigger_and_passes_junk_by(pickup: Pickup, store: Store) -> None:
+    submitted(store)
+    become_a_fifo(path_of(store, submitted(store)))
+    submitted(store)
+    pickup.scan()
+    pickup.scan()
+    assert len(queued(store)) == 2
+    assert sum("left alone" in line for line in lines(pickup)) == 1
