@@ -1,0 +1,181 @@
+"""Expansion against a real queue: children first, then the mark, and nothing left of what did not succeed."""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from sendmail_py.core.config import Config, Setting
+from sendmail_py.core.envelope import Envelope, Recipient
+from sendmail_py.core.result import DeliveryResult, Outcome
+from sendmail_py.core.route import LOCAL, SMTP, Route
+from sendmail_py.host.alias_files import AliasFiles
+from sendmail_py.routing.resolve import Routing
+from sendmail_py.services.active_queue import Message
+from sendmail_py.services.expansion import Expanded, Expander
+from sendmail_py.spool.layout import ACTIVE, INCOMING, TMP
+from sendmail_py.spool.store import Store, read_message
+from tests.unit.conftest import PutMessage, envelope_for
+
+ID = "0123456789ABC"
+Make = Callable[..., Expander]
+
+
+@pytest.fixture
+def make(store: Store, tmp_path: Path) -> Make:
+    """Return a function that makes an Expander with these aliases."""
+
+    def expander(aliases: str = "", limit: int = 1000, queue: Store | None = None) -> Expander:
+        (tmp_path / "aliases").write_text(aliases)
+        values = {
+            "myhostname": "mx.here",
+            "mydomain": "here",
+            "myorigin": "mx.here",
+            "expansion_recipient_limit": str(limit),
+        }
+        config = Config({name: Setting(text, "test") for name, text in values.items()})
+        files = AliasFiles([f"{tmp_path}/aliases"], print)
+        return Expander(config, queue or store, Routing(config), files)
+
+    return expander
+
+
+def decide(expander: Expander, envelope: Envelope) -> object:
+    return expander.decide(envelope, expander.routing.route(envelope.recipients[0].forward_path))
+
+
+def expanded(expander: Expander, envelope: Envelope) -> tuple[Message, Expanded]:
+    finals = decide(expander, envelope)
+    assert not isinstance(finals, Route | DeliveryResult)
+    message = Message(ID, envelope, -1, 0)
+    return message, expander.expand(message, 0, finals)  # type: ignore[arg-type]
+
+
+def ids(store: Store, state: str) -> list[str]:
+    return sorted(queue_id for queue_id, _ in store.entries(state))
+
+
+def test_a_name_without_an_alias_stays_as_it_is(make: Make) -> None:
+    envelope = envelope_for("Bob@mx.here")
+    assert decide(make(), envelope) == Route(LOCAL, "bob", envelope.recipients[0].forward_path)
+
+
+def test_an_alias_for_one_address_is_a_route_and_needs_no_child(make: Make, store: Store) -> None:
+    route = decide(make("bob: carol@far.example\n"), envelope_for("bob@mx.here"))
+    assert isinstance(route, Route) and route.destination() == (SMTP, "far.example")
+    route = decide(make("bob: robert\n"), envelope_for("bob@mx.here"))
+    assert isinstance(route, Route) and route.destination() == (LOCAL, "robert")
+
+
+def test_an_alias_that_applied_already_does_not_apply_again(make: Make) -> None:
+    envelope = envelope_for("bob@mx.here")
+    envelope.visited = ("bob",)
+    route = decide(make("bob: bob, carol\n"), envelope)
+    assert isinstance(route, Route) and route.destination() == (LOCAL, "bob")
+
+
+def test_a_discarded_or_empty_alias_is_a_delivery(make: Make) -> None:
+    result = decide(make("bob: /dev/null\n"), envelope_for("bob@mx.here"))
+    assert isinstance(result, DeliveryResult) and result.outcome is Outcome.DELIVERED
+
+
+def test_aliases_that_cannot_be_read_or_are_faulty_defer(make: Make, tmp_path: Path) -> None:
+    result = decide(make('bob: "unclosed\n'), envelope_for("bob@mx.here"))
+    assert isinstance(result, DeliveryResult) and result.outcome is Outcome.DEFERRED
+    expander = make()
+    (tmp_path / "aliases").unlink()
+    (tmp_path / "aliases").mkdir()
+    result = decide(expander, envelope_for("bob@mx.here"))
+    assert isinstance(result, DeliveryResult) and result.outcome is Outcome.DEFERRED
+
+
+def test_children_hold_the_content_the_sender_and_what_is_known_of_the_recipient(
+    make: Make, store: Store, put: PutMessage
+) -> None:
+    e = put("list@mx.here", state=ACTIVE, content=b"Subject: x\n\nhi\n")
+    e.envid, e.ret, e.recipients[0].notify = "QQ3", "HDRS", ("FAILURE",)
+    message, done = expanded(make("list: bob, carol@far.example\n"), e)
+    assert (done.result.outcome, done.result.reason) == (Outcome.DELIVERED, f"expanded into {ID}88")
+    assert message.unreleased == [f"{ID}88"] == ids(store, TMP) and ids(store, INCOMING) == []
+    child = read_message(store.path(TMP, f"{ID}88"))
+    data = Path(store.path(TMP, f"{ID}88")).read_bytes()
+    assert data[child.content_offset :] == b"Subject: x\n\nhi\n"
+    rows = [(str(r.forward_path), r.original, r.notify) for r in child.recipients]
+    original = "rfc822;list@mx.here"
+    assert rows == [("bob@mx.here", original, ("FAILURE",)), ("carol@far.example", original, ("FAILURE",))]
+    assert (child.sender, child.parent, child.envid, child.ret) == (
+        e.sender,
+        (ID, e.recipients[0].offset),
+        "QQ3",
+        "HDRS",
+    )
+    assert read_message(store.path(ACTIVE, ID)).recipients[0].mark == "x"
+
+
+def test_a_user_who_is_in_his_own_alias_is_not_expanded_again(make: Make, store: Store, put: PutMessage) -> None:
+    message, _ = expanded(make("bob: bob, carol\n"), put("bob@mx.here", state=ACTIVE))
+    assert read_message(store.path(TMP, message.unreleased[0])).visited == ("bob",)
+
+
+def test_a_long_list_becomes_children_of_the_limit_each_address_once(make: Make, store: Store, put: PutMessage) -> None:
+    people = [f"u{n}@far.example" for n in range(25)]
+    message, _ = expanded(
+        make("list: " + ", ".join(people + people) + "\n", limit=10), put("list@mx.here", state=ACTIVE)
+    )
+    children = [read_message(store.path(TMP, queue_id)) for queue_id in message.unreleased]
+    assert [len(child.recipients) for child in children] == [10, 10, 5]
+    assert [str(r.forward_path) for child in children for r in child.recipients] == people
+
+
+def test_a_list_that_breaks_in_the_middle_defers_as_a_whole_and_leaves_no_child(
+    make: Make, store: Store, put: PutMessage, tmp_path: Path
+) -> None:
+    include = tmp_path / "members"
+    include.write_text("".join(f"u{n}@far.example\n" for n in range(25)) + '"unclosed\n')
+    e = put("list@mx.here", state=ACTIVE)
+    message, done = expanded(make(f"list: :include:{include}\n", limit=10), e)
+    assert done.result.outcome is Outcome.DEFERRED and "line 26" in done.result.reason
+    assert message.unreleased == [] and ids(store, TMP) == [] and e.recipients[0].mark == " "
+
+
+class FullOnce(Store):
+    """A real queue without room for one message, or for one mark."""
+
+    def __init__(self, top: str, left: int, full_at_mark: bool) -> None:
+        super().__init__(top)
+        self.left = left
+        self.full_at_mark = full_at_mark
+
+    def write(self, envelope: Envelope, content: Iterable[bytes], durable: bool) -> str:
+        """Write a message, or fail."""
+        self.left -= 1
+        if self.left == 0:
+            raise OSError(28, os.strerror(28))
+        return super().write(envelope, content, durable)
+
+    def mark(
+        self, state: str, queue_id: str, marks: list[tuple[Recipient, str]], history: bytes = b"", durable: bool = False
+    ) -> OSError | None:
+        """Write marks, or fail once."""
+        if self.full_at_mark:
+            self.full_at_mark = False
+            raise OSError(5, os.strerror(5))
+        return super().mark(state, queue_id, marks, history, durable)
+
+
+@pytest.mark.parametrize(
+    ("left", "full_at_mark", "status"), [(1, False, "4.3.1"), (3, False, "4.3.1"), (9, True, "4.3.0")]
+)
+def test_a_disk_that_fails_once_leaves_no_child_and_the_next_pass_makes_the_same_ones(
+    make: Make, store: Store, put: PutMessage, left: int, full_at_mark: bool, status: str
+) -> None:
+    e = put("list@mx.here", state=ACTIVE)
+    aliases = "list: " + ", ".join(f"u{n}@far.example" for n in range(25)) + "\n"
+    expander = make(aliases, limit=10, queue=FullOnce(store.top, left, full_at_mark))
+    message, done = expanded(expander, e)
+    assert (done.result.outcome, done.result.status) == (Outcome.DEFERRED, status)
+    assert ids(store, TMP) == [] and message.unreleased == [] and e.recipients[0].mark == " "
+    message, done = expanded(expander, e)
+    assert done.result.outcome is Outcome.DELIVERED
+    assert message.unreleased == ids(store, TMP) == [f"{ID}88", f"{ID}89", f"{ID}8A"]

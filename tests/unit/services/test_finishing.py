@@ -1,0 +1,200 @@
+"""The end of a pass against a real queue, also when any step of it fails once."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sendmail_py.core.config import Config, Setting
+from sendmail_py.core.envelope import Envelope
+from sendmail_py.core.result import DeliveryResult, deferred, delivered, failed
+from sendmail_py.formats.queue_file import read_history
+from sendmail_py.routing.schedule import Schedule
+from sendmail_py.services.active_queue import Message
+from sendmail_py.services.finishing import Ended, Finisher
+from sendmail_py.spool import store as store_module
+from sendmail_py.spool.layout import ACTIVE, DEFERRED, INCOMING, MAILDROP, TMP
+from sendmail_py.spool.store import Store, read_head, read_message
+from tests.unit.conftest import PutMessage
+
+ID = "0123456789ABC"
+SENT, LATER, NEVER = delivered("ok"), deferred("4.4.1", "timed out"), failed("5.1.1", "unknown user")
+STEPS = ("write", "mark", "moved", "sync_incoming", "set_due", "move", "remove", "remove_original")
+
+
+class Recorded(Store):
+    """A real queue that writes down each change made to it, and can fail once instead."""
+
+    def __init__(self, top: str, fails_at: int = -1) -> None:
+        super().__init__(top)
+        self.steps: list[str] = []
+        self.fails_at = fails_at
+
+    def __getattribute__(self, name: str) -> Any:
+        method = super().__getattribute__(name)
+        if name not in (*STEPS, "sync"):
+            return method
+
+        def recorded(*args: Any, **how: Any) -> Any:
+            self.steps.append(name)
+            if len(self.steps) - 1 == self.fails_at:
+                raise OSError(28, "No space left on device")
+            return method(*args, **how)
+
+        return recorded
+
+
+def finisher(store: Store, lifetime: float = 432000) -> Finisher:
+    values = {"myhostname": "mx.example.org", "myorigin": "example.org"}
+    config = Config({name: Setting(text, "test") for name, text in values.items()})
+    return Finisher(config, store, Schedule(300, 4000, lifetime, lifetime))
+
+
+def ended_pass(envelope: Envelope, *results: DeliveryResult) -> Message:
+    message = Message(ID, envelope, -1, 0)
+    message.results = dict(enumerate(results))
+    return message
+
+
+@pytest.fixture
+def original(store: Store) -> Callable[[Envelope], Path]:
+    """Return a function that gives a message an original in maildrop/."""
+
+    def make(envelope: Envelope) -> Path:
+        path = Path(f"{store.top}/{MAILDROP}/original")
+        path.write_bytes(b"mail")
+        envelope.maildrop = "original", path.stat().st_ino, path.stat().st_ctime_ns
+        return path
+
+    return make
+
+
+def contents(store: Store) -> dict[str, list[str]]:
+    found = {state: sorted(q for q, _ in store.entries(state)) for state in (TMP, INCOMING, ACTIVE, DEFERRED)}
+    return {state: ids for state, ids in found.items() if ids}
+
+
+def test_a_message_delivered_to_all_is_removed_after_its_original(
+    store: Store, put: PutMessage, original: Callable[[Envelope], Path]
+) -> None:
+    e = put("a@x", state=ACTIVE)
+    path = original(e)
+    recorded = Recorded(store.top)
+    message = ended_pass(e, SENT)
+    assert Finisher.is_simple(message)
+    ended = finisher(recorded).remove(message)
+    assert recorded.steps == ["remove_original", "remove"]
+    assert (ended.error, ended.due, ended.lines) == (None, None, [f"{ID}: removed"])
+    assert contents(store) == {} and not path.exists()
+
+
+def test_a_message_deferred_is_moved_and_durable_before_its_original_goes(
+    store: Store, put: PutMessage, original: Callable[[Envelope], Path]
+) -> None:
+    e = put("a@x", "b@x", state=ACTIVE)
+    path = original(e)
+    recorded = Recorded(store.top)
+    ended = finisher(recorded).end_pass(ended_pass(e, SENT, LATER))
+    assert recorded.steps == ["mark", "set_due", "move", "sync", "remove_original"]
+    assert contents(store) == {DEFERRED: [ID]} and not path.exists() and ended.due is not None
+    descriptor = store.open(DEFERRED, ID)
+    try:
+        again = read_head(descriptor)
+        rows = read_history(store_module.read_history(descriptor, again))
+    finally:
+        os.close(descriptor)
+    assert [r.mark for r in again.recipients] == ["x", " "]
+    assert [(str(row[1]), row[2], row[3], row[5]) for row in rows] == [("b@x", "deferred", "4.4.1", "timed out")]
+    assert os.stat(store.path(DEFERRED, ID)).st_mtime == pytest.approx(ended.due)
+
+
+def test_a_failure_is_marked_only_after_its_bounce_is_written_and_released_only_after_the_mark(
+    store: Store, put: PutMessage
+) -> None:
+    e = put("a@x", "b@x", state=ACTIVE)
+    recorded = Recorded(store.top)
+    ended = finisher(recorded).end_pass(ended_pass(e, NEVER, SENT))
+    assert recorded.steps == ["write", "mark", "moved", "move", "sync_incoming", "remove"]
+    (bounce,) = ended.children
+    assert contents(store) == {INCOMING: [bounce]}
+    report = read_message(store.path(INCOMING, bounce))
+    assert not report.sender and [str(r.forward_path) for r in report.recipients] == ["alice@example.org"]
+    assert report.parent == (ID, e.recipients[0].offset)
+    text = Path(store.path(INCOMING, bounce)).read_bytes()
+    assert b"unknown user" in text and b"a@x" in text and b"rfc822;b@x" not in text.replace(b" ", b"")
+
+
+def test_all_that_fails_in_one_pass_is_reported_in_one_bounce(store: Store, put: PutMessage) -> None:
+    ended = finisher(store).end_pass(ended_pass(put("a@x", "b@x", state=ACTIVE), NEVER, NEVER))
+    assert len(ended.children) == 1
+
+
+def test_the_null_sender_gets_no_bounce_and_the_log_says_so(store: Store, put: PutMessage) -> None:
+    ended = finisher(store).end_pass(ended_pass(put("a@x", state=ACTIVE, sender=""), NEVER))
+    assert contents(store) == {} and "undeliverable bounce dropped" in ended.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("notify", "is_reported"), [(("NEVER",), False), (("SUCCESS", "DELAY"), False), (("FAILURE",), True), ((), True)]
+)
+def test_a_sender_who_asked_for_no_report_of_failures_gets_none(
+    store: Store, put: PutMessage, notify: tuple[str, ...], is_reported: bool
+) -> None:
+    e = put("a@x", state=ACTIVE)
+    e.recipients[0].notify = notify
+    ended = finisher(store).end_pass(ended_pass(e, NEVER))
+    assert bool(ended.children) == is_reported and not ended.error
+
+
+@pytest.mark.parametrize("attempted", [False, True])
+def test_a_message_expires_only_after_an_attempt(store: Store, put: PutMessage, attempted: bool) -> None:
+    e = put("a@x", state=ACTIVE)
+    e.arrived_at = 1_000_000
+    message = ended_pass(e, LATER)
+    message.attempted = attempted
+    ended = finisher(store).end_pass(message)
+    assert (DEFERRED in contents(store)) != attempted
+    assert any("status=expired" in line for line in ended.lines) == attempted
+    if attempted:
+        assert b"timed out (message expired)" in Path(store.path(INCOMING, ended.children[0])).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "results",
+    [(NEVER, SENT, LATER), (NEVER, SENT, NEVER), (SENT, SENT, LATER)],
+    ids=["all three ends", "failed and sent", "sent and deferred"],
+)
+def test_whatever_step_fails_once_the_pass_ends_as_it_would_have_and_nothing_is_done_twice(
+    store: Store, put: PutMessage, original: Callable[[Envelope], Path], results: tuple[DeliveryResult, ...]
+) -> None:
+    step, failures = 0, 0
+    while True:
+        e = put("a@x", "b@x", "c@x", state=ACTIVE)
+        path = original(e)
+        recorded = Recorded(store.top, fails_at=step)
+        message = ended_pass(e, *results)
+        first = finisher(recorded).end_pass(message)
+        last: Ended = first if first.error is None else finisher(recorded).end_pass(message)
+        failures += first.error is not None
+        assert last.error is None
+        stays = LATER in results
+        bounced = contents(store).get(INCOMING, [])
+        assert contents(store).get(DEFERRED, []) == ([ID] if stays else []) and (last.due is not None) == stays
+        assert len(bounced) == (NEVER in results) and sorted(set(first.children + last.children)) == bounced
+        assert set(contents(store)) <= {DEFERRED, INCOMING}
+        if stays:
+            again = read_message(store.path(DEFERRED, ID))
+            marks = {SENT: "x", LATER: " ", NEVER: "-"}
+            assert [r.mark for r in again.recipients] == [marks[result] for result in results]
+            assert Path(store.path(DEFERRED, ID)).read_bytes().count(b'deferred 4.4.1 relay=none "timed out"\n') == 1
+        else:
+            assert not path.exists()
+        if len(recorded.steps) <= step:
+            break
+        for state, ids in contents(store).items():
+            for queue_id in ids:
+                store.remove(state, queue_id)
+        step += 1
+    assert failures >= 3
