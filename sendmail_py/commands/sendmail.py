@@ -32,11 +32,12 @@ _HEADER_LIMIT = 16 << 20
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_+=@#$%&*!?^{|}~/")
 
 
-def main(name: str, words: "list[str]", root: str) -> "NoReturn":
-    """Run sendmail, mailq or newaliases (by name) and end the process; root is our tree."""
+def main(argv: "list[str]") -> "NoReturn":
+    """Run sendmail, mailq or newaliases, by the name it was called by, and end the process."""
+    name = argv[0].rpartition("/")[2].removesuffix(".sendmail-py")
     _open_standard_descriptors()
     try:
-        code = _run(name, words, root)
+        code = _run(name, argv[1:])
     except MailError as error:
         _say(f"{name}: {error}")
         code = error.exit_code
@@ -46,14 +47,14 @@ def main(name: str, words: "list[str]", root: str) -> "NoReturn":
     posix._exit(code)
 
 
-def _run(name: str, words: "list[str]", root: str) -> int:
+def _run(name: str, words: "list[str]") -> int:
     options = sendmail_options.parse(words)
     mode = {"mailq": "p", "newaliases": "i"}.get(name, options.mode)
     directory = choose_directory(options.config_directory)
     if options.flush and mode == "m":
         mode = "q"
     if mode in "dD":
-        _daemon(directory, root, mode == "D")
+        _daemon(directory, mode == "D")
     if mode == "m":
         submit(options, directory)
         return EX_OK
@@ -62,9 +63,12 @@ def _run(name: str, words: "list[str]", root: str) -> int:
     return other_modes.run(mode, directory)
 
 
-def _daemon(directory: str, root: str, foreground: bool) -> None:
+def _daemon(directory: str, foreground: bool) -> None:
     from .interpreter import run_slow
 
+    root = __file__.rpartition("/sendmail_py/commands/")[0]
+    if root[:1] != "/":
+        root = f"{posix.getcwd()}/{root}"
     run_slow(root, "mailctl", ["-c", directory, "start", *(["--foreground"] if foreground else [])])
 
 

@@ -1,0 +1,83 @@
+"""The one file of byte code that an installed sendmail(1) starts from."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FAST = f"fast.{sys.implementation.cache_tag}"
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """Return the prefix of an installed tree, as `make install` makes one, with this interpreter."""
+    tree = tmp_path / "share/sendmail-py"
+    shutil.copytree(ROOT / "sendmail_py", tree / "sendmail_py", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "sbin").mkdir()
+    text = (ROOT / "bin/sendmail").read_text()
+    (tmp_path / "sbin/sendmail").write_text(text)
+    script = f"{tree}/sendmail_py/commands/fast_modules.py"
+    subprocess.run([sys.executable, "-IS", script, str(tree), "/place"], check=True, timeout=60)
+    return tmp_path
+
+
+def start(prefix: Path, *words: str, name: str = "sbin/sendmail") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-IS", "-B", "-X", "importtime", str(prefix / name), *words]
+    environment = {"MAIL_CONFIG": str(prefix), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, input="hello\n", capture_output=True, text=True, env=environment, timeout=60)
+
+
+def imported(done: subprocess.CompletedProcess[str]) -> set[str]:
+    """Return our modules that came by the import system, that is, not out of the one file."""
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "import time:" in line}
+    return {name for name in names if name.startswith("sendmail_py")}
+
+
+def spool_of(prefix: Path) -> Path:
+    for name in ("queue", "queue/maildrop"):
+        (prefix / name).mkdir()
+    (prefix / "queue/maildrop").chmod(0o3733)
+    (prefix / "main.cf").write_text(f"queue_directory = {prefix}/queue\nmessage_size_limit = 1000\n")
+    return prefix / "queue/maildrop"
+
+
+def test_an_installed_sendmail_queues_a_message_and_imports_nothing_one_by_one(installed: Path) -> None:
+    maildrop = spool_of(installed)
+    done = start(installed, "-i", "-f", "alice@example.org", "bob@example.net")
+    assert done.returncode == 0, done.stderr
+    assert imported(done) == set()
+    (file,) = maildrop.iterdir()
+    assert b"to: [ ] <bob@example.net>\n" in file.read_bytes() and file.read_bytes().endswith(b"\n\nhello\n")
+
+
+def test_a_module_outside_the_file_is_imported_from_the_same_tree(installed: Path) -> None:
+    maildrop = spool_of(installed)
+    done = start(installed, "-t", "-i", "Bob <bob@example.net>")
+    assert done.returncode == 0, done.stderr
+    assert "sendmail_py.formats.header" in imported(done)
+    assert len(list(maildrop.iterdir())) == 1
+
+
+def test_without_the_file_everything_is_imported_as_always(installed: Path) -> None:
+    (installed / "share/sendmail-py/sendmail_py" / FAST).unlink()
+    spool_of(installed)
+    done = start(installed, "-i", "bob@example.net")
+    assert done.returncode == 0, done.stderr
+    assert "sendmail_py.commands.sendmail" in imported(done)
+
+
+def test_a_checkout_has_no_such_file() -> None:
+    assert not list((ROOT / "sendmail_py").glob("fast.*"))
+
+
+def test_links_to_the_launcher_lead_to_its_tree_and_its_mode(installed: Path) -> None:
+    spool_of(installed)
+    (installed / "lib").mkdir()
+    (installed / "lib/sendmail").symlink_to("../sbin/sendmail")
+    (installed / "lib/mailq.sendmail-py").symlink_to(installed / "lib/sendmail")
+    done = start(installed, name="lib/mailq.sendmail-py")
+    assert "mailq" in done.stderr or "empty" in done.stdout
+    assert "sendmail_py.commands.other_modes" in imported(done)
