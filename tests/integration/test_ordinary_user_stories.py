@@ -1,0 +1,86 @@
+"""Instances of an ordinary user, where the tests run as root: nothing in them may need root."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.integration.instance import DOMAIN, PATH, ROOT, Instance, as_user
+
+UID = 61234
+SCRIPT = """
+set -eu
+cp /etc/passwd "$1/passwd"
+echo "reader:x:$2:$2:A Reader:$1/home:/bin/sh" >> "$1/passwd"
+mount --bind "$1/passwd" /etc/passwd
+exec setpriv --reuid="$2" --regid="$2" --clear-groups sh -eu -c '
+"$tree/bin/mailctl" init
+"$tree/bin/mailctl" config -e home_mailbox=Maildir/ myhostname=here.test
+"$tree/bin/mailctl" start > "$MAIL_CONFIG/output" 2>&1
+trap "\\"$tree/bin/mailctl\\" stop" EXIT
+printf "Subject: to my home\\n\\nFrom here on\\n" | "$tree/bin/sendmail" -i reader
+count=0
+while test "$("$tree/bin/mailctl" queue count)" != 0; do
+    count=$((count + 1))
+    test $count -lt 200 || { cat "$MAIL_CONFIG/maillog"; exit 1; }
+    sleep 0.05
+done
+'
+"""
+
+
+@pytest.fixture
+def place():
+    """A directory that other users can reach, which tmp_path is not."""
+    with tempfile.TemporaryDirectory(prefix="ordinary") as path:
+        os.chmod(path, 0o755)
+        yield Path(path)
+
+
+@pytest.fixture
+def tree(place):
+    """The checkout, or a copy of what runs where other users may not read the checkout."""
+    probe = as_user("nobody", ["/bin/sh", "-c", 'test -r "$0/bin/sendmail" && "$0/.venv/bin/python" -c ""', str(ROOT)])
+    if subprocess.run(probe, capture_output=True, timeout=30).returncode == 0:
+        return ROOT
+    for name in ("bin", "sendmail_py", ".venv"):
+        shutil.copytree(ROOT / name, place / "tree" / name, symlinks=True)
+    return place / "tree"
+
+
+@pytest.mark.real("setpriv", root=True)
+def test_an_ordinary_user_runs_an_instance_in_which_all_is_his(place, tree):
+    with Instance(place / "i", user="nobody", tree=tree) as instance:
+        instance.start()
+        instance.submit(b"Subject: to two\n\nx\n", "nobody", "daemon", "no-such-user-here")
+        text = instance.wait_for_mail("nobody", b"rfc822; no-such-user-here@")
+        assert f"Delivered-To: nobody@{DOMAIN}\n".encode() in text
+        assert b"Subject: to two\n" in instance.wait_for_mail("daemon")
+        instance.wait_empty()
+        found = list((place / "i").rglob("*"))
+        assert {path.lstat().st_uid for path in found} == {(place / "i").stat().st_uid}
+        assert all(path.lstat().st_uid for path in found)
+
+
+@pytest.mark.real("setpriv", "unshare", "mount", root=True)
+def test_with_home_mailbox_a_slash_makes_a_maildir_in_the_home(place, tree):
+    home = place / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, UID, UID)
+    environment = {"PATH": PATH, "MAIL_CONFIG": f"{home}/i", "tree": str(tree), "HOME": str(home)}
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", SCRIPT, "sh", str(place), str(UID)]
+    with open(place / "output", "w+b") as file:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=120, cwd="/"
+        )
+    assert done.returncode == 0, (place / "output").read_text()
+    (path,) = (home / "Maildir" / "new").iterdir()
+    assert os.listdir(home / "Maildir" / "tmp") == []
+    text = path.read_text()
+    assert text.startswith("Return-Path: <reader@")
+    assert "\nFrom: A Reader <reader@" in text
+    assert "\n\nFrom here on\n" in text  # a Maildir needs no >From
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (UID, 0o600)
