@@ -5,12 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sendmail_py.core.address import Address
 from sendmail_py.core.envelope import Envelope, Recipient, Submitter
 from sendmail_py.spool import layout
 from sendmail_py.spool.layout import INCOMING
 from sendmail_py.spool.store import Store
+
+# A busy machine is no failure: nothing here is measured by the clock.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 PutMessage = Callable[..., Envelope]
 
