@@ -75,7 +75,9 @@ def _look_up(function: Callable[..., int], key: object) -> User | None:
         if code != errno.ERANGE or size >= _BUFFER_LIMIT:
             break
         size *= 4
-    if code not in (0, errno.ENOENT, errno.ESRCH):
+    if code == errno.ENOENT:  # not "no such entry", which is 0: an LDAP module says it whose daemon is down
+        raise OSError(errno.EAGAIN, "the name service does not answer")
+    if code not in (0, errno.ESRCH):
         raise OSError(code, os.strerror(code))
     return _user(entry) if found.value else None
 

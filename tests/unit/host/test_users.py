@@ -34,8 +34,8 @@ def test_no_such_user_is_none() -> None:
     "code, unknown",
     [
         (0, True),
-        (errno.ENOENT, True),
         (errno.ESRCH, True),
+        (errno.ENOENT, False),
         (errno.EIO, False),
         (errno.EMFILE, False),
         (errno.ETIMEDOUT, False),
