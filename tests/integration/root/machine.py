@@ -147,16 +147,20 @@ class Machine:
         assert done.returncode == 0, self.log()
 
     @contextlib.contextmanager
-    def traced(self, calls: str) -> Iterator[Path]:
-        """Run the services under strace for the length of the block; the trace is complete after it."""
-        words = ["strace", "-f", "-qq", "-s", "200", "-o", "/var/log/trace", "-e", f"trace={calls}"]
+    def traced(self, calls: str) -> Iterator[list[tuple[str, str]]]:
+        """Run the services under strace for the length of the block; after it the list holds (pid, call)."""
+        self.script("rm -rf /var/log/trace; mkdir /var/log/trace")
+        words = ["strace", "-ff", "-qq", "-s", "200", "-o", "/var/log/trace/of", "-e", f"trace={calls}"]
         tracer = subprocess.Popen(self.command([*words, "mailctl", "start"]), stdin=subprocess.DEVNULL, stdout=2)
+        traced: list[tuple[str, str]] = []
         try:
             wait_until(lambda: self.run("mailctl", "status", check=False).stdout.count(b"ready") >= 2, "ready")
-            yield self.path("/var/log/trace")
+            yield traced
         finally:
             self.stop()
             tracer.wait(LIMIT)
+        for path in sorted(self.path("/var/log/trace").iterdir()):  # a file for each process: no call is cut in two
+            traced += [(path.suffix, line) for line in path.read_text("utf-8", "replace").splitlines()]
 
     def stop(self) -> None:
         """Stop the services, if they run."""

@@ -55,8 +55,7 @@ def test_services_read_their_code_after_dropping_root_and_nobody_compiles(stoppe
     uid, _ = ids(stopped, OWN)
     dropped: set[str] = set()
     read_by: dict[str, set[str]] = {}
-    for line in trace.read_text().splitlines():
-        pid = line.split()[0]
+    for pid, line in trace:
         if re.search(rf"setresuid\({uid}, {uid}, {uid}\) += 0", line):
             dropped.add(pid)
         if found := re.search(r'sendmail-py/sendmail_py/services/(?:__pycache__/)?(\w+)\.[\w.-]+", O_RDONLY', line):

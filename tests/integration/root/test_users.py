@@ -135,17 +135,16 @@ def test_root_itself_opens_nothing_where_users_can_write(stopped: Machine) -> No
     acting: dict[str, str] = {}
     local: set[str] = set()
     touched: set[tuple[str, str]] = set()
-    for line in trace.read_text().splitlines():
-        pid, _, call = line.partition(" ")
+    for pid, call in trace:
         if '/__main__.py", "local", ' in call:
             local.add(pid)
         elif switched := re.search(r"setresuid\((-?\d+), (\d+), ", call):
             acting[pid] = switched[2]
-        elif not re.match(r' *openat\(AT_FDCWD, "/var/spool/mail", [A-Z_|]*O_DIRECTORY', call) and (
+        elif not re.match(r'openat\(AT_FDCWD, "/var/spool/mail", [A-Z_|]*O_DIRECTORY', call) and (
             # the directory itself is the administrator's; what matters is what lies in it
             re.search(r'"/home/|/mail/', call) or (pid in local and re.search(r"\(\d+, ", call))
         ):
-            assert acting.get(pid, "0") in uids, line
+            assert acting.get(pid, "0") in uids, call
             touched.add((uids[acting[pid]], "home" if "/home/" in call else "spool"))
     assert len(local) == 2  # one before the reload, one after it
     assert touched == {("bob", "spool"), ("carol", "spool"), ("bob", "home")}
