@@ -4,6 +4,7 @@ An agent (local, smtp) is told when a result is ready by report(); results and l
 kept until flush(), which writes the log first, so that what qmgr acts on has been logged.
 """
 
+import contextlib
 import os
 import socket
 import time
@@ -53,7 +54,8 @@ class AgentChannel:
         """Say that no more results follow for this batch, and close its descriptors."""
         self._done.add(batch.number)
         for d in batch.deliveries:
-            os.close(d.fd)
+            with contextlib.suppress(OSError):  # it was only read from
+                os.close(d.fd)
         self.waiting += 1
 
     def flush(self) -> None:

@@ -5,6 +5,7 @@ someone defers him; what an agent that is gone had not answered for is handed ba
 with another. Agents are started by master when asked for.
 """
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -122,7 +123,8 @@ class Agents:
             return False
         finally:
             for delivery in deliveries:
-                os.close(delivery.fd)
+                with contextlib.suppress(OSError):  # it was only read from, and the batch may be out already
+                    os.close(delivery.fd)
         agent.sent[self._number] = _Sent(work, places)
         return True
 

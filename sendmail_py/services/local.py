@@ -124,7 +124,7 @@ def run(service: Service) -> None:
     service.ready()
     try:
         _serve(service, channel, Local(service, channel))
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):
         return  # qmgr is gone: what it did not hear of, it will hand over again
 
 

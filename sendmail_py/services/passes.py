@@ -4,6 +4,7 @@ A pass gives every pending recipient exactly one result. What needed no agent is
 logged) here; what must be durable is done in the pool's threads.
 """
 
+import contextlib
 import os
 import selectors
 import socket
@@ -266,7 +267,8 @@ class Passes:
 
     def _close(self, message: Message) -> None:
         if message.descriptor >= 0:
-            os.close(message.descriptor)
+            with contextlib.suppress(OSError):  # it was only read from
+                os.close(message.descriptor)
             message.descriptor = -1
             self.open_descriptors -= 1
 
