@@ -159,6 +159,29 @@ def test_start_without_a_spool_says_what_is_missing(resting):
     assert "nowhere" in resting.output()
 
 
+def test_a_host_name_without_a_domain_is_warned_of(resting):
+    resting.configure(myhostname="plain")
+    resting.start()
+    assert "warning: myhostname = plain is not fully qualified" in resting.output()
+
+
+def test_sendmail_bd_starts_the_services(resting):
+    with open(resting.path.parent / "bd", "w") as file:
+        done = resting.run("sendmail", "-bd", "-q30m", capture_output=False, stdout=file, stderr=file)
+    assert done.returncode == 0
+    send(resting, "by the daemon", me())
+    resting.wait_for_mail(me(), b"by the daemon")
+
+
+def test_an_instance_takes_bare_addresses_for_its_own(tmp_path):
+    """Also where /etc/mailname names a domain that is not this host."""
+    instance = Instance(tmp_path / "i")
+    (tmp_path / "i" / "main.cf").unlink()
+    instance.mailctl("init", check=True)
+    origin = instance.mailctl("config", "-hx", "myorigin").stdout.decode().strip()
+    assert origin in instance.mailctl("config", "-hx", "mydestination").stdout.decode().replace(",", " ").split()
+
+
 # --- signals and deaths ------------------------------------------------------------------------------
 
 

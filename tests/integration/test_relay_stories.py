@@ -240,3 +240,16 @@ def test_a_stop_lets_the_delivery_in_progress_finish(make_world):
     assert not stopper.is_alive()
     assert world.instance.wait_for_log("to=<x@simple.test>.*status=sent")
     assert (len(world.one.messages), world.instance.count()) == (1, 0)
+
+
+def test_a_stop_waits_no_longer_than_stop_timeout_and_the_mail_stays(make_world):
+    world = make_world(stop_timeout="1s")
+    world.one.replies["DOT"] = ["SILENT", "NORMAL"]
+    world.instance.start()
+    world.send("no answer", "x@simple.test")
+    world.instance.wait_for(lambda: world.one.messages, "the content at the silent server")
+    world.instance.stop()
+    assert world.instance.count() == 1
+    world.instance.start()
+    world.instance.wait_for_log("to=<x@simple.test>.*status=sent")
+    assert world.instance.wait_for_log("a delivery may be repeated|message may be sent more than once")
