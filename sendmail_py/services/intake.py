@@ -13,6 +13,7 @@ from ..core.config import Config
 from ..core.envelope import Envelope, Recipient
 from ..formats.header import split_header
 from ..formats.submission_header import PreparedHeader, Submission, prepare_header
+from ..routing.resolve import Routing
 from ..spool.store import Store
 
 _BLOCK = 262144
@@ -25,6 +26,7 @@ class Intake:
     def __init__(self, config: Config, store: Store) -> None:
         self.config = config
         self.store = store
+        self._routing = Routing(config)
 
     def submitted(self, envelope: Envelope, descriptor: int, offset: int) -> PreparedHeader:
         """Queue a submitted message whose content stands in an open file from offset on.
@@ -57,14 +59,20 @@ class Intake:
         sender = envelope.sender
         if sender and not sender.domain:
             envelope.reverse_path = Address(sender.local_part, origin)
-        unique: dict[Address, Recipient] = {}
+        unique: dict[tuple[str, str], Recipient] = {}
         for recipient in envelope.recipients:
             address = recipient.forward_path
             if not address.domain:
-                recipient.forward_path = Address(address.local_part, origin)
-            unique.setdefault(recipient.forward_path, recipient)
+                address = recipient.forward_path = Address(address.local_part, origin)
+            unique.setdefault(self._mailbox_key(address), recipient)
         envelope.recipients = list(unique.values())
-        envelope.smtputf8 = not all(a.is_ascii for a in (envelope.sender, *unique))
+        envelope.smtputf8 = not all(a.is_ascii for a in (envelope.sender, *(r.forward_path for r in unique.values())))
+
+    def _mailbox_key(self, address: Address) -> tuple[str, str]:
+        """Return what the spellings of one mailbox share: bob, Bob@host and bob@localhost are one user of this host."""
+        if self._routing.is_local(address.domain):
+            return address.local_part.lower(), ""
+        return address.key()
 
     def _facts(self, e: Envelope) -> Submission:
         offset = time.localtime(e.arrived_at // 1_000_000).tm_gmtoff

@@ -127,3 +127,14 @@ def test_a_message_with_too_many_hops_is_queued_as_refused(store: Store, hops: i
 def test_a_message_over_the_size_limit_is_queued_as_refused(store: Store, limit: str, refused: str) -> None:
     queued = submit(store, b"\n0123456789", message_size_limit=limit)
     assert queued.refused.startswith(refused) and bool(queued.refused) == bool(refused)
+
+
+def test_the_spellings_of_one_local_user_are_one_recipient(store: Store) -> None:
+    spellings = "bob", "Bob", "bob@here.test", "BOB@HERE.TEST", "bob@localhost", "bob+tag"
+    queued = submit(store, b"", *spellings, mydestination="here.test localhost", myorigin="here.test")
+    assert [str(recipient.forward_path) for recipient in queued.recipients] == ["bob@here.test", "bob+tag@here.test"]
+
+
+def test_elsewhere_only_the_domain_ignores_case(store: Store) -> None:
+    queued = submit(store, b"", "bob@x.test", "Bob@x.test", "bob@X.TEST", mydestination="here.test")
+    assert [str(recipient.forward_path) for recipient in queued.recipients] == ["bob@x.test", "Bob@x.test"]
