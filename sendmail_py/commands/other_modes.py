@@ -7,24 +7,26 @@ from ..core.config import Config
 from ..core.errors import MailError
 from ..core.exitcodes import EX_DATAERR, EX_OK
 from ..formats.aliases import parse
-from ..formats.listing import mailq_text
+from ..formats.listing import json_lines, mailq_text
 from ..host.alias_files import path_of
 from ..host.configuration import load
 from .ask import ask_one
 from .queue_view import messages
 
 
-def run(mode: str, directory: str) -> int:
+def run(mode: str, directory: str, as_json: bool = False) -> int:
     """Run a mode by its letter; returns the exit code. Raises MailError."""
     config, _ = load(directory)
-    return {"p": mailq, "i": newaliases, "q": flush}[mode](config)
+    if mode == "p":
+        return mailq(config, as_json)
+    return {"i": newaliases, "q": flush}[mode](config)
 
 
-def mailq(config: Config) -> int:
-    """Print the queue; a reader that goes away is no error."""
+def mailq(config: Config, as_json: bool = False) -> int:
+    """Print the queue, as Postfix's mailq or `postqueue -j` does; a reader that goes away is no error."""
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        for text in mailq_text(messages(config)):
+        for text in (json_lines if as_json else mailq_text)(messages(config)):
             sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -48,7 +48,7 @@ def main(argv: "list[str]") -> "NoReturn":
 
 
 def _run(name: str, words: "list[str]") -> int:
-    options = sendmail_options.parse(words)
+    options = sendmail_options.parse(words, name)
     mode = {"mailq": "p", "newaliases": "i"}.get(name, options.mode)
     directory = choose_directory(options.config_directory)
     if options.flush and mode == "m":
@@ -57,10 +57,11 @@ def _run(name: str, words: "list[str]") -> int:
         _daemon(directory, mode == "D")
     if mode == "m":
         submit(options, directory)
-        return EX_OK
+    if mode in "mhH":
+        return EX_OK  # no host status is kept: nothing to print, nothing to purge
     from . import other_modes
 
-    return other_modes.run(mode, directory)
+    return other_modes.run(mode, directory, options.json)
 
 
 def _daemon(directory: str, foreground: bool) -> None:
@@ -122,12 +123,12 @@ def _lenient(config: Config, name: str) -> "str | int":
 
 
 def _addresses(text: str) -> "list[Address]":
-    if text and _PLAIN.issuperset(text):
+    if _is_plain(text):
         return [Address.parse(text)]
-    from ..formats.address_list import parse_address_list
+    from ..formats.address_list import parse_recipients
 
     try:
-        return [mailbox.address for mailbox in parse_address_list(text, blanks_separate=True) if mailbox.address]
+        return [address for address in parse_recipients(text) if address]
     except ValueError as error:
         raise MessageError(f"recipient {text!r}: {error}") from error
 
@@ -135,17 +136,22 @@ def _addresses(text: str) -> "list[Address]":
 def _sender(text: str) -> Address:
     if text.strip() in ("", "<>"):
         return NULL_SENDER
-    if _PLAIN.issuperset(text):
+    if _is_plain(text):
         return Address.parse(text)
-    from ..formats.address_list import parse_address_list
+    from ..formats.address_list import parse_sender
 
     try:
-        found = parse_address_list(text)
+        return parse_sender(text)
     except ValueError as error:
         raise MessageError(f"sender {text!r}: {error}") from error
-    if len(found) != 1:
-        raise UsageError(f"sender {text!r}: one address expected")
-    return found[0].address
+
+
+def _is_plain(text: str) -> bool:
+    """Say whether a text is an address that needs no reading: local part, @, and domain of ordinary characters."""
+    local_part, at, domain = text.partition("@")
+    if not local_part or not _PLAIN.issuperset(text):
+        return False
+    return not at or (bool(domain) and "@" not in domain and ".." not in domain and "." not in (domain[0], domain[-1]))
 
 
 def _content(ignore_dots: bool) -> "Iterator[bytes]":

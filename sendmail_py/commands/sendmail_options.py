@@ -49,13 +49,19 @@ OPTIONS = {
     "x": (FLAG, "ignored: AIX compatibility"),
 }
 
+# Options that one of the programs has beside these.
+MORE = {"mailq": {"j": (FLAG, "list the queue as lines of JSON, as postqueue -j does")}}
+
 MODES = {
     "m": "deliver mail",
     "p": "list the queue",
     "i": "check the aliases",
     "d": "run the daemon",
     "D": "run the daemon in the foreground",
+    "h": "print the host status: none is kept",
+    "H": "purge the host status: none is kept",
 }
+REFUSED = {"t": "-bt: there are no rewriting rules to test; `mailctl config` shows the configuration"}
 
 
 class Options:
@@ -69,6 +75,7 @@ class Options:
         "flush",
         "full_name",
         "ignore_dots",
+        "json",
         "mode",
         "notify",
         "queue_only",
@@ -82,13 +89,14 @@ class Options:
         self.sender: str | None = None
         self.full_name = self.config_directory = self.body = self.envid = self.ret = ""
         self.notify: tuple[str, ...] = ()
-        self.extract = self.ignore_dots = self.queue_only = self.flush = False
+        self.extract = self.ignore_dots = self.queue_only = self.flush = self.json = False
         self.recipients: list[str] = []
 
 
-def parse(words: "list[str]") -> Options:
+def parse(words: "list[str]", program: str = "sendmail") -> Options:
     """Read the words after the program's name; raises UsageError."""
     options = Options()
+    table = {**OPTIONS, **MORE[program]} if program in MORE else OPTIONS
     index = 0
     while index < len(words):
         word = words[index]
@@ -97,18 +105,18 @@ def parse(words: "list[str]") -> Options:
         index += 1
         if word == "--":
             break
-        index = _cluster(options, word, words, index)
+        index = _cluster(options, table, word, words, index)
     options.recipients = words[index:]
     return options
 
 
-def _cluster(options: Options, word: str, words: "list[str]", index: int) -> int:
+def _cluster(options: Options, table: "dict[str, tuple[str, str]]", word: str, words: "list[str]", index: int) -> int:
     """Read one word of options; returns the index of the next word."""
     place = 1
     while place < len(word):
         letter = word[place]
         place += 1
-        rule = OPTIONS.get(letter)
+        rule = table.get(letter)
         if rule is None:
             raise UsageError(f"unknown option -{letter}")
         if rule[0] == FLAG:
@@ -132,6 +140,8 @@ def _set_flag(options: Options, letter: str) -> None:
         options.ignore_dots = True
     elif letter == "I":
         options.mode = "i"
+    elif letter == "j":
+        options.json = True
 
 
 def _set_value(options: Options, letter: str, value: str) -> None:
@@ -143,7 +153,7 @@ def _set_value(options: Options, letter: str, value: str) -> None:
         options.config_directory = value
     elif letter == "b":
         if value not in MODES:
-            raise UsageError(f"mode -b{value} is not supported")
+            raise UsageError(REFUSED.get(value, f"mode -b{value} is not supported"))
         options.mode = value
     elif letter == "q":
         options.flush = True

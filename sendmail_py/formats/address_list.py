@@ -9,6 +9,7 @@ from ..core.address import Address
 
 _SPECIALS = frozenset("<>,:;@.)]")
 _ENDS_ATOM = _SPECIALS | frozenset(' \t"([')
+_UNSAFE = frozenset(' \t"<>()[]:,\\')
 _ATOM, _QUOTED, _LITERAL = "atom", "quoted", "literal"
 _WORDS = (_ATOM, _QUOTED)
 
@@ -37,20 +38,54 @@ class _Token:
         self.end = end
 
 
-def parse_address_list(text: str, blanks_separate: bool = False) -> "list[Mailbox]":
+def parse_address_list(text: str, blanks_separate: bool = False, blanks_join: bool = False) -> "list[Mailbox]":
     """Read an address list; the null address <> is a Mailbox too.
 
     With blanks_separate, as on a command line, "a b" is two addresses unless brackets or quotes
-    stand in it. Raises ValueError, naming the address, for one that cannot be read and for a
-    control character in the text.
+    stand in it. With blanks_join, as where recipients are sought in a header, it is the local
+    part "a b": a phrase that lost its address bounces by name, and the others are served. Raises
+    ValueError, naming the address, for one that cannot be read and for a control character in
+    the text.
     """
     if not text.isprintable():
         _refuse_controls(text)
     mailboxes = []
     for element in _elements(_tokens(text)):
         for part in _split_at_blanks(element) if blanks_separate else [element]:
-            mailboxes.append(_mailbox(part, text))
+            mailboxes.append(_mailbox(_joined(part) if blanks_join else part, text))
     return mailboxes
+
+
+def parse_recipients(text: str) -> "list[Address]":
+    """Read an argument of sendmail(1): a list, or UUCP's (user) from rmail, no comment where nothing else is."""
+    found = parse_address_list(text, blanks_separate=True)
+    inner = text.strip()
+    if not found and inner[:1] == "(":
+        found = parse_address_list(inner[1:-1], blanks_separate=True)
+    return [mailbox.address for mailbox in found]
+
+
+def parse_sender(text: str) -> Address:
+    """Read the one address of -f.
+
+    Web programs pass on what a form gave them: what cannot be read is taken as it stands, as
+    Postfix does, its local part to be quoted, as long as no domain comes of it that could end a
+    command. Mail with an odd sender is better than none.
+    """
+    if not text.isprintable():
+        _refuse_controls(text)
+    try:
+        found = parse_address_list(text)
+    except ValueError:
+        local_part, at, domain = text.rpartition("@")
+        if not at:
+            local_part, domain = text, ""
+        if not local_part or (at and not domain) or not _UNSAFE.isdisjoint(domain):
+            raise
+        return Address(_unescape(local_part), domain)
+    if len(found) != 1:
+        raise ValueError("one address expected")
+    return found[0].address
 
 
 def _refuse_controls(text: str) -> None:
@@ -162,6 +197,22 @@ def _split_at_blanks(element: "list[_Token]") -> "list[list[_Token]]":
         parts[-1].append(token)
         before = token
     return parts
+
+
+def _joined(element: "list[_Token]") -> "list[_Token]":
+    """Make one token of words that only blanks part, before any @; display names are left as they are."""
+    tokens: list[_Token] = []
+    if any(token.kind == "<" for token in element):
+        return element
+    for i, token in enumerate(element):
+        if token.kind == "@":
+            return tokens + element[i:]
+        before = tokens[-1] if tokens else token
+        if tokens and before.kind in _WORDS and token.kind in _WORDS and token.start > before.end:
+            tokens[-1] = _Token(_QUOTED, f"{before.value} {token.value}", before.start, token.end)
+        else:
+            tokens.append(token)
+    return tokens
 
 
 def _mailbox(element: "list[_Token]", text: str) -> Mailbox:

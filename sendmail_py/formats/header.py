@@ -107,10 +107,13 @@ def field_text(raw: bytes) -> str:
 def recipients_from_header(header: bytes) -> "list[Address]":
     """Return the recipients that the header names, for -t: To, Cc and Bcc.
 
-    When one of Resent-To, -Cc or -Bcc is there, only these count. Raises ValueError for an
+    When one of Resent-To, -Cc or -Bcc is there, only these count. Words that only blanks part are
+    one local part, as Postfix has it: what is no user bounces, and the others get their mail. Raises ValueError for an
     address that cannot be read.
     """
     plain = [raw for name, raw in fields(header) if name in _TO]
     resent = [raw for name, raw in fields(header) if name in _RESENT_TO]
-    mailboxes = [mailbox for raw in resent or plain for mailbox in parse_address_list(field_text(raw))]
+    mailboxes = [
+        mailbox for raw in resent or plain for mailbox in parse_address_list(field_text(raw), blanks_join=True)
+    ]
     return [mailbox.address for mailbox in mailboxes if mailbox.address]

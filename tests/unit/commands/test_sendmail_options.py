@@ -120,6 +120,18 @@ def test_a_mode_that_is_not_there_is_a_usage_error(words: list[str]) -> None:
         parse(words)
 
 
+def test_the_mode_for_testing_rules_is_refused_with_its_reason() -> None:
+    with pytest.raises(UsageError, match="no rewriting rules"):
+        parse(["-bt"])
+
+
+def test_only_mailq_has_the_option_j() -> None:
+    assert parse(["-vj", "-C/etc"], "mailq").json
+    for program in ("sendmail", "newaliases"):
+        with pytest.raises(UsageError, match="unknown option -j"):
+            parse(["-j"], program)
+
+
 def test_i_is_newaliases_and_q_a_flush() -> None:
     assert parse(["-I"]).mode == "i"
     assert parse(["-q"]).flush and parse(["-q30m"]).flush

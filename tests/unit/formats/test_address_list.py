@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sendmail_py.core.address import Address
-from sendmail_py.formats.address_list import parse_address_list
+from sendmail_py.formats.address_list import parse_address_list, parse_recipients, parse_sender
 
 
 def addresses(text: str, blanks_separate: bool = False) -> list[tuple[str, str]]:
@@ -94,6 +94,41 @@ def test_blanks_separate_bare_addresses_on_a_command_line(text: str, expected: l
 def test_blanks_do_not_separate_beside_quotes() -> None:
     with pytest.raises(ValueError, match="words without a dot"):
         parse_address_list('a "b c"', blanks_separate=True)
+
+
+def test_where_blanks_join_a_phrase_is_a_local_part_and_its_neighbours_are_served() -> None:
+    found = parse_address_list('a@x, Full N, b "c d" . e@y, John Q. Public <j@x>', blanks_join=True)
+    assert [str(m.address) for m in found] == ["a@x", '"Full N"', '"b c d.e"@y', "j@x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("(carol)", ["carol"]), (" (carol) ", ["carol"]), ("bob (carol)", ["bob"]), ("()", [])]
+)
+def test_parentheses_are_a_comment_unless_they_hold_all_there_is(text: str, expected: list[str]) -> None:
+    assert [str(address) for address in parse_recipients(text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Alice <a@x>", ("a", "x")),
+        ('"quo te"@x', ("quo te", "x")),
+        ('quo te\\"d@example.org;id', ('quo te"d', "example.org;id")),
+        ("John Smith", ("John Smith", "")),
+        ("a@b@c", ("a@b", "c")),
+    ],
+)
+def test_a_sender_that_cannot_be_read_is_taken_as_it_stands(text: str, expected: tuple[str, str]) -> None:
+    address = parse_sender(text)
+    assert (address.local_part, address.domain) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["a@b> SIZE=1", "a@b c", "a@b:c", "a@", "@b", "a, b", "(a)", 'a"@"b', "a\rb@c", "a\nb"]
+)
+def test_a_sender_whose_domain_could_end_a_command_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        parse_sender(text)
 
 
 def test_positions_name_the_address_inside_its_brackets() -> None:
