@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 CACHE_SECONDS = 5.0
 _CACHE_SIZE = 1000
@@ -90,33 +91,50 @@ def _user(entry: _Passwd) -> User:
     return User(name, entry.uid, entry.gid, home, shell, gecos, tuple(os.getgrouplist(name, entry.gid)))
 
 
-class UserCache:
-    """Look-ups by name as mail needs them, each answer kept for a few seconds."""
+Key = TypeVar("Key", str, int)
+
+
+class _Cache(Generic[Key]):
+    """Look-ups, each answer kept for a few seconds; a failure is not kept."""
+
+    def __init__(self, look_up: Callable[[Key], User | None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._look_up = look_up
+        self._clock = clock
+        self._kept: dict[Key, tuple[float, User | None]] = {}
+
+    def find(self, key: Key) -> User | None:
+        """Return the user, or None when there is none; raises OSError when that cannot be told."""
+        now = self._clock()
+        kept = self._kept.get(key)
+        if kept and now - kept[0] < CACHE_SECONDS:
+            return kept[1]
+        user = self._ask(key)
+        if len(self._kept) >= _CACHE_SIZE:
+            self._kept.clear()
+        self._kept[key] = now, user
+        return user
+
+    def _ask(self, key: Key) -> User | None:
+        return self._look_up(key)
+
+
+class UidCache(_Cache[int]):
+    """Look-ups by number."""
+
+    def __init__(self, look_up: Callable[[int], User | None] = by_uid) -> None:
+        super().__init__(look_up)
+
+
+class UserCache(_Cache[str]):
+    """Look-ups by name as mail needs them: as given or in lower case, and only what can name a file."""
 
     def __init__(
         self, look_up: Callable[[str], User | None] = by_name, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._look_up = look_up
-        self._clock = clock
-        self._kept: dict[str, tuple[float, User | None]] = {}
+        super().__init__(look_up, clock)
 
-    def find(self, name: str) -> User | None:
-        """Return the user called name, as given or in lower case; None when there is none.
-
-        Raises OSError when the name service fails; a failure is not kept.
-        """
-        now = self._clock()
-        kept = self._kept.get(name)
-        if kept and now - kept[0] < CACHE_SECONDS:
-            return kept[1]
-        user = self._ask(name)
-        if len(self._kept) >= _CACHE_SIZE:
-            self._kept.clear()
-        self._kept[name] = now, user
-        return user
-
-    def _ask(self, name: str) -> User | None:
-        for spelling in dict.fromkeys((name, name.lower())):
+    def _ask(self, key: str) -> User | None:
+        for spelling in dict.fromkeys((key, key.lower())):
             user = self._look_up(spelling) if usable_as_file_name(spelling) else None
             if user and usable_as_file_name(user.name):
                 return user

@@ -16,8 +16,8 @@ from ..core.envelope import Envelope, Mark, Recipient, Submitter
 from ..core.errors import QueueFileError
 from ..formats.queue_file import HEAD_LIMIT
 from ..formats.submission_header import full_name_from_gecos
-from ..host import users
 from ..host.sockets import connect, send_record
+from ..host.users import UidCache
 from ..spool.layout import COMPLETE_MODE, CORRUPT, MAILDROP, TRIGGER, check
 from ..spool.lock import take_role
 from ..spool.maildrop import is_name
@@ -46,6 +46,7 @@ class Pickup:
         self.config = service.config
         self.top = self.config.queue_directory
         self.store = Store(self.top)
+        self.users = UidCache()
         self.intake = Intake(self.config, self.store)
         self.known: dict[str, tuple[int, int]] = {}
         self.junk: set[str] = set()
@@ -198,7 +199,7 @@ class Pickup:
             raise Junk("no recipients")
         if claimed.body not in ("", "7BIT", "8BITMIME") or claimed.ret not in ("", "FULL", "HDRS"):
             raise Junk("bad body type or return option")
-        user = users.by_uid(status.st_uid)
+        user = self.users.find(status.st_uid)
         login = user.name if user else f"uid-{status.st_uid}"
         submitter = Submitter(
             status.st_uid, login, claimed.submitter.pid, claimed.submitter.cwd, claimed.submitter.command

@@ -29,6 +29,7 @@ _ACTIVATIONS_A_TURN = 50
 _SCANNED_A_TURN = 500
 _LONGEST_PAUSE = 60.0
 _BLOCKED_PAUSE = 0.01
+_LEFTOVER_AGE = 36 * 3600
 _CONNECTIONS_OF_A_USER = 10
 
 
@@ -70,6 +71,8 @@ class QueueManager:
         """Settle what an earlier queue manager left: its children, and what was in active/."""
         for queue_id, what in self.store.recover_children():
             self.log.info(f"{queue_id}: {what} after a crash between an expansion or bounce and its mark")
+        for name in self.store.remove_leftovers(time.time() - _LEFTOVER_AGE):
+            self.log.info(f"removed tmp/{name}: never finished")
         for queue_id, _ in list(self.store.entries(ACTIVE)):
             self.store.move(queue_id, ACTIVE, INCOMING)
             self.log.info(f"{queue_id}: was being delivered when the queue manager ended; a delivery may be repeated")

@@ -217,6 +217,17 @@ class Store:
                 self.remove(TMP, queue_id)
                 yield queue_id, "discarded"
 
+    def remove_leftovers(self, before: float) -> Iterator[str]:
+        """Remove what has been in tmp/ since before a time (seconds since the epoch); yields the names.
+
+        Call it after recover_children(): what is left then, and old, is what a crash tore.
+        """
+        with os.scandir(f"{self.top}/{TMP}") as entries:
+            for entry in entries:
+                if entry.stat(follow_symlinks=False).st_mtime < before:
+                    os.unlink(entry.path)
+                    yield entry.name
+
     def _is_marked(self, parent: str, offset: int) -> bool:
         state = self.find(parent)
         if state is None:

@@ -253,3 +253,12 @@ def test_what_is_no_child_stays_in_tmp(store: Store, put: PutMessage) -> None:
     Path(f"{store.top}/{TMP}/new.4711").write_bytes(render(envelope_for()))
     assert list(store.recover_children()) == []
     assert sorted(os.listdir(f"{store.top}/{TMP}")) == [ID, "0123456789ABD88", "new.4711"]
+
+
+def test_old_leftovers_in_tmp_are_removed_and_young_ones_are_not(store: Store) -> None:
+    for name, seconds in (("new.1", 1000), (ID, 1000), ("new.2", 3000)):
+        path = Path(store.top, TMP, name)
+        path.write_bytes(b"torn")
+        os.utime(path, (seconds, seconds))
+    assert sorted(store.remove_leftovers(before=2000)) == [ID, "new.1"]
+    assert os.listdir(f"{store.top}/{TMP}") == ["new.2"]
