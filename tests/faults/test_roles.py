@@ -75,6 +75,7 @@ def test_a_start_opens_no_undue_deferred_message(tmp_path):
         patient.wait_for(lambda: len([q for q in patient.queued() if q.startswith("deferred/")]) == count, "deferred")
         patient.stop()
         trace = tmp_path / "trace"
+        trace.touch()
         command = ["strace", "-f", "-q", "-y", "-e", "trace=open,openat,openat2,getdents64", "-o", str(trace)]
         command += [f"{ROOT}/bin/mailctl", "-c", str(patient.path), "start"]
         with open(tmp_path / "output", "wb") as output:

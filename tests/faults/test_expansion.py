@@ -1,0 +1,161 @@
+"""qmgr dies in the middle of a large expansion: no recipient is lost, and none gets two copies."""
+
+import os
+import re
+import signal
+from collections import Counter
+
+import pytest
+
+from sendmail_py.spool.queue_id import child_id, hash_directory
+from sendmail_py.spool.store import read_message
+from tests.faults.harness import (
+    WHOLE,
+    Fault,
+    Patient,
+    Strace,
+    assert_well,
+    faults_in,
+    message,
+    new_marker,
+    run_cases,
+    sample,
+    threads_of,
+    was_hit,
+)
+from tests.integration.instance import wait_until
+from tests.servers.name_server import NameServer
+from tests.servers.smtp_sink import SmtpSink
+
+ADDRESSES = 10_000 if WHOLE else 300
+IN_A_CHILD = 1000 if WHOLE else 50
+CHILDREN = ADDRESSES // IN_A_CHILD
+WANTED = Counter(f"user{n}@far.test" for n in range(ADDRESSES))
+
+
+def prepare(patient: Patient) -> None:
+    (patient.path / "list").write_text("".join(f"{address}\n" for address in WANTED))
+    (patient.path / "aliases").write_text(f"list: :include:{patient.path}/list\n")
+
+
+def children_of(queue_id: str) -> list[str]:
+    return [child_id(queue_id, 0, number) for number in range(CHILDREN)]
+
+
+def paths_of(patient: Patient, queue_id: str) -> dict[str, str]:
+    top = patient.queue
+    paths = {f"{top}/active/{queue_id}": "message", f"{top}/incoming": "incoming"}
+    for number in {0, CHILDREN // 2, CHILDREN - 1}:
+        child = child_id(queue_id, 0, number)
+        for state in ("tmp", "incoming", "active", f"deferred/{hash_directory(child)}"):
+            paths[f"{top}/{state}/{child}"] = f"{state[:8]}/{number}"
+    return paths
+
+
+def expand(patient: Patient, fault: Fault | None) -> tuple[str, list[str]]:
+    """Have qmgr expand the list under strace; returns the queue id and the trace."""
+    patient.begin_case()
+    pid = patient.ready("pickup", "qmgr")["qmgr"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        patient.submit(message(new_marker()), "list")
+        (queue_id,) = patient.wait_for(lambda: os.listdir(patient.queue / "incoming"), "pickup has taken it")
+        paths = [p for p, pattern in paths_of(patient, queue_id).items() if fault is None or pattern == fault.path]
+        strace = Strace(patient.path / "trace", threads_of(pid, "pool"), paths, fault)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    try:
+        wait_until(lambda: is_over(patient) and is_over(patient), "the list is expanded and its children wait")
+    finally:
+        lines = strace.end()
+    return queue_id, lines
+
+
+def is_over(patient: Patient) -> bool:
+    """Say whether everything that is queued is deferred."""
+    states = Counter(name.partition("/")[0] for name in patient.queued())
+    return set(states) == {"deferred"} and not os.listdir(patient.queue / "tmp")
+
+
+def recipients_in(patient: Patient, queue_id: str) -> Counter[str]:
+    """Count the recipients of the children of a message, in the queue files themselves."""
+    found: Counter[str] = Counter()
+    for name in patient.queued():
+        if os.path.basename(name).startswith(queue_id):
+            found.update(str(r.forward_path) for r in read_message(f"{patient.queue}/{name}").recipients)
+    return found
+
+
+@pytest.mark.real("strace")
+def test_a_kill_at_any_step_of_an_expansion_neither_loses_nor_repeats_a_recipient(tmp_path):
+    settings = {"expansion_recipient_limit": IN_A_CHILD, "defer_transports": "smtp"}
+    settings |= {"minimal_backoff_time": "1000s", "maximal_backoff_time": "4000s"}
+    sick = [Patient(tmp_path / f"p{number}", **settings) for number in range(3 if WHOLE else 2)]
+
+    def case(patient: Patient, fault: Fault) -> str | None:
+        queue_id, lines = expand(patient, fault)
+        found = recipients_in(patient, queue_id)
+        for name in patient.queued():
+            os.unlink(patient.queue / name)
+        if not was_hit(lines):
+            return None
+        missing, doubled = WANTED - found, found - WANTED
+        return f"{len(missing)} missing, {len(doubled)} doubled" if missing or doubled else ""
+
+    try:
+        for patient in sick:
+            prepare(patient)
+            patient.start()
+        queue_id, lines = expand(sick[0], None)
+        assert recipients_in(sick[0], queue_id) == WANTED
+        found = faults_in(lines, "pool", paths_of(sick[0], queue_id))
+        steps = ("openat", "write", "pwrite64", "fsync", "rename", "unlink", "close")
+        sites = [f for f in found if f.syscall in steps and (f.syscall != "write" or f.ordinal <= 2)]
+        assert {"openat", "write", "pwrite64", "fsync", "rename"} <= {site.syscall for site in sites}
+        for name in sick[0].queued():
+            os.unlink(sick[0].queue / name)
+        faults = sample(sites, 8)
+        assert_well(run_cases(sick, faults, case), faults)
+    finally:
+        for patient in sick:
+            patient.stop()
+
+
+def test_a_list_that_is_being_relayed_when_qmgr_dies_repeats_only_what_the_log_names(tmp_path):
+    zone = {"far.test": {"MX": ["10 mx.far.test."]}, "mx.far.test": {"A": ["127.0.0.1"]}}
+    with (
+        SmtpSink(keep_content=False) as sink,
+        NameServer(zone) as names,
+        Patient(tmp_path / "p", expansion_recipient_limit=IN_A_CHILD) as patient,
+    ):
+        prepare(patient)
+        patient.configure(resolver_nameservers=names.address, smtp_tcp_port=sink.port)
+        patient.start()
+        patient.submit(message(new_marker()), "list")
+        finished: dict[str, int] = {}
+        for part in range(1, 4):
+            wait_until(lambda part=part: received(sink).total() >= part * ADDRESSES // 5, "a part has arrived")
+            removed = set(re.findall(r": ([0-9A-F]+): removed", patient.log()))
+            counts, ids = received(sink), ids_of(patient)
+            finished |= {address: counts[address] for address, queue_id in ids.items() if queue_id in removed}
+            os.kill(patient.ready("qmgr")["qmgr"], signal.SIGKILL)
+        patient.wait_settled()
+        found = received(sink)
+        assert set(found) == set(WANTED)
+        named = Counter(re.findall(r": ([0-9A-F]+): .*may be repeated", patient.log()))
+        ids = ids_of(patient)
+        assert [a for a, count in found.items() if count > 1 + named[ids[a]]] == []
+        assert finished == {address: found[address] for address in finished}
+
+
+def ids_of(patient: Patient) -> dict[str, str]:
+    """Return the queue id under which each address was delivered."""
+    sent = re.findall(r": ([0-9A-F]+): to=<(user\d+@far\.test)>.*status=sent", patient.log())
+    return {address: queue_id for queue_id, address in sent}
+
+
+def received(sink: SmtpSink) -> Counter[str]:
+    """Count the recipients that the sink has taken mail for."""
+    return Counter(
+        str(recipient).split(">")[0].lstrip("<") for taken in list(sink.messages) for recipient in taken.recipients
+    )
