@@ -57,6 +57,8 @@ def _run(name: str, words: "list[str]") -> int:
         _daemon(directory, mode == "D")
     if mode == "m":
         submit(options, directory)
+    if mode == "s":
+        return _smtp(options, directory)
     if mode in "mhH":
         return EX_OK  # no host status is kept: nothing to print, nothing to purge
     from . import other_modes
@@ -71,6 +73,16 @@ def _daemon(directory: str, foreground: bool) -> None:
     if root[:1] != "/":
         root = f"{posix.getcwd()}/{root}"
     run_slow(root, "mailctl", ["-c", directory, "start", *(["--foreground"] if foreground else [])])
+
+
+def _smtp(options: "Options", directory: str) -> int:
+    from .smtp_stdio import Session
+
+    config, _ = load(directory)
+    hostname = str(_lenient(config, "myhostname")) or posix.uname().nodename
+    limit, minfree = int(_lenient(config, "message_size_limit")), int(_lenient(config, "queue_minfree"))
+    session = Session(hostname, str(_lenient(config, "queue_directory")), limit, minfree)
+    return session.run(lambda sender: _envelope(options, sender, []), options.notify)
 
 
 def _open_standard_descriptors() -> None:

@@ -54,6 +54,7 @@ MORE = {"mailq": {"j": (FLAG, "list the queue as lines of JSON, as postqueue -j 
 
 MODES = {
     "m": "deliver mail",
+    "s": "speak SMTP on standard input and output",
     "p": "list the queue",
     "i": "check the aliases",
     "d": "run the daemon",

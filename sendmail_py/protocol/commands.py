@@ -30,6 +30,9 @@ class Verb(Enum):
     DATA = "DATA"
     DOT = "."
     RSET = "RSET"
+    NOOP = "NOOP"
+    VRFY = "VRFY"
+    HELP = "HELP"
     QUIT = "QUIT"
 
 

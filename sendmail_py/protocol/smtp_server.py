@@ -1,0 +1,192 @@
+"""The server's side of an SMTP session (RFC 5321, 2920) without its socket.
+
+Rule 1: every command is an event, every event but Content is answered once, in order; its
+`answer` is what is due, and a driver that cannot do what was asked sends another one. Rule 2: a
+command counts when its answer is positive: MOVES has what it leads to. Rule 3: nothing is read
+past a command without an answer, so pipelined commands need no other care. Rule 4: after
+error_limit answers of 4xx and 5xx without a message taken the next event is Refused with 421.
+
+A command line may end in a bare LF. Where lf_sessions is true and *every* line so far did, the
+session is one of a program that writes plain text, and LF.LF ends its content too; one CRLF, and
+only CRLF.CRLF does, for the rest of the session.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from . import server_replies as replies
+from .commands import LocalProtocolError, Verb
+from .reply import Reply
+from .server_commands import Command, CommandReader, Hello, Mail, Plain, Rcpt, Refused
+from .server_content import ContentDecoder
+from .smtp_client import NEED_DATA, NeedData
+
+LINE_LIMIT = 2048
+ERROR_LIMIT = 20
+_OVERLONG: Final = b" " * (LINE_LIMIT + 1)  # stands for a line that was not kept
+
+
+class State(Enum):
+    """What the commands that were answered well have led to."""
+
+    START = "connected"
+    READY = "between transactions"
+    MAIL = "reverse-path given"
+    RCPT = "forward-paths given"
+    CONTENT = "content is coming"
+    CLOSED = "closed"
+
+
+_BEFORE_CONTENT: Final = (State.START, State.READY, State.MAIL, State.RCPT)
+MOVES: Final = {
+    **{(state, verb): State.READY for state in _BEFORE_CONTENT for verb in (Verb.EHLO, Verb.HELO)},
+    **{(state, verb): state for state in _BEFORE_CONTENT for verb in (Verb.NOOP, Verb.VRFY, Verb.HELP)},
+    **{(state, Verb.QUIT): State.CLOSED for state in _BEFORE_CONTENT},
+    (State.START, Verb.RSET): State.START,
+    (State.READY, Verb.RSET): State.READY,
+    (State.MAIL, Verb.RSET): State.READY,
+    (State.RCPT, Verb.RSET): State.READY,
+    (State.START, Verb.MAIL): State.MAIL,  # programs that do not greet, as Postfix takes them
+    (State.READY, Verb.MAIL): State.MAIL,
+    (State.MAIL, Verb.RCPT): State.RCPT,
+    (State.RCPT, Verb.RCPT): State.RCPT,
+    (State.RCPT, Verb.DATA): State.CONTENT,
+    (State.CONTENT, Verb.DOT): State.READY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A block of content, dots taken back, line ends as they came. It is not answered."""
+
+    data: bytes
+
+
+Event = Command | Content
+
+
+class SmtpServer:
+    """The machine: receive_data() and next_event() for what comes, send() for what goes."""
+
+    def __init__(
+        self, hostname: str, extensions: Mapping[str, str], lf_sessions: bool = False, error_limit: int = ERROR_LIMIT
+    ) -> None:
+        self.state = State.START
+        self.hostname = hostname
+        self._reader = CommandReader(hostname, extensions)
+        self._lf_session = lf_sessions
+        self._error_limit = error_limit
+        self._errors = 0
+        self._buffer = b""
+        self._at = 0
+        self._skipping = False  # inside a line over the limit
+        self._decoder: ContentDecoder | None = None
+        self._asked: Command | None = None
+        self._ending = False  # the last content is told, the final dot is not
+        self._smtputf8 = False
+
+    def greeting(self) -> bytes:
+        """Return what the server says first."""
+        return replies.render(replies.greeting(self.hostname))
+
+    def receive_data(self, data: bytes) -> None:
+        """Take octets from the client; what follows QUIT is dropped."""
+        if self.state is not State.CLOSED:
+            self._buffer = self._buffer[self._at :] + data
+            self._at = 0
+
+    def next_event(self) -> Event | NeedData:
+        """Return what comes next; raises LocalProtocolError while the last event has no answer."""
+        if self._asked:
+            raise LocalProtocolError("an event without an answer")
+        if self.state is State.CLOSED:
+            return NEED_DATA
+        if self._ending:
+            self._ending = False
+            return self._ask(Plain(Verb.DOT, replies.OK))
+        if self._decoder:
+            return self._next_content(self._decoder)
+        if self._errors >= self._error_limit:
+            return self._ask(Refused(replies.TOO_MANY_ERRORS))
+        line = self._next_line()
+        if line is None:
+            return NEED_DATA
+        if len(line) > LINE_LIMIT:
+            return self._ask(Refused(replies.TOO_LONG))
+        return self._ask(self._in_order(self._reader.read(line, self._smtputf8)))
+
+    def send(self, answer: Reply) -> bytes:
+        """Return the octets of the answer to the last event; the session moves on."""
+        event, self._asked = self._asked, None
+        if event is None:
+            raise LocalProtocolError("an answer that nothing asked for")
+        good = answer.code < 400
+        if answer.code == 421:
+            self._close()
+        elif isinstance(event, Refused):
+            self._errors += 1
+        else:
+            self._errors += not good
+            if good or event.verb is Verb.DOT:
+                self._move(event, good)
+        return replies.render(answer)
+
+    def _ask(self, command: Command) -> Command:
+        self._asked = command
+        return command
+
+    def _in_order(self, command: Command) -> Command:
+        if isinstance(command, Refused) or (self.state, command.verb) in MOVES:
+            return command
+        if command.verb is Verb.DATA and self.state is State.MAIL:
+            return Refused(replies.NO_VALID_RECIPIENTS)
+        return Refused(replies.OUT_OF_ORDER[command.verb.value])
+
+    def _move(self, event: Plain | Hello | Mail | Rcpt, good: bool) -> None:
+        self.state = MOVES[self.state, event.verb]
+        if isinstance(event, Mail):
+            self._smtputf8 = event.smtputf8
+        elif event.verb is Verb.DATA:
+            self._decoder = ContentDecoder(self._lf_session)
+        elif event.verb is Verb.DOT and good:
+            self._errors = 0
+        if self.state is State.READY:
+            self._smtputf8 = False
+        elif self.state is State.CLOSED:
+            self._close()
+
+    def _close(self) -> None:
+        self.state = State.CLOSED
+        self._buffer, self._at, self._decoder = b"", 0, None
+
+    def _next_content(self, decoder: ContentDecoder) -> Event | NeedData:
+        if self._at == len(self._buffer):
+            return NEED_DATA
+        content, rest = decoder.decode(self._buffer[self._at :])
+        self._buffer, self._at = rest or b"", 0
+        if rest is not None:
+            self._decoder = None
+            self._ending = True
+        if content:
+            return Content(content)
+        return self.next_event() if self._ending else NEED_DATA
+
+    def _next_line(self) -> bytes | None:
+        """Return the next line without its end, one over the limit cut; None while it has no end."""
+        end = self._buffer.find(b"\n", self._at)
+        if end < 0:
+            if self._skipping or len(self._buffer) - self._at > LINE_LIMIT + 1:
+                self._skipping = True
+                self._buffer, self._at = b"", 0
+            return None
+        line = self._buffer[self._at : end]
+        self._at = end + 1
+        if line.endswith(b"\r"):
+            line = line[:-1]
+            self._lf_session = False
+        if self._skipping:
+            self._skipping = False
+            return _OVERLONG
+        return line
