@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 
 from sendmail_py.host.sockets import connect, receive_record, send_record
 from sendmail_py.spool.queue_id import base_id
-from tests.integration.instance import Instance, wait_until
+from tests.integration.instance import Instance, is_alive, wait_until
 
 WHOLE = os.environ.get("CI") == "true" or os.environ.get("FAULTS") == "all"
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EMFILE")
@@ -158,11 +158,17 @@ class Patient(Instance):
         except OSError:
             return {}
         rows = received[0]["services"] if received is not None else []
-        return {row["name"]: row["pid"] for row in rows if row["ready"]}
+        return {row["name"]: row["pid"] for row in rows if row["ready"] and is_alive(row["pid"])}
 
     def ready(self, *names: str) -> dict[str, int]:
         """Wait until these services are ready; returns their pids."""
         return self.wait_for(lambda: (s := self.services()).keys() >= set(names) and s, f"{names} are ready")
+
+    def kill(self, service: str) -> None:
+        """End a service with SIGKILL, as soon as it is ready, and wait until it is dead."""
+        pid = self.ready(service)[service]
+        os.kill(pid, signal.SIGKILL)
+        self.wait_for(lambda: not is_alive(pid), f"{service} is dead")
 
     def begin_case(self) -> None:
         """Remember where the log stands."""

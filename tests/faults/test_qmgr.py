@@ -113,7 +113,7 @@ def test_a_fault_in_qmgr_neither_loses_mail_nor_repeats_it_in_silence(tmp_path, 
         assert {"openat", "rename", *(("unlink", "fsync", "pwrite64") if kind == "pool" else ("pread64",))} <= {
             site.syscall for site in sites
         }
-        faults = sample(with_effects(sites), 12)
+        faults = sample(with_effects(sites), 6)
         assert_well(run_cases(sick, faults, case), faults)
     finally:
         for patient in sick:
