@@ -9,20 +9,8 @@ import pytest
 
 from sendmail_py.spool.queue_id import child_id, hash_directory
 from sendmail_py.spool.store import read_message
-from tests.faults.harness import (
-    WHOLE,
-    Fault,
-    Patient,
-    Strace,
-    assert_well,
-    faults_in,
-    message,
-    new_marker,
-    run_cases,
-    sample,
-    threads_of,
-    was_hit,
-)
+from tests.faults.harness import Patient, assert_well, message, new_marker, run_cases
+from tests.faults.tracing import WHOLE, Fault, Strace, faults_in, sample, threads_of, was_hit
 from tests.integration.instance import wait_until
 from tests.servers.name_server import NameServer
 from tests.servers.smtp_sink import SmtpSink

@@ -5,23 +5,8 @@ import signal
 
 import pytest
 
-from tests.faults.harness import (
-    WHOLE,
-    Fault,
-    Patient,
-    Strace,
-    assert_well,
-    faults_in,
-    message,
-    new_marker,
-    original_id,
-    patients,
-    run_cases,
-    sample,
-    threads_of,
-    was_hit,
-    with_effects,
-)
+from tests.faults.harness import Patient, assert_well, message, new_marker, original_id, patients, run_cases
+from tests.faults.tracing import WHOLE, Fault, Strace, faults_in, sample, threads_of, was_hit, with_effects
 
 pytestmark = pytest.mark.real("strace")
 

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.faults.harness import WHOLE, Patient, message, new_marker
+from tests.faults.harness import Patient, message, new_marker
+from tests.faults.tracing import WHOLE
 from tests.integration.instance import is_alive, wait_until
 
 _SHUTDOWN = 0x8004587D

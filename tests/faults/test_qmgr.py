@@ -12,22 +12,8 @@ import signal
 import pytest
 
 from sendmail_py.spool.queue_id import child_id, hash_directory
-from tests.faults.harness import (
-    WHOLE,
-    Fault,
-    Patient,
-    Strace,
-    assert_well,
-    faults_in,
-    message,
-    new_marker,
-    patients,
-    run_cases,
-    sample,
-    threads_of,
-    was_hit,
-    with_effects,
-)
+from tests.faults.harness import Patient, assert_well, message, new_marker, patients, run_cases
+from tests.faults.tracing import WHOLE, Fault, Strace, faults_in, sample, threads_of, was_hit, with_effects
 from tests.integration.instance import wait_until
 
 pytestmark = pytest.mark.real("strace")

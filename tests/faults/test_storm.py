@@ -9,7 +9,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.faults.harness import WHOLE, Patient, message, new_marker
+from tests.faults.harness import Patient, message, new_marker
+from tests.faults.tracing import WHOLE
 
 SUBMISSIONS = 200 if WHOLE else 40
 SECONDS = 15.0 if WHOLE else 4.0

@@ -10,7 +10,8 @@ from collections import Counter
 
 import pytest
 
-from tests.faults.harness import ERRORS, Fault, Patient, message, new_marker, sample, was_hit, with_effects
+from tests.faults.harness import Patient, message, new_marker
+from tests.faults.tracing import ERRORS, Fault, sample, was_hit, with_effects
 from tests.integration.instance import ROOT
 
 pytestmark = pytest.mark.real("strace")
