@@ -61,6 +61,12 @@ class Log:
         self._fd = file_descriptor
         self._socket: socket.socket | None = None
 
+    def move_to(self, file_descriptor: int) -> None:
+        """Write to another open file from now on, as after the old one was rotated away."""
+        old, self._fd = self._fd, file_descriptor
+        if old > 2:
+            os.close(old)
+
     def info(self, text: str) -> None:
         """Write one line."""
         self.lines([text])

@@ -9,7 +9,7 @@ import ctypes
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -91,7 +91,7 @@ def _user(entry: _Passwd) -> User:
     return User(name, entry.uid, entry.gid, home, shell, gecos, tuple(os.getgrouplist(name, entry.gid)))
 
 
-Key = TypeVar("Key", str, int)
+Key = TypeVar("Key", bound=Hashable)
 
 
 class _Cache(Generic[Key]):

@@ -19,16 +19,16 @@ from ..core.config import Config
 from ..core.errors import ConfigError, MailError, SpoolError
 from ..host.alias_files import path_of
 from ..host.configuration import load
-from ..host.sockets import listen, pair, peer_uid, receive_record, send_record
+from ..host.sockets import listen, pair, receive_record
 from ..host.syslog import Log
 from ..spool.lock import take
 from .children import Child, Throttle, is_one_user, start
+from .control import Control
 from .service import encode_settings
 
 ALWAYS = ("pickup", "qmgr")
 _NEEDS_RESTART = ("queue_directory", "run_directory", "data_directory", "mail_owner", "syslog_name", "syslog_facility")
 _GRACE = 5.0
-_CONTROL_CONNECTIONS = 50
 
 
 class Master:
@@ -45,10 +45,8 @@ class Master:
         self.throttle = Throttle(config.service_throttle_time)
         self.wanted: list[str] = []
         self.has_begun = False
-        self.asking = 0
         self.signals: list[int] = []
         self.stop_by: float | None = None
-        self.stoppers: list[socket.socket] = []
 
     def prepare(self) -> None:
         """Take the run directory: lock, pid file, sockets; raises SpoolError, OSError."""
@@ -61,8 +59,7 @@ class Master:
         with open(f"{run}/master.pid", "w", encoding="ascii") as file:
             file.write(f"{os.getpid()}\n")
         self.public = listen(f"{run}/public", 0o666)
-        self.control = listen(f"{run}/control", 0o666)
-        self.selector.register(self.control, selectors.EVENT_READ, self.asked)
+        self.control = Control(f"{run}/control", self.selector, self.status, self.stop, self.reload)
 
     # --- services ---------------------------------------------------------------------------
 
@@ -213,52 +210,8 @@ class Master:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)
 
-    # --- the control socket -------------------------------------------------------------------
-
-    def asked(self) -> None:
-        """Take up a connection on the control socket; its request is answered when it comes."""
-        try:
-            end = self.control.accept()[0]
-        except OSError:
-            return
-        if self.asking >= _CONTROL_CONNECTIONS and peer_uid(end) not in (0, os.getuid()):
-            end.close()
-            return
-        end.setblocking(False)
-        self.asking += 1
-        self.selector.register(end, selectors.EVENT_READ, lambda: self._serve(end))
-
-    def _serve(self, end: socket.socket) -> None:
-        self.selector.unregister(end)
-        self.asking -= 1
-        keep = False
-        try:
-            received = receive_record(end)
-            if received is not None:
-                for descriptor in received[1]:
-                    os.close(descriptor)
-                answer, keep = self._answer(str(received[0]["verb"]), peer_uid(end), end)
-                send_record(end, answer)
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        if not keep:
-            end.close()
-
-    def _answer(self, verb: str, uid: int, end: socket.socket) -> tuple[dict[str, Any], bool]:
-        if verb == "status":
-            return self._status(), False
-        if uid not in (0, os.getuid()):
-            return {"error": f"{verb}: permission denied", "denied": True}, False
-        if verb == "reload":
-            error = self.reload()
-            return ({"error": error} if error else {"ok": True}), False
-        if verb == "stop":
-            self.stoppers.append(end)  # it is closed when we have ended
-            self.stop()
-            return {"ok": True}, True
-        return {"error": f"unknown request {verb}"}, False
-
-    def _status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
+        """Return what `mailctl status` shows."""
         now = time.monotonic()
         services = [
             {"name": c.name, "pid": c.pid, "uptime": round(now - c.started, 1), "ready": c.is_ready}
@@ -296,8 +249,7 @@ class Master:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{self.config.run_directory}/{name}")
         self.log.info("stopped")
-        for end in self.stoppers:
-            end.close()
+        self.control.close()
 
 
 def check_config(config: Config) -> None:

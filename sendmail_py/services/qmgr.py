@@ -163,6 +163,8 @@ class QueueManager:
         elif what == "no-agent":
             self.passes.agents.not_started(record["transport"])
         elif what == "reload":
+            if descriptors:
+                self.log.move_to(descriptors[0])
             self.service.config = decode_settings(record["settings"])
             self.passes.configure(self.service.config)
             self.deferred.schedule = self.passes.schedule

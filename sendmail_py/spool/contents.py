@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ..core.address import Address
 from ..core.envelope import Envelope
 from ..core.errors import QueueFileError
-from ..formats import queue_file
+from ..formats import queue_reader
 from ..formats.listing import ListedMessage
 from .layout import MAILDROP
 from .store import STATES, Store, read_head, read_history
@@ -56,4 +56,4 @@ def _sender(envelope: Envelope) -> str:
 
 
 def _reasons(history: bytes) -> dict[Address, str]:
-    return {row[1]: row[5] for row in queue_file.read_history(history) if row[2] == "deferred"}
+    return {row[1]: row[5] for row in queue_reader.read_history(history) if row[2] == "deferred"}

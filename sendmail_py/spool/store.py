@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 
 from ..core.envelope import Envelope, Mark, Recipient
 from ..core.errors import QueueFileError
-from ..formats import queue_file
+from ..formats import queue_file, queue_reader
 from . import atomic
 from .layout import ACTIVE, COMPLETE_MODE, CORRUPT, DEFERRED, HOLD, INCOMING, MAILDROP, TMP
 from .maildrop import is_name
@@ -262,14 +262,14 @@ def read_head(descriptor: int, limit: int = 0) -> Envelope:
     limit, when given, is the largest head in octets that is read at all.
     """
     data = os.pread(descriptor, _HEAD, 0)
-    while queue_file.head_end(data) < 0:
+    while queue_reader.head_end(data) < 0:
         if limit and len(data) > limit:
             raise QueueFileError("the head of the queue file is too long")
         more = os.pread(descriptor, max(len(data), _HEAD), len(data))
         if not more:
             break
         data += more
-    envelope = queue_file.parse(data)
+    envelope = queue_reader.parse(data)
     end = envelope.content_offset + envelope.size
     if end > len(data) and end > os.fstat(descriptor).st_size:
         raise QueueFileError("the content of the queue file is torn")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from sendmail_py.core.envelope import Envelope
-from sendmail_py.formats import queue_file
+from sendmail_py.formats import queue_reader
 from tests.compat.recordings import Outcome, Recording, load, of_kind, replay
 from tests.integration.instance import DOMAIN, Instance, me
 
@@ -33,7 +33,7 @@ class Replayed:
 
 def read(path) -> tuple[Envelope, bytes]:
     data = path.read_bytes()
-    envelope = queue_file.parse(data)
+    envelope = queue_reader.parse(data)
     return envelope, data[envelope.content_offset : envelope.content_offset + envelope.size]
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sendmail_py.core.address import Address
 from sendmail_py.core.envelope import Envelope, Mark, Recipient, Submitter
 from sendmail_py.core.errors import QueueFileError
-from sendmail_py.formats import queue_file
-from sendmail_py.formats.queue_file import escape, head_end, parse, quote, render, size_digits, size_offset, unescape
+from sendmail_py.formats import queue_file, queue_reader
+from sendmail_py.formats.queue_file import escape, quote, render, size_digits, size_offset
+from sendmail_py.formats.queue_reader import head_end, parse, unescape
 
 GOLDEN = b"""sendmail-py-queue 1
 id: 660EE6B8F4E4051A2B3
@@ -218,7 +219,7 @@ def test_a_command_is_cut_at_256_characters() -> None:
 def test_a_line_of_history_is_read_back_as_it_was_written(address: Address, relay: str, reason: str) -> None:
     line = queue_file.history_line(1_795_435_267, address, "deferred", "4.4.1", relay, reason)
     assert line.count(b"\n") == 1
-    assert queue_file.read_history(line) == [
+    assert queue_reader.read_history(line) == [
         ("2026-11-23T12:01:07Z", address, "deferred", "4.4.1", relay, reason),
     ]
 
@@ -226,6 +227,6 @@ def test_a_line_of_history_is_read_back_as_it_was_written(address: Address, rela
 def test_a_line_of_history_that_a_crash_tore_is_left_out_and_the_others_are_read() -> None:
     line = queue_file.history_line(0, Address("bob", "x"), "deferred", "4.4.1", "mx[192.0.2.1]:25", "timed out")
     for length in range(len(line) - 1):
-        assert queue_file.read_history(line[:length]) == []
-        assert len(queue_file.read_history(line + line[:length])) == 1
-    assert queue_file.read_history(line[: -len("out\n")] + line) == []
+        assert queue_reader.read_history(line[:length]) == []
+        assert len(queue_reader.read_history(line + line[:length])) == 1
+    assert queue_reader.read_history(line[: -len("out\n")] + line) == []

@@ -10,7 +10,7 @@ import pytest
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.core.envelope import Envelope
 from sendmail_py.core.result import DeliveryResult, deferred, delivered, failed
-from sendmail_py.formats.queue_file import read_history
+from sendmail_py.formats.queue_reader import read_history
 from sendmail_py.routing.schedule import Schedule
 from sendmail_py.services.active_queue import Message
 from sendmail_py.services.finishing import Ended, Finisher
