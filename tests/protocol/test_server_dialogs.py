@@ -1,0 +1,160 @@
+"""The dialogs of dialogs/server/*.txt: with the machine, and with the real `sendmail -bs` on pipes.
+
+C: the client says   S: the server says (a last * stands for any text)   L: lf: lines end in a bare LF
+M: a message that was taken: <from> what MAIL wished -> to what RCPT wished, to | content
+Each is played line by line, octet by octet, and with all that the client says at once.
+"""
+
+import os
+import pathlib
+import select
+import subprocess
+
+import pytest
+
+from sendmail_py.protocol.commands import Verb
+from sendmail_py.protocol.server_commands import Mail, Rcpt
+from sendmail_py.protocol.smtp_client import NEED_DATA
+from sendmail_py.protocol.smtp_server import Content, SmtpServer
+from sendmail_py.spool.store import read_head
+from tests.integration.instance import Instance
+
+DIALOGS = sorted((pathlib.Path(__file__).parent / "dialogs" / "server").glob("*.txt"))
+EXTENSIONS = {
+    "PIPELINING": "", "SIZE": "10240000", "8BITMIME": "", "SMTPUTF8": "", "DSN": "", "ENHANCEDSTATUSCODES": "",
+}  # fmt: skip
+every_dialog = pytest.mark.parametrize("path", DIALOGS, ids=lambda path: path.stem)
+every_way = pytest.mark.parametrize("how", ["lines", "bytes", "at once"])
+
+
+@pytest.fixture(scope="module")
+def resting(tmp_path_factory):
+    """An instance whose services are not started: what was taken stays in the maildrop."""
+    return Instance(tmp_path_factory.mktemp("dialogs") / "i")
+
+
+class MachineServer:
+    """The machine with a driver that takes everything, and keeps it in memory."""
+
+    def __init__(self):
+        self.machine = SmtpServer("here.test", EXTENSIONS, lf_sessions=True)
+        self.out = self.machine.greeting()
+        self.messages = []
+
+    def say(self, octets):
+        self.machine.receive_data(octets)
+        while (event := self.machine.next_event()) is not NEED_DATA:
+            if isinstance(event, Content):
+                self.content += event.data
+                continue
+            self.out += self.machine.send(event.answer)
+            self.note(event)
+
+    def note(self, event):
+        if isinstance(event, Mail):
+            self.mail, self.to, self.content = event, [], b""
+        elif isinstance(event, Rcpt):
+            self.to.append(shown(event.address, ",".join(event.notify), event.original))
+        elif getattr(event, "verb", None) is Verb.DOT:
+            sender = shown(f"<{self.mail.sender}>", self.mail.body, self.mail.ret, self.mail.envid)
+            self.messages.append(message_line(sender, self.to, self.content))
+
+    def hear(self, expected):
+        lines, self.out = self.out.decode().splitlines(), b""
+        check(lines, expected)
+
+    def end(self):
+        return self.messages
+
+
+class ProcessServer:
+    """The program on two pipes."""
+
+    def __init__(self, instance):
+        self.maildrop = instance.path / "queue" / "maildrop"
+        self.before = set(os.listdir(self.maildrop))
+        self.process = subprocess.Popen(
+            [instance.tree / "bin" / "sendmail", "-bs", "-odb", "-oem", "-om"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=instance.environment, bufsize=0,
+        )  # fmt: skip
+
+    def say(self, octets):
+        self.process.stdin.write(octets)
+
+    def hear(self, expected):
+        """Every answer has to come while the client is silent and the pipe is open."""
+        data = b""
+        while data.count(b"\n") < len(expected):
+            assert select.select([self.process.stdout], [], [], 30)[0], f"no answer after {data!r}"
+            more = os.read(self.process.stdout.fileno(), 4096)
+            assert more, f"no answer any more after {data!r}"
+            data += more
+        check(data.decode().splitlines(), expected)
+
+    def end(self):
+        rest, complaints = self.process.communicate(timeout=30)
+        assert (rest, complaints, self.process.returncode) == (b"", b"", 0)
+        return [self.read(name) for name in sorted(set(os.listdir(self.maildrop)) - self.before)]
+
+    def read(self, name):
+        with open(self.maildrop / name, "rb") as file:
+            e = read_head(file.fileno())
+            file.seek(e.content_offset)
+            content = file.read()
+        assert len(content) == e.size
+        to = [shown(r.forward_path, ",".join(r.notify), r.original) for r in e.recipients]
+        return message_line(shown(f"<{e.reverse_path}>", e.body, e.ret, e.envid), to, content)
+
+
+def shown(*words):
+    return " ".join(filter(None, map(str, words)))
+
+
+def message_line(sender, to, content):
+    text = content.replace(b"\r\n", b"\n").decode().replace("\\", "\\\\").replace("\n", "\\n")
+    return f"{sender} -> {', '.join(to)} | {text}".replace("utf-8;\\x", "utf-8;\\\\x")
+
+
+def check(lines, expected):
+    wanted = [line.removesuffix("*") for line in expected]
+    assert [
+        line[: len(w)] if e.endswith("*") else line for line, w, e in zip(lines, wanted, expected, strict=True)
+    ] == wanted
+
+
+def play(path, how, server):
+    """Play a dialog; returns what must have been taken and what was."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    line_end = b"\n" if "L: lf" in lines else b"\r\n"
+    said, expected = b"", []
+    turns = [line for line in lines if line[:2] in ("C:", "S:")]
+    for line, following in zip(turns, [*turns[1:], ""], strict=True):
+        if line.startswith("S: "):
+            expected.append(line[3:])
+        else:
+            said += line[3:].encode() + line_end
+        if how == "at once":
+            continue
+        if line.startswith("S: ") and not following.startswith("S: "):
+            server.hear(expected)
+            expected = []
+        for octets in [said] if how == "lines" else [said[i : i + 1] for i in range(len(said))]:
+            server.say(octets)
+        said = b""
+    server.say(said)
+    server.hear(expected)
+    return [line[3:] for line in lines if line.startswith("M: ")], server.end()
+
+
+@every_way
+@every_dialog
+def test_the_machine_answers_as_written(path, how):
+    expected, taken = play(path, how, MachineServer())
+    assert taken == expected
+
+
+@every_way
+@every_dialog
+def test_sendmail_bs_answers_as_written_and_keeps_what_it_took(path, how, resting):
+    expected, taken = play(path, how, ProcessServer(resting))
+    assert taken == expected
