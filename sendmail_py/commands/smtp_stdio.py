@@ -111,6 +111,9 @@ class Session:
         self._trouble = None
         try:
             check_space(self._top, self._limit, self._minfree)
+        except SpoolError as error:
+            return _spool_trouble(error, no_room=error.__cause__ is None)
+        try:
             self._drop = Drop(self._top)
             self._drop.write(text)
         except SpoolError as error:
@@ -171,9 +174,9 @@ def _taken(path: str) -> Reply:
     return replies.reply(250, "2.0.0", f"Ok: queued as {base_id(status.st_ctime_ns // 1000, status.st_ino)}")
 
 
-def _spool_trouble(error: SpoolError) -> Reply:
+def _spool_trouble(error: SpoolError, no_room: bool = False) -> Reply:
     """Return the answer to what is not the client's fault: all of it is worth another attempt."""
     cause = error.__cause__
-    if cause is None or (isinstance(cause, OSError) and cause.errno in _NO_ROOM):
+    if no_room or (isinstance(cause, OSError) and cause.errno in _NO_ROOM):
         return replies.reply(452, "4.3.1", f"Error: {error}")
     return replies.reply(451, "4.3.0", f"Error: {error}")

@@ -6,58 +6,56 @@ local program that writes text, see smtp_server) LF.LF ends it, and CRLF counts 
 Whatever the blocks, the result is the same; at most two octets are kept back.
 """
 
-_CRLF = b"\r\n."
-_LF = b"\n."
+_DOT, _LF = b".\n"
 
 
 class ContentDecoder:
     """Takes octets until the final dot."""
 
     def __init__(self, lf_session: bool) -> None:
-        self._lf = lf_session
+        self._lf_session = lf_session
         self._line_start = True  # the command line's own end stands before the content
+        self._true_line_end = True  # what ended the line before ends lines in this session
         self._held = b""
+        self._last = b""
 
     def decode(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Return the content in data, and what follows the final dot: None while it has not come."""
         data = self._held + data
         self._held = b""
-        marker = _LF if self._lf else _CRLF
         pieces: list[bytes] = []
         at = 0
-        while True:
-            if self._line_start and at < len(data):
-                end = self._final_dot(data, at)
-                if end < 0:
+        while at < len(data):
+            if self._line_start:
+                skip = self._dots(data, at)
+                if skip < 0:
                     self._held = data[at:]
                     break
-                if end:
-                    return b"".join(pieces), data[end:]
-                at += data[at] == 0x2E
+                if skip > 1:
+                    return b"".join(pieces), data[at + skip :]
+                at += skip
                 self._line_start = False
-            place = data.find(marker, at)
-            if place < 0:
-                pieces.append(self._unfinished(data[at:]))
-                break
-            pieces.append(data[at : place + len(marker) - 1])
-            at = place + len(marker) - 1
-            self._line_start = True
+            end = data.find(b"\n.", at) + 1 or len(data)
+            pieces.append(data[at:end])
+            if data[end - 1] == _LF:
+                self._line_start = True
+                before = data[end - 2 : end - 1] if end > 1 else self._last
+                self._true_line_end = self._lf_session or before == b"\r"
+            at = end
+        self._last = data[-1:] or self._last
         return b"".join(pieces), None
 
-    def _final_dot(self, data: bytes, at: int) -> int:
-        """Return where the line of a final dot at this place ends; 0: it is none; -1: more must come."""
+    def _dots(self, data: bytes, at: int) -> int:
+        """Return how many octets at a line's start are no content: 0, or 1, or a final dot; -1: more must come."""
+        if data[at] != _DOT:
+            return 0
         beginning = data[at : at + 3]
+        if not self._true_line_end:
+            # Python's smtplib doubles the dots of a text with bare line feeds, others leave them:
+            # two dots are taken for one, a single one stays.
+            return -1 if len(beginning) < 2 else int(beginning[1] == _DOT)
         if beginning == b".\r\n":
-            return at + 3
-        if self._lf and beginning[:2] == b".\n":
-            return at + 2
-        return -1 if beginning in (b".", b".\r") else 0
-
-    def _unfinished(self, text: bytes) -> bytes:
-        """Return what of the last octets can go on; a CR that may begin a line end is kept back."""
-        if text.endswith(b"\n" if self._lf else b"\r\n"):
-            self._line_start = True
-        elif text.endswith(b"\r") and not self._lf:
-            self._held = b"\r"
-            return text[:-1]
-        return text
+            return 3
+        if self._lf_session and beginning[:2] == b".\n":
+            return 2
+        return -1 if beginning in (b".", b".\r") else 1

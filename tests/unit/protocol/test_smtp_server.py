@@ -219,9 +219,14 @@ def test_content_without_crlf_dot_crlf_does_not_end(octets):
         assert rest == octets[ends + 3 :]
 
 
+def test_two_dots_after_a_bare_line_feed_are_one_and_one_stays():
+    assert decode([b"a\n..b\n.c\n.\n..\n\r\n.\r\n"], False) == (b"a\n.b\n.c\n.\n.\n\r\n", b"")
+
+
 COMMANDS = st.sampled_from(
     [b"EHLO x\r\n", b"HELO x\n", TO_DATA, b"MAIL FROM:<>\r\n", b"RCPT TO:<\xc3\xa4@b> ORCPT=rfc822;+41\r\n",
-     b"DATA\r\n", b".\r\n", b"RSET\r\n", b"QUIT\r\n", b"MAIL FROM:<a@b> SIZE=9 SMTPUTF8 ENVID=+00\r\n", b'RCPT TO:<"a\\"@b"@c>\n']
+     b"DATA\r\n", b".\r\n", b"RSET\r\n", b"QUIT\r\n", b"MAIL FROM:<a@b> SIZE=9 SMTPUTF8 ENVID=+00\r\n",
+     b'RCPT TO:<"a\\"@b"@c>\n']
 )  # fmt: skip
 
 
