@@ -6,12 +6,15 @@ import sys
 from ..core.config import Config
 from ..core.errors import MailError
 from ..core.exitcodes import EX_DATAERR, EX_OK
-from ..formats.aliases import parse
+from ..formats.aliases import Kind, parse
 from ..formats.listing import json_lines, mailq_text
 from ..host.alias_files import path_of
 from ..host.configuration import load
 from .ask import ask_one
 from .queue_view import messages
+
+# What stands before a target in the file, for sendmail's count of bytes.
+_MARKS = {Kind.INCLUDE: ":include:", Kind.COMMAND: "|"}
 
 
 def run(mode: str, directory: str, as_json: bool = False) -> int:
@@ -60,7 +63,7 @@ def _check(source: str) -> int:
         raise MailError(f"{path}: {error.strerror}") from error
     for fault in faults:
         print(f"newaliases: {path}, line {fault.line}: {fault.text}", file=sys.stderr)
-    lengths = [len(", ".join(target.text for target in entry.targets)) for entry in entries]
+    lengths = [len(", ".join(_MARKS.get(t.kind, "") + t.text for t in entry.targets)) for entry in entries]
     total = sum(lengths) + sum(len(entry.name) for entry in entries)
     print(f"{path}: {len(entries)} aliases, longest {max(lengths, default=0)} bytes, {total} bytes total")
     return EX_DATAERR if faults else EX_OK

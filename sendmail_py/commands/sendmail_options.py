@@ -153,9 +153,10 @@ def _set_value(options: Options, letter: str, value: str) -> None:
     elif letter == "C":
         options.config_directory = value
     elif letter == "b":
-        if value not in MODES:
-            raise UsageError(REFUSED.get(value, f"mode -b{value} is not supported"))
-        options.mode = value
+        mode = value[:1]  # what follows it has no meaning, for sendmail and Postfix too
+        if mode not in MODES:
+            raise UsageError(REFUSED.get(mode, f"mode -b{value} is not supported"))
+        options.mode = mode
     elif letter == "q":
         options.flush = True
     elif letter == "o":

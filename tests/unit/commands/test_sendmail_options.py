@@ -111,10 +111,10 @@ def test_an_empty_sender_is_the_null_sender_and_not_a_missing_one(letter: str) -
 
 @pytest.mark.parametrize("mode", sorted(MODES))
 def test_the_modes_are_told_by_b(mode: str) -> None:
-    assert parse([f"-b{mode}"]).mode == mode == parse(["-b", mode]).mode
+    assert parse([f"-b{mode}"]).mode == mode == parse(["-b", mode]).mode == parse([f"-b{mode}v"]).mode
 
 
-@pytest.mark.parametrize("words", [["-bZ"], ["-b", ""], ["-bmm"]])
+@pytest.mark.parametrize("words", [["-bZ"], ["-b", ""], ["-bZm"]])
 def test_a_mode_that_is_not_there_is_a_usage_error(words: list[str]) -> None:
     with pytest.raises(UsageError):
         parse(words)
