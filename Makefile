@@ -44,8 +44,8 @@ test-deps:
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(TEST_PACKAGES)
 
-bench: venv
-	benchmarks/run
+bench:
+	N="$(N)" ROUNDS="$(ROUNDS)" benchmarks/run
 
 # The package goes beside the old one and takes its place as a whole. The byte code bears the
 # installed path (never DESTDIR), and is checked by time stamp: a checked hash would read every
