@@ -9,7 +9,7 @@ PYTHON := $(shell for python in /usr/bin/python3 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 # The python3-* are what the installed system runs with; pflogsumm reads our log; tcc makes a name service that fails.
 TEST_PACKAGES = python3-venv strace e2fsprogs xfsprogs util-linux iproute2 make passwd procps \
-	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm tcc
+	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm tcc swaks
 PRINT_DEPENDENCIES = import configparser; \
 	c = configparser.ConfigParser(interpolation=None); c.read("setup.cfg"); print(c["options"]["install_requires"])
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import resource
+import shutil
 import smtplib
 import socket
 import subprocess
@@ -110,6 +111,16 @@ def test_smtplib_sends_a_message_to_several_recipients(resting):
     assert text.endswith(b"\r\n\r\nfirst\r\n.\r\nlast\r\n")
 
 
+@pytest.mark.real("swaks")
+def test_swaks_sends_over_a_pipe(resting):
+    words = ["-f", "alice@a.test", "-t", "bob@b.test,carol", "--pipeline", "--body", "swaks was here", "--hide-all"]
+    done = resting.run(shutil.which("swaks"), "--pipe", f"{resting.tree}/bin/sendmail -bs", *words, check=True)
+    assert done.stderr == b""
+    (path,) = drops(resting)
+    assert b"\nto: [ ] <bob@b.test>\nto: [ ] <carol>\n" in path.read_bytes()
+    assert b"\r\n\r\nswaks was here\r\n" in path.read_bytes()
+
+
 def test_a_local_user_that_does_not_exist_is_accepted_and_bounces(instance):
     octets = f"MAIL FROM:<{me()}>\r\nRCPT TO:<no-such-user-here>\r\nDATA\r\nSubject: lost\r\n\r\n.\r\n".encode()
     assert answers(instance, octets)[-1] == "250 2.0.0"
@@ -199,6 +210,29 @@ def test_content_does_not_stay_in_memory(resting):
         assert client.docmd(".")[0] == 250
         status = Path(f"/proc/{client.process.pid}/status").read_text()
         assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) < 40_000
+
+
+# What is written before the content: the greeting, two replies, the head of the file, 354.
+@pytest.mark.real("strace")
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("write:error=ENOSPC:when=4", ["452 4.3.1", "500 5.5.2", "500 5.5.2"]),
+        ("write:error=EDQUOT:when=6", ["354 End d", "452 4.3.1"]),
+        ("pwrite64:error=ENOSPC:when=1", ["354 End d", "452 4.3.1"]),
+        ("fchmod:error=EPERM:when=1", ["354 End d", "451 4.3.0"]),
+        ("fsync:error=EIO:when=1", ["354 End d", "451 4.3.0"]),
+    ],
+)
+def test_a_disk_that_fails_refuses_one_message_and_the_next_is_taken(resting, tmp_path, fault, expected):
+    octets = LINES + b"lost\r\n.\r\nRSET\r\n" + SMALL
+    tracer = [shutil.which("strace"), "-qq", "-o", tmp_path / "trace", "-e", f"inject={fault}"]
+    done = resting.run(*tracer, resting.tree / "bin" / "sendmail", "-bs", input=octets, check=True)
+    lines = [line[:9] for line in done.stdout.decode().splitlines()]
+    assert lines[3 : 3 + len(expected)] == expected
+    assert lines[-1] == "250 2.0.0"
+    (path,) = drops(resting)
+    assert path.read_bytes().endswith(b"\r\nx\r\n")
 
 
 # --- what can be wrong -----------------------------------------------------------------------------
