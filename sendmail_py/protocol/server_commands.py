@@ -20,8 +20,8 @@ _ORCPT_LIMIT = 500  # RFC 3461 4.2
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+(?:[2-689A-F][0-9A-F]|7[0-9A-E]))+")  # RFC 3461 4, without encoded controls
-_BODY = re.compile("7BIT|8BITMIME", re.IGNORECASE)
-_RET = re.compile("FULL|HDRS", re.IGNORECASE)
+_BODY = re.compile("7BIT|8BITMIME", re.IGNORECASE | re.ASCII)
+_RET = re.compile("FULL|HDRS", re.IGNORECASE | re.ASCII)
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9\-]{1,40}")
 _UNSEEN_UNICODE = re.compile("[\x80-\x9f\u2028\u2029]")
 # Parameters, and the extensions that they belong to.
@@ -115,7 +115,7 @@ class CommandReader:
             if _CONTROL.search(text):
                 raise _Bad(replies.BAD_CHARACTERS)
             word, _, argument = text.partition(" ")
-            return self._read(word.upper(), argument.strip(" "), smtputf8)
+            return self._read(_upper(word), argument.strip(" "), smtputf8)
         except UnicodeDecodeError:
             return Refused(replies.BAD_CHARACTERS)
         except _Bad as error:
@@ -168,13 +168,18 @@ class CommandReader:
         given: dict[str, str] = {}
         for word in words:
             keyword, _, value = word.partition("=")
-            keyword = keyword.upper()
+            keyword = _upper(keyword)
             if keyword not in known or known[keyword] not in self._extensions:
                 raise _Bad(replies.UNKNOWN_PARAMETER)
             if keyword in given or word.endswith("=") or (not value and keyword != "SMTPUTF8"):
                 raise _Bad(replies.bad_value(keyword))
             given[keyword] = value
         return given
+
+
+def _upper(text: str) -> str:
+    """Return a word of the protocol in upper case; outside ASCII there are no such words (a long s is no S)."""
+    return text.upper() if text.isascii() else text
 
 
 def _alone(verb: Verb, argument: str, answer: Reply) -> Plain:
@@ -191,7 +196,7 @@ def _vrfy(argument: str) -> Plain:
 
 def _after(prefix: str, argument: str, usage: str) -> tuple[str, list[str]]:
     """Return the path and the parameters of MAIL or RCPT."""
-    found = split_path(argument[len(prefix) :]) if argument[: len(prefix)].upper() == prefix else None
+    found = split_path(argument[len(prefix) :]) if _upper(argument[: len(prefix)]) == prefix else None
     if not found:
         raise _Bad(replies.syntax(usage))
     return found
@@ -215,7 +220,7 @@ def _one_of(keyword: str, given: Mapping[str, str], form: re.Pattern[str]) -> st
 
 
 def _notify(value: str) -> tuple[str, ...]:
-    words = tuple(value.upper().split(","))
+    words = tuple(_upper(value).split(","))
     if words != ("NEVER",) and (not _NOTIFY.issuperset(words) or len(set(words)) < len(words)):
         raise _Bad(replies.bad_value("NOTIFY"))
     return words

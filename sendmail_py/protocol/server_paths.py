@@ -11,9 +11,11 @@ import re
 
 from ..core.address import NULL_SENDER, Address
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.\u00a0-\U0010ffff]"
+# What may stand in words is what is left without controls and specials: classes that name the rest
+# of Unicode instead take 20 ms to compile.
+_ATOM = r'[^\x00- "(),:;<>@\[\\\]\x7f-\x9f]'
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-_LABEL = r"[A-Za-z0-9_\-\u00a0-\U0010ffff]+"
+_LABEL = r"[^\x00-,./:-@\[-\^`{-\x9f]+"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
 _LITERAL = r"\[[A-Za-z0-9.:\-]+\]"
 _ROUTE = rf"(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?"
@@ -21,8 +23,8 @@ _MAILBOX = rf"(?P<local>(?:{_ATOM}|{_QUOTED})+)(?:@(?:(?P<domain>{_DOMAIN})\.?|(
 _BRACKETED = re.compile(rf"<{_ROUTE}{_MAILBOX}>")
 _BARE = re.compile(_MAILBOX)
 _QUOTED_OR_ESCAPE = re.compile(r'\\(.)|"')
-# The controls and line ends of Unicode, and octets that are no UTF-8.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# The controls and line ends of Unicode.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # A path ends at a blank outside quotes and brackets.
 _FIRST_WORD = re.compile(r' *((?:"(?:[^"\\]|\\.)*"|[^" ])+)(?: +|$)')
 
@@ -30,7 +32,7 @@ _FIRST_WORD = re.compile(r' *((?:"(?:[^"\\]|\\.)*"|[^" ])+)(?: +|$)')
 def split_path(text: str) -> tuple[str, list[str]] | None:
     """Part an argument into its path and its parameters; None when there is no path to be seen."""
     found = _FIRST_WORD.match(text)
-    return (found[1], text[found.end() :].split()) if found else None
+    return (found[1], [word for word in text[found.end() :].split(" ") if word]) if found else None
 
 
 def read_path(text: str) -> Address | None:

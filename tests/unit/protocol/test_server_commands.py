@@ -129,5 +129,17 @@ def test_a_parameter_of_an_extension_that_is_not_offered_is_unknown(line):
     assert refusal(line, reader=BARE_READER) == "555 5.5.4"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "R\u017fET", "HELP\u00a0x", "MA\u0131L FROM:<a@b.test>", "MAIL FROM:<a@b.test> \u017fIZE=1",
+        "MAIL FROM:<a@b.test> RET=HDR\u017f", "RCPT TO:<a@b.test> NOTIFY=\u017fUCCESS",
+        "MAIL FROM:<a@b.test> SIZE=1\u3000RET=HDRS",
+    ],
+)  # fmt: skip
+def test_only_ascii_letters_make_a_word_of_the_protocol(line: str) -> None:
+    assert refusal(line, smtputf8=True)[:3] in ("500", "501", "555")
+
+
 def test_utf8_needs_smtputf8():
     assert refusal("MAIL FROM:<bjørn@b.test>") == refusal("RCPT TO:<bjørn@b.test>") == "553 5.6.7"
