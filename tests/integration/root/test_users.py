@@ -152,3 +152,24 @@ def test_root_itself_opens_nothing_where_users_can_write(stopped: Machine) -> No
 
 def uid_of(machine: Machine, user: str) -> str:
     return machine.run("id", "-u", user).stdout.decode().strip()
+
+
+def test_a_user_who_speaks_smtp_on_a_pipe_is_told_the_id_and_known_by_his_uid(running: Machine) -> None:
+    lines = [
+        "EHLO x",
+        "MAIL FROM:<ceo@example.com>",
+        "RCPT TO:<bob>",
+        "DATA",
+        "Subject: smtp",
+        "",
+        "by smtp",
+        ".",
+        "QUIT",
+    ]
+    done = running.run("/usr/local/bin/sendmail", "-bs", user="mallory", input="\r\n".join([*lines, ""]).encode())
+    told = re.search(r"^250 2\.0\.0 Ok: queued as ([0-9A-F]{10,})", done.stdout.decode(), re.MULTILINE)
+    assert told, done
+    message = running.wait_for_mail("bob", "by smtp")
+    assert "Return-Path: <ceo@example.com>" in message
+    assert f"from userid {uid_of(running, 'mallory')})" in message
+    running.wait_for_log(f"{told[1]}: uid={uid_of(running, 'mallory')} from=<ceo@example.com>")
