@@ -1,6 +1,5 @@
 """Instances for the tests of compatibility, and what a call leaves in their maildrop/."""
 
-import os
 from dataclasses import dataclass
 
 import pytest
@@ -29,24 +28,28 @@ class Resting:
         self.maildrop = self.instance.path / "queue" / "maildrop"
 
     def call(self, *words, input=SIMPLE, program="sendmail", **more):
-        """Run a program; returns (status, stdout, stderr) and the list of files it left."""
+        """Run a program; returns how it ended and the messages it left."""
         done = self.instance.run(program, *words, input=input, **more)
-        files = []
-        for name in os.listdir(self.maildrop):
-            data = (self.maildrop / name).read_bytes()
-            (self.maildrop / name).unlink()
-            files.append(data)
-        return done, files
+        return done, self.taken()
+
+    def taken(self) -> list[Dropped]:
+        """Take all messages out of maildrop/."""
+        found = []
+        for path in self.maildrop.iterdir():
+            data = path.read_bytes()
+            path.unlink()
+            envelope = queue_reader.parse(data)
+            sender = None if envelope.reverse_path is None else str(envelope.reverse_path)
+            start = envelope.content_offset
+            head = data[:start].decode("utf-8", "surrogateescape")
+            found.append(Dropped(sender, [str(r.forward_path) for r in envelope.recipients], data[start:], head))
+        return found
 
     def accepted(self, *words, **more) -> Dropped:
         """Run sendmail; it must succeed in silence and leave one message, which is returned."""
-        done, files = self.call(*words, **more)
-        assert (done.returncode, done.stdout, done.stderr, len(files)) == (0, b"", b"", 1)
-        envelope = queue_reader.parse(files[0])
-        sender = None if envelope.reverse_path is None else str(envelope.reverse_path)
-        start = envelope.content_offset
-        head = files[0][:start].decode("utf-8", "surrogateescape")
-        return Dropped(sender, [str(r.forward_path) for r in envelope.recipients], files[0][start:], head)
+        done, found = self.call(*words, **more)
+        assert (done.returncode, done.stdout, done.stderr, len(found)) == (0, b"", b"", 1)
+        return found[0]
 
     def refused(self, status, *words, **more) -> str:
         """Run sendmail; it must end with this status and one line, and leave nothing. Returns the line."""

@@ -38,7 +38,7 @@ SHOULD = {
 
 @dataclass
 class Recording:
-    """One call; kind is submission, usage, newaliases or mailq. sender None: the caller's login."""
+    """One call; kind is submission, smtp (-bs), usage, newaliases or mailq. sender None: the caller's login."""
 
     caller: str
     version: str

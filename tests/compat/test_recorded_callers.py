@@ -162,5 +162,5 @@ def test_mailq_of_an_empty_queue_says_so(recording, tmp_path):
 
 
 def test_every_recording_is_of_a_kind_that_is_replayed():
-    assert {recording.kind for recording in load()} == {"submission", "usage", "newaliases", "mailq"}
+    assert {recording.kind for recording in load()} == {"submission", "smtp", "usage", "newaliases", "mailq"}
     assert len(SUBMISSIONS) == 110
