@@ -59,7 +59,7 @@ install:
 	install -d $(NEW) $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
 	tar -c --exclude=__pycache__ sendmail_py | tar -x --no-same-owner -C $(NEW)
 	$(PYTHON) -I -m compileall -q --invalidation-mode timestamp -s $(NEW) -p $(SHARE) $(NEW)/sendmail_py
-	$(PYTHON) -IS $(NEW)/sendmail_py/commands/fast_modules.py $(NEW) $(SHARE)
+	$(PYTHON) -IS -X no_debug_ranges $(NEW)/sendmail_py/commands/fast_modules.py $(NEW) $(SHARE)
 	chmod -R u=rwX,go=rX $(NEW)
 	rm -rf $(DESTDIR)$(SHARE)/sendmail_py
 	mv $(NEW)/sendmail_py $(DESTDIR)$(SHARE)/sendmail_py

@@ -10,7 +10,7 @@ import posix
 import time
 
 from ..core.errors import MessageError, SpoolError
-from .layout import COMPLETE_MODE, MAILDROP, MAILDROP_MODE, TRIGGER, UNFINISHED_MODE
+from .layout import COMPLETE_MODE, INCOMING, MAILDROP, MAILDROP_MODE, TRIGGER, UNFINISHED_MODE
 
 _FLAGS = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
 _NAME = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-")
@@ -74,16 +74,18 @@ class Drop:
             posix.fsync(self.descriptor)
             status = posix.fstat(self.descriptor)
             parent = posix.stat(f"{self.top}/{MAILDROP}")
+            owner = posix.stat(f"{self.top}/{INCOMING}").st_uid
         except OSError as error:
             self.abandon()
             raise SpoolError(f"queue file: {error.strerror}") from error
         if (
             parent.st_mode & 0o7777 != MAILDROP_MODE
+            or parent.st_uid != owner
             or status.st_gid != parent.st_gid
             or status.st_mode & 0o7777 != COMPLETE_MODE
         ):
             self.abandon()
-            raise SpoolError(f"queue {self.top}/{MAILDROP}: wrong mode or group; repair it with `mailctl setup`")
+            raise SpoolError(f"queue {self.top}/{MAILDROP}: wrong owner, group or mode; repair it with `mailctl setup`")
         try:
             posix.close(self.descriptor)
         except OSError:

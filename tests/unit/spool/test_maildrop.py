@@ -59,7 +59,7 @@ def test_two_files_of_one_process_have_two_names(store: Store) -> None:
 def test_a_maildrop_of_another_mode_is_refused_and_the_file_removed(store: Store, mode: int) -> None:
     drop = Drop(store.top)
     os.chmod(f"{store.top}/{MAILDROP}", mode)
-    with pytest.raises(SpoolError, match="wrong mode or group"):
+    with pytest.raises(SpoolError, match="wrong owner, group or mode"):
         drop.finish()
     assert drops(store) == []
 
