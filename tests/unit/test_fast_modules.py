@@ -37,7 +37,7 @@ def imported(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 
 def spool_of(prefix: Path) -> Path:
-    for name in ("queue", "queue/maildrop"):
+    for name in ("queue", "queue/incoming", "queue/maildrop"):
         (prefix / name).mkdir()
     (prefix / "queue/maildrop").chmod(0o3733)
     (prefix / "main.cf").write_text(f"queue_directory = {prefix}/queue\nmessage_size_limit = 1000\n")

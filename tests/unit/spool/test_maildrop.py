@@ -55,6 +55,16 @@ def test_two_files_of_one_process_have_two_names(store: Store) -> None:
     assert len(names) == 20 == len(drops(store))
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives a directory away")
+def test_a_maildrop_of_another_owner_than_the_queue_is_refused(store: Store) -> None:
+    drop = Drop(store.top)
+    os.chown(f"{store.top}/{MAILDROP}", 65534, -1)
+    os.chmod(f"{store.top}/{MAILDROP}", 0o3733)
+    with pytest.raises(SpoolError, match="wrong owner"):
+        drop.finish()
+    assert drops(store) == []
+
+
 @pytest.mark.parametrize("mode", [0o3777, 0o1733, 0o2733, 0o700])
 def test_a_maildrop_of_another_mode_is_refused_and_the_file_removed(store: Store, mode: int) -> None:
     drop = Drop(store.top)
