@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 65536
 _SMALL = 262144
-_HEADER_LIMIT = 16 << 20
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_+=@#$%&*!?^{|}~/")
 
 
@@ -53,36 +52,12 @@ def _run(name: str, words: "list[str]") -> int:
     directory = choose_directory(options.config_directory)
     if options.flush and mode == "m":
         mode = "q"
-    if mode in "dD":
-        _daemon(directory, mode == "D")
     if mode == "m":
         submit(options, directory)
-    if mode == "s":
-        return _smtp(options, directory)
-    if mode in "mhH":
-        return EX_OK  # no host status is kept: nothing to print, nothing to purge
-    from . import other_modes
+        return EX_OK
+    from . import modes
 
-    return other_modes.run(mode, directory, options.json)
-
-
-def _daemon(directory: str, foreground: bool) -> None:
-    from .interpreter import run_slow
-
-    root = __file__.rpartition("/sendmail_py/commands/")[0]
-    if root[:1] != "/":
-        root = f"{posix.getcwd()}/{root}"
-    run_slow(root, "mailctl", ["-c", directory, "start", *(["--foreground"] if foreground else [])])
-
-
-def _smtp(options: "Options", directory: str) -> int:
-    from .smtp_stdio import Session
-
-    config, _ = load(directory)
-    hostname = str(_lenient(config, "myhostname")) or posix.uname().nodename
-    limit, minfree = int(_lenient(config, "message_size_limit")), int(_lenient(config, "queue_minfree"))
-    session = Session(hostname, str(_lenient(config, "queue_directory")), limit, minfree)
-    return session.run(lambda sender: _envelope(options, sender, []), options.notify)
+    return modes.run(mode, directory, options)
 
 
 def _open_standard_descriptors() -> None:
@@ -108,24 +83,26 @@ def submit(options: "Options", directory: str) -> None:
     if not options.recipients and not options.extract:
         raise UsageError("no recipients: name them as arguments, or use -t")
     config, _ = load(directory)
-    top = str(_lenient(config, "queue_directory"))
-    limit = int(_lenient(config, "message_size_limit"))
+    top = str(lenient(config, "queue_directory"))
+    limit = int(lenient(config, "message_size_limit"))
     recipients = [address for text in options.recipients for address in _addresses(text)]
     sender = None if options.sender is None else _sender(options.sender)
-    check_space(top, limit, int(_lenient(config, "queue_minfree")))
+    check_space(top, limit, int(lenient(config, "queue_minfree")))
     blocks = _content(options.ignore_dots)
     head, more = _beginning(blocks, options.extract)
     if options.extract:
-        recipients += _from_header(head)
+        from . import addresses
+
+        recipients += addresses.from_header(head)
     if not recipients:
         raise UsageError(
             "no recipients: none in the arguments, and none in To, Cc or Bcc" if options.extract else "no recipients"
         )
-    envelope = _envelope(options, sender, recipients)
+    envelope = envelope_of(options, sender, recipients)
     _write(envelope, head, blocks if more else iter(()), top, limit)
 
 
-def _lenient(config: Config, name: str) -> "str | int":
+def lenient(config: Config, name: str) -> "str | int":
     """Return a parameter, or its default where main.cf is broken: mail must not be lost to a typo."""
     try:
         return getattr(config, name)  # type: ignore[no-any-return]
@@ -137,12 +114,9 @@ def _lenient(config: Config, name: str) -> "str | int":
 def _addresses(text: str) -> "list[Address]":
     if _is_plain(text):
         return [Address.parse(text)]
-    from ..formats.address_list import parse_recipients
+    from . import addresses
 
-    try:
-        return [address for address in parse_recipients(text) if address]
-    except ValueError as error:
-        raise MessageError(f"recipient {text!r}: {error}") from error
+    return addresses.recipients(text)
 
 
 def _sender(text: str) -> Address:
@@ -150,12 +124,9 @@ def _sender(text: str) -> Address:
         return NULL_SENDER
     if _is_plain(text):
         return Address.parse(text)
-    from ..formats.address_list import parse_sender
+    from . import addresses
 
-    try:
-        return parse_sender(text)
-    except ValueError as error:
-        raise MessageError(f"sender {text!r}: {error}") from error
+    return addresses.sender(text)
 
 
 def _is_plain(text: str) -> bool:
@@ -198,32 +169,20 @@ def _beginning(blocks: "Iterator[bytes]", whole_header: bool) -> "tuple[bytes, b
     for block in blocks:
         data.append(block)
         size += len(block)
-        if size >= _SMALL and not (whole_header and _header_goes_on(data, size)):
+        if size >= _SMALL and not (whole_header and _header_goes_on(data)):
             return b"".join(data), True
     return b"".join(data), False
 
 
-def _header_goes_on(data: "list[bytes]", size: int) -> bool:
-    from ..formats.header import split_header
+def _header_goes_on(data: "list[bytes]") -> bool:
+    from . import addresses
 
-    if size > _HEADER_LIMIT:
-        raise MessageError("the header is too long to find recipients in")
     data[:] = [b"".join(data)]
-    return split_header(data[0], whole=False) is None
+    return addresses.header_goes_on(data[0])
 
 
-def _from_header(head: bytes) -> "list[Address]":
-    from ..formats.header import recipients_from_header, split_header
-
-    sections = split_header(head)
-    assert sections is not None
-    try:
-        return recipients_from_header(head[sections.start : sections.end])
-    except ValueError as error:
-        raise MessageError(f"recipients in the header: {error}") from error
-
-
-def _envelope(options: "Options", sender: "Address | None", addresses: "list[Address]") -> Envelope:
+def envelope_of(options: "Options", sender: "Address | None", addresses: "list[Address]") -> Envelope:
+    """Return the envelope of a submission, with who and what submits it."""
     recipients = [Recipient(address, notify=options.notify) for address in dict.fromkeys(addresses)]
     submitter = Submitter(posix.getuid(), "", posix.getpid(), _working_directory(), _callers_command())
     envelope = Envelope("", time.time_ns() // 1000, sender, recipients, submitter)

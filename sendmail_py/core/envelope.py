@@ -1,6 +1,7 @@
 """Envelope, Recipient, Submitter and Mark: what is known of a message beside its content.
 
-Light: plain classes with slots, because sendmail(1) writes them too.
+Light: plain classes, because sendmail(1) writes them too. Slots only where there are many: each
+costs a little at every start.
 """
 
 from .address import NULL_SENDER, Address
@@ -16,19 +17,6 @@ class Mark:
 
 class Submitter:
     """Who handed the message in. uid is the kernel's word; the rest is claimed by the caller."""
-
-    __slots__ = (
-        "client_address",
-        "client_name",
-        "command",
-        "cwd",
-        "helo",
-        "login",
-        "pid",
-        "protocol",
-        "sasl_username",
-        "uid",
-    )
 
     def __init__(self, uid: int, login: str = "", pid: int = 0, cwd: str = "", command: str = "") -> None:
         self.uid = uid
@@ -71,32 +59,6 @@ class Envelope:
     maildrop/, where it means: the submitter, as the file's owner tells. refused, "x.y.z reason",
     says that intake found the content unacceptable: every recipient fails with it.
     """
-
-    __slots__ = (
-        "arrived_at",
-        "body",
-        "client",
-        "content_offset",
-        "controlling_uid",
-        "delay_warned",
-        "envid",
-        "expire",
-        "full_name",
-        "maildrop",
-        "origin",
-        "parent",
-        "queue_id",
-        "queue_only",
-        "recipients",
-        "refused",
-        "ret",
-        "reverse_path",
-        "size",
-        "smtputf8",
-        "submitter",
-        "unknown",
-        "visited",
-    )
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ a scan, rate-limited, finds what lost its trigger.
 
 import os
 import selectors
+import socket
 import stat
 import time
 
@@ -18,7 +19,8 @@ from ..formats.queue_file import HEAD_LIMIT
 from ..formats.submission_header import full_name_from_gecos
 from ..host.sockets import connect, send_record
 from ..host.users import UidCache
-from ..spool.layout import COMPLETE_MODE, CORRUPT, MAILDROP, TRIGGER, check
+from ..spool.directories import check
+from ..spool.layout import COMPLETE_MODE, CORRUPT, MAILDROP, TRIGGER
 from ..spool.lock import take_role
 from ..spool.maildrop import is_name
 from ..spool.queue_id import base_id
@@ -47,6 +49,7 @@ class Pickup:
         self.top = self.config.queue_directory
         self.store = Store(self.top)
         self.users = UidCache()
+        self.qmgr: socket.socket | None = None
         self.intake = Intake(self.config, self.store)
         self.known: dict[str, tuple[int, int]] = {}
         self.junk: set[str] = set()
@@ -225,10 +228,22 @@ class Pickup:
         if not ids:
             return
         try:
-            with connect(f"{self.config.run_directory}/public", timeout=5) as end:
-                send_record(end, {"verb": "incoming", "ids": ids})
+            try:
+                self._send_to_qmgr(ids)
+            except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
+                self._send_to_qmgr(ids)  # it was started again
         except OSError as error:
             self.log.warning(f"qmgr cannot be told of new mail now: {error}")
+
+    def _send_to_qmgr(self, ids: list[str]) -> None:
+        if self.qmgr is None:
+            self.qmgr = connect(f"{self.config.run_directory}/public", timeout=5)
+        try:
+            send_record(self.qmgr, {"verb": "incoming", "ids": ids})
+        except OSError:
+            self.qmgr.close()
+            self.qmgr = None
+            raise
 
 
 def _fresh(r: Recipient) -> Recipient:

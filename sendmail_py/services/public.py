@@ -1,7 +1,8 @@
 """The public socket of qmgr: mailq for everybody, queue verbs for root and the queue's owner.
 
-One request a connection, as a record; who asks is the kernel's word. A long answer is sent in
-pieces, when the asker can take them, so that a listing never holds up deliveries.
+One request a connection, as a record, but for what pickup tells; who asks is the kernel's word.
+A long answer is sent in pieces, when the asker can take them, so that a listing never holds up
+deliveries.
 """
 
 import os
@@ -15,6 +16,7 @@ from ..formats.listing import ListedMessage
 from ..host.sockets import receive_record, send_record
 
 _PIECE = 25
+_WITHOUT_ANSWER = ("incoming",)  # pickup keeps its connection
 _OPEN_TO_ALL = ("list", "count", "flush")
 
 Answer = Iterator[dict[str, Any]]
@@ -61,7 +63,10 @@ class Asker:
                     return False
                 for descriptor in received[1]:
                     os.close(descriptor)
-                self._answer = self._handle(received[0])
+                answer = self._handle(received[0])
+                if received[0]["verb"] in _WITHOUT_ANSWER:
+                    return True
+                self._answer = answer
             return self._send()
         except BlockingIOError:
             return True

@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from ..core.errors import QueueFileError
 from ..host.sockets import peer_uid
-from ..spool.layout import ACTIVE, CORRUPT, DEFERRED, INCOMING, check
+from ..spool.directories import check
+from ..spool.layout import ACTIVE, CORRUPT, DEFERRED, INCOMING
 from ..spool.lock import take_role
 from ..spool.store import Store, read_head
 from .active_queue import Message

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from sendmail_py.core.address import Address
 from sendmail_py.core.envelope import Envelope, Recipient, Submitter
-from sendmail_py.spool import layout
+from sendmail_py.spool import directories
 from sendmail_py.spool.layout import INCOMING
 from sendmail_py.spool.store import Store
 
@@ -29,7 +29,7 @@ def envelope_for(*recipients: str, queue_id: str = "0123456789ABC", sender: str 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """Return the store of a new, empty queue."""
-    layout.create(f"{tmp_path}/queue", os.getuid(), os.getgid())
+    directories.create(f"{tmp_path}/queue", os.getuid(), os.getgid())
     return Store(f"{tmp_path}/queue")
 
 

@@ -8,7 +8,7 @@ import os
 from ...core.errors import MailError, UsageError
 from ...core.exitcodes import EX_CANTCREAT, EX_OK
 from ...host.configuration import DEFAULT_DIRECTORY
-from ...spool import layout
+from ...spool import directories
 
 _MAIN_CF = """\
 # An instance of sendmail-py that lives in this directory.
@@ -61,7 +61,7 @@ def create(directory: str) -> None:
     os.chmod(directory, 0o700)
     for name in ("run", "data", "mail", "queue"):
         os.makedirs(f"{directory}/{name}", 0o700, exist_ok=True)
-    layout.create(f"{directory}/queue", uid, gid)
+    directories.create(f"{directory}/queue", uid, gid)
     for name, text in (("main.cf", _MAIN_CF + ("" if uid else _ROOTS)), ("aliases", "# name: address, ...\n")):
         try:
             with open(f"{directory}/{name}", "x", encoding="utf-8") as file:

@@ -19,7 +19,7 @@ from ...core.errors import MailError, SpoolError
 from ...core.exitcodes import EX_CANTCREAT, EX_NOPERM, EX_OK
 from ...formats.sample import sample_main_cf
 from ...host import configuration
-from ...spool import layout
+from ...spool import directories
 from .config import replace_text
 from .parser import Parser
 
@@ -69,7 +69,7 @@ def _steps(directory: str, root_alias: str | None) -> Iterator[str]:
     for name in dict.fromkeys((config.mail_owner, config.net_owner)):
         yield from ensure_user(name)
     owner = pwd.getpwnam(config.mail_owner)
-    yield from layout.create(config.queue_directory, owner.pw_uid, owner.pw_gid)
+    yield from directories.create(config.queue_directory, owner.pw_uid, owner.pw_gid)
     yield from ensure_directory(config.data_directory, 0o700, owner.pw_uid, owner.pw_gid)
     if root_alias:
         yield from _set_root_alias(config, root_alias)

@@ -70,8 +70,8 @@ def described(item: object) -> object:
         return item.local_part, item.domain
     if isinstance(item, list):
         return [described(one) for one in item]
-    slots = getattr(type(item), "__slots__", ())
-    return {name: described(getattr(item, name)) for name in slots} if slots else item
+    names = getattr(type(item), "__slots__", None) or getattr(item, "__dict__", ())
+    return {name: described(getattr(item, name)) for name in names} if names else item
 
 
 @given(envelopes())

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from sendmail_py.core.errors import SpoolError
-from sendmail_py.spool import layout
-from sendmail_py.spool.layout import MAILDROP, PRIVATE, TRIGGER, check, create
+from sendmail_py.spool import directories
+from sendmail_py.spool.directories import check, create
+from sendmail_py.spool.layout import MAILDROP, PRIVATE, TRIGGER
 
 UID, GID = os.getuid(), os.getgid()
 
@@ -105,7 +106,7 @@ def test_the_probe_that_a_killed_process_left_does_not_hinder_the_next_of_its_nu
 def test_a_file_system_that_does_not_keep_the_mode_of_files_is_refused(
     top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layout, "COMPLETE_MODE", 0o10000 | 0o640)  # a bit that no file system keeps
+    monkeypatch.setattr(directories, "COMPLETE_MODE", 0o10000 | 0o640)  # a bit that no file system keeps
     with pytest.raises(SpoolError, match="cannot hold the queue"):
         check(str(top), UID)
     assert os.listdir(top / MAILDROP) == []

@@ -1,0 +1,47 @@
+"""The modes of sendmail(1) beside submission: each is started from here, and imports what it needs.
+
+Light: imported by sendmail(1) for every mode but -bm.
+"""
+
+import posix
+
+from ..core.exitcodes import EX_OK
+from ..host.configuration import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .sendmail_options import Options
+
+
+def run(mode: str, directory: str, options: "Options") -> int:
+    """Run a mode by its letter; returns the exit code. Raises MailError."""
+    if mode in "dD":
+        _daemon(directory, mode == "D")
+    if mode == "s":
+        return _smtp(options, directory)
+    if mode in "hH":
+        return EX_OK  # no host status is kept: nothing to print, nothing to purge
+    from . import other_modes
+
+    return other_modes.run(mode, directory, options.json)
+
+
+def _daemon(directory: str, foreground: bool) -> None:
+    """Go on as `mailctl start`, under the interpreter that sees the dependencies."""
+    from .interpreter import run_slow
+
+    root = __file__.rpartition("/sendmail_py/commands/")[0]
+    if root[:1] != "/":
+        root = f"{posix.getcwd()}/{root}"
+    run_slow(root, "mailctl", ["-c", directory, "start", *(["--foreground"] if foreground else [])])
+
+
+def _smtp(options: "Options", directory: str) -> int:
+    from .sendmail import envelope_of, lenient
+    from .smtp_stdio import Session
+
+    config, _ = load(directory)
+    hostname = str(lenient(config, "myhostname")) or posix.uname().nodename
+    limit, minfree = int(lenient(config, "message_size_limit")), int(lenient(config, "queue_minfree"))
+    session = Session(hostname, str(lenient(config, "queue_directory")), limit, minfree)
+    return session.run(lambda sender: envelope_of(options, sender, []), options.notify)
