@@ -4,6 +4,7 @@ A maildrop original whose copy is in the queue counts once. Entries come one at 
 """
 
 import os
+import pwd
 from collections.abc import Iterator
 
 from ..core.address import Address
@@ -42,17 +43,26 @@ def _listed(state: str, queue_id: str, path: str) -> ListedMessage | None:
     try:
         envelope = read_head(descriptor)
         reasons = _reasons(read_history(descriptor, envelope))
-        arrived = envelope.arrived_at if state != MAILDROP else os.fstat(descriptor).st_ctime_ns // 1000
+        status = os.fstat(descriptor)
+        arrived = envelope.arrived_at if state != MAILDROP else status.st_ctime_ns // 1000
     except (OSError, QueueFileError):
         return None
     finally:
         os.close(descriptor)
     recipients = [(str(r.forward_path), reasons.get(r.forward_path, "")) for r in envelope.pending()]
-    return ListedMessage(state, queue_id, arrived, envelope.size, _sender(envelope), recipients, envelope.expire)
+    return ListedMessage(
+        state, queue_id, arrived, envelope.size, _sender(envelope, status.st_uid), recipients, envelope.expire
+    )
 
 
-def _sender(envelope: Envelope) -> str:
-    return str(envelope.sender) if envelope.reverse_path is not None else f"uid-{envelope.submitter.uid}"
+def _sender(envelope: Envelope, owner: int) -> str:
+    """Return the sender; for a submitted file that names none, the login of its owner."""
+    if envelope.reverse_path is not None:
+        return str(envelope.sender)
+    try:
+        return pwd.getpwuid(owner).pw_name
+    except KeyError:
+        return f"uid-{owner}"
 
 
 def _reasons(history: bytes) -> dict[Address, str]:

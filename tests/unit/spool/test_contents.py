@@ -1,6 +1,7 @@
 """What mailq and the counts see."""
 
 import os
+import pwd
 
 from sendmail_py.core.envelope import Mark
 from sendmail_py.formats.queue_file import history_line, render
@@ -58,11 +59,11 @@ def test_a_listing_has_sender_size_pending_recipients_and_the_last_reason(store:
     assert message.recipients == [("b@x", "reason 2"), ("c@x", "")]
 
 
-def test_a_submitted_message_without_a_sender_is_listed_by_its_uid(store: Store) -> None:
+def test_a_submitted_message_without_a_sender_is_listed_by_the_login_of_its_owner(store: Store) -> None:
     _, queue_id = drop_one(store)
     (message,) = listed(store)
     assert message is not None
-    assert (message.queue_id, message.sender, message.size) == (queue_id, "uid-1000", 4)
+    assert (message.queue_id, message.sender, message.size) == (queue_id, pwd.getpwuid(os.getuid()).pw_name, 4)
 
 
 def test_a_torn_or_vanished_message_is_left_out_and_the_others_are_listed(store: Store, put: PutMessage) -> None:
