@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from ..core.address import NULL_SENDER
 from ..core.config import Config
 from ..core.envelope import Envelope, Mark, Recipient, Submitter
-from ..core.result import DeliveryResult, Outcome
+from ..core.result import DeliveryResult, Outcome, deferred
 from ..formats.dsn import FailureReport, build
 from ..formats.header import split_header
 from ..formats.queue_file import history_line
@@ -23,6 +23,8 @@ from ..spool.layout import ACTIVE, DEFERRED, INCOMING, TMP
 from ..spool.queue_id import child_id
 from ..spool.store import Store
 from .active_queue import Message
+
+STOPPING = deferred("4.3.2", "the queue manager is stopping")  # what a stop leaves undone, by no fault of the mail
 
 _HEADER_LIMIT = 1 << 20
 
@@ -127,7 +129,7 @@ class Finisher:
             recipient = e.recipients[index]
             if result.outcome is Outcome.FAILED:
                 failures.append((recipient, result))
-            elif result.outcome is Outcome.DEFERRED and expired:
+            elif result.outcome is Outcome.DEFERRED and expired and result is not STOPPING:
                 failures.append((recipient, replace(result, reason=f"{result.reason} (message expired)")))
             elif result.outcome is Outcome.DEFERRED:
                 deferrals.append((recipient, result))
@@ -147,7 +149,11 @@ class Finisher:
         stays until the message is finished, since another fsync would prove nothing.
         """
         queue_id = message.queue_id
-        due = self.schedule.next_attempt(now, message.envelope.arrived_at / 1e6)
+        waiting = [result for result in message.results.values() if result.outcome is Outcome.DEFERRED]
+        if waiting and all(result is STOPPING for result in waiting):
+            due = now  # nothing spoke against it: the next start goes on where this one ended
+        else:
+            due = self.schedule.next_attempt(now, message.envelope.arrived_at / 1e6)
         self.store.set_due(ACTIVE, queue_id, due)
         self.store.move(queue_id, ACTIVE, DEFERRED)
         ended.due = due

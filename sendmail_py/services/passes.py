@@ -26,7 +26,7 @@ from .active_queue import ActiveQueue, Entry, Message, Work
 from .agent import result_line
 from .agents import Agent, Agents
 from .expansion import Expanded, Expander, Finals
-from .finishing import Ended, Finisher
+from .finishing import STOPPING, Ended, Finisher
 from .pool import Pool
 
 _LONGEST_RETRY = 60.0
@@ -34,7 +34,6 @@ _OPEN_DESCRIPTORS = 400
 _DEFERRED_TRANSPORT = deferred("4.3.2", "deferred transport")
 _LOST_LIMIT = 3
 _LOST = deferred("4.3.0", "the delivery agent ended before it answered")
-_STOPPING = deferred("4.3.2", "the queue manager is stopping")
 _QUEUE_ONLY = deferred("4.3.2", "queued only, as its sender asked")
 
 
@@ -217,7 +216,7 @@ class Passes:
             if not message.results and left[message.queue_id] == message.waiting:
                 continue  # nothing has happened to it: leave() moves it back whole
             for index in entry.indexes:
-                self._decided(message, index, _STOPPING)
+                self._decided(message, index, STOPPING)
             self._end_entry(message)
 
     def leave(self) -> None:

@@ -1,6 +1,7 @@
 """The end of a pass against a real queue, also when any step of it fails once."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from sendmail_py.core.result import DeliveryResult, deferred, delivered, failed
 from sendmail_py.formats.queue_reader import read_history
 from sendmail_py.routing.schedule import Schedule
 from sendmail_py.services.active_queue import Message
-from sendmail_py.services.finishing import Ended, Finisher
+from sendmail_py.services.finishing import STOPPING, Ended, Finisher
 from sendmail_py.spool import store as store_module
 from sendmail_py.spool.layout import ACTIVE, DEFERRED, INCOMING, MAILDROP, TMP
 from sendmail_py.spool.store import Store, read_head, read_message
@@ -146,6 +147,23 @@ def test_a_sender_who_asked_for_no_report_of_failures_gets_none(
     e.recipients[0].notify = notify
     ended = finisher(store).end_pass(ended_pass(e, NEVER))
     assert bool(ended.children) == is_reported and not ended.error
+
+
+@pytest.mark.parametrize(("results", "at_once"), [((SENT, STOPPING), True), ((LATER, STOPPING), False)])
+def test_what_a_stop_left_undone_is_due_at_the_next_start(
+    store: Store, put: PutMessage, results: tuple[DeliveryResult, ...], at_once: bool
+) -> None:
+    ended = finisher(store).end_pass(ended_pass(put("a@x", "b@x", state=ACTIVE), *results))
+    assert ended.due is not None and (ended.due <= time.time()) == at_once
+
+
+def test_a_stop_makes_no_recipient_expire(store: Store, put: PutMessage) -> None:
+    e = put("a@x", "b@x", state=ACTIVE)
+    e.arrived_at = 1_000_000
+    message = ended_pass(e, NEVER, STOPPING)
+    message.attempted = True
+    finisher(store).end_pass(message)
+    assert [r.mark for r in read_message(store.path(DEFERRED, ID)).recipients] == ["-", " "]
 
 
 @pytest.mark.parametrize("attempted", [False, True])
