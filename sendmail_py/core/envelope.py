@@ -24,7 +24,7 @@ class Submitter:
         self.pid = pid
         self.cwd = cwd
         self.command = command
-        self.client_name = self.client_address = self.helo = self.protocol = self.sasl_username = ""
+        self.helo = self.protocol = self.sasl_username = ""
 
 
 class Recipient:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..core.address import Address
 from ..core.envelope import Recipient
 from ..core.result import DeliveryResult
+from . import xtext
 from .trace_headers import clean, message_id, rfc5322_date
 
 _WIDTH = 79
@@ -119,7 +120,7 @@ def _status_part(report: FailureReport) -> bytes:
         "Content-Type: message/delivery-status",
         "",
         f"Reporting-MTA: dns; {report.host}",
-        *([_fold(f"Original-Envelope-Id: {_printable(_xtext_decoded(report.envid))}")] if report.envid else []),
+        *([_fold(f"Original-Envelope-Id: {_printable(xtext.decode(report.envid))}")] if report.envid else []),
         f"X-Sendmail-Py-Queue-ID: {report.queue_id}",
         f"X-Sendmail-Py-Sender: {_typed(clean(str(report.sender)))}",
         f"Arrival-Date: {rfc5322_date(report.arrived_at // 1_000_000, report.utc_offset)}",
@@ -162,18 +163,7 @@ def _original_part(report: FailureReport) -> list[bytes]:
 
 def _original_address(recipient: Recipient) -> str:
     """Return the address of ORCPT, decoded for display only (RFC 3461 4.2); "" without one."""
-    return clean(_xtext_decoded(recipient.original.partition(";")[2]))
-
-
-def _xtext_decoded(text: str) -> str:
-    first, *rest = text.split("+")
-    out = bytearray(first.encode("utf-8", "replace"))
-    for piece in rest:
-        try:
-            out += bytes.fromhex(piece[:2]) + piece[2:].encode("utf-8", "replace")
-        except ValueError:
-            out += b"+" + piece.encode("utf-8", "replace")
-    return out.decode("utf-8", "replace")
+    return clean(xtext.decode(recipient.original.partition(";")[2]))
 
 
 def _typed(address: str) -> str:

@@ -12,6 +12,18 @@ def _octets(c: str) -> str:
     return "".join(f"+{octet:02X}" for octet in c.encode("utf-8", "surrogateescape"))
 
 
+def decode(text: str) -> str:
+    """Read xtext for people; what is no escape stays as it is."""
+    first, *rest = text.split("+")
+    out = bytearray(first.encode("utf-8", "replace"))
+    for piece in rest:
+        try:
+            out += bytes.fromhex(piece[:2]) + piece[2:].encode("utf-8", "replace")
+        except ValueError:
+            out += b"+" + piece.encode("utf-8", "replace")
+    return out.decode("utf-8", "replace")
+
+
 def original_recipient(address: Address) -> str:
     """Return the ORCPT value of an address as it was first given."""
     return "rfc822;" + encode(str(address))

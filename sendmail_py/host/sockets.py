@@ -71,6 +71,11 @@ def peer_uid(end: socket.socket) -> int:
     return int(uid)
 
 
+def may_steer(uid: int) -> bool:
+    """Say whether a caller may steer the services: root, and the user they run as."""
+    return uid in (0, os.getuid())
+
+
 @contextlib.contextmanager
 def _short(path: str) -> Iterator[str]:
     if len(os.fsencode(path)) <= 107:

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from ..host.sockets import listen, peer_uid, receive_record, send_record
+from ..host.sockets import listen, may_steer, peer_uid, receive_record, send_record
 
 _CONNECTIONS = 50
 
@@ -45,7 +45,7 @@ class Control:
             end = self._listener.accept()[0]
         except OSError:
             return
-        if self._asking >= _CONNECTIONS and not _may_steer(peer_uid(end)):
+        if self._asking >= _CONNECTIONS and not may_steer(peer_uid(end)):
             end.close()
             return
         end.setblocking(False)
@@ -74,7 +74,7 @@ class Control:
     def _answer(self, verb: str, uid: int) -> dict[str, Any]:
         if verb == "status":
             return self._status()
-        if not _may_steer(uid):
+        if not may_steer(uid):
             return {"error": f"{verb}: permission denied", "denied": True}
         if verb == "reload":
             error = self._reload()
@@ -83,7 +83,3 @@ class Control:
             self._stop()
             return {"stopping": True}
         return {"error": f"unknown request {verb}"}
-
-
-def _may_steer(uid: int) -> bool:
-    return uid in (0, os.getuid())

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from ..formats.listing import ListedMessage
-from ..host.sockets import receive_record, send_record
+from ..host.sockets import may_steer, receive_record, send_record
 
 _PIECE = 25
 _WITHOUT_ANSWER = ("incoming",)  # pickup keeps its connection
@@ -78,7 +78,7 @@ class Asker:
         handler = self._handlers.get(verb)
         if handler is None:
             return iter([{"error": f"unknown request {verb}"}])
-        if verb not in _OPEN_TO_ALL and self.uid not in (0, os.getuid()):
+        if verb not in _OPEN_TO_ALL and not may_steer(self.uid):
             return iter([{"error": f"{verb}: permission denied", "denied": True}])
         try:
             return handler(request)

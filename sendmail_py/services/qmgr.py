@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from ..core.errors import QueueFileError
-from ..host.sockets import peer_uid
+from ..host.sockets import may_steer, peer_uid
 from ..spool.directories import check
 from ..spool.layout import ACTIVE, CORRUPT, DEFERRED, INCOMING
 from ..spool.lock import take_role
@@ -138,7 +138,7 @@ class QueueManager:
         except OSError:
             return
         uid = peer_uid(end)
-        if self.asking[uid] >= _CONNECTIONS_OF_A_USER and uid not in (0, os.getuid()):
+        if self.asking[uid] >= _CONNECTIONS_OF_A_USER and not may_steer(uid):
             end.close()
             return
         self.asking[uid] += 1
