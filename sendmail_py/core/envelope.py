@@ -15,6 +15,9 @@ class Mark:
     FAILED = "-"
 
 
+MAILBOX = "\\"  # the target of an address that was written \name
+
+
 class Submitter:
     """Who handed the message in. uid is the kernel's word; the rest is claimed by the caller."""
 
@@ -30,10 +33,15 @@ class Submitter:
 class Recipient:
     """One forward-path with its DSN wishes (RFC 3461) and its mark.
 
-    offset is where the mark stands in the queue file, -1 before it is written.
+    offset is where the mark stands in the queue file, -1 before it is written. target says what
+    an expansion made of the address; only qmgr ever sets it, so nobody can submit one:
+    "" is an ordinary address, "|command line" a program, "/path" or "/path/" a file or Maildir,
+    and MAILBOX only the mailbox of the user in forward_path, without aliases and .forward.
+    forward_path stays the address that it came from. extension is the part of the local part
+    after recipient_delimiter: worked out for an agent, not written.
     """
 
-    __slots__ = ("forward_path", "mark", "notify", "offset", "original")
+    __slots__ = ("extension", "forward_path", "mark", "notify", "offset", "original", "target")
 
     def __init__(
         self,
@@ -42,12 +50,16 @@ class Recipient:
         notify: tuple[str, ...] = (),
         mark: str = Mark.PENDING,
         offset: int = -1,
+        target: str = "",
+        extension: str = "",
     ) -> None:
         self.forward_path = forward_path
         self.original = original
         self.notify = notify
         self.mark = mark
         self.offset = offset
+        self.target = target
+        self.extension = extension
 
 
 class Envelope:
@@ -58,6 +70,8 @@ class Envelope:
     child) or None. size is the length of the content in octets. reverse_path is None only in
     maildrop/, where it means: the submitter, as the file's owner tells. refused, "x.y.z reason",
     says that intake found the content unacceptable: every recipient fails with it.
+    controlling_uid is whose rights the targets of the recipients run with (-1: default_privs), and
+    visited the names that must not be expanded again: "name" for an alias, "~name" for a .forward.
     """
 
     def __init__(

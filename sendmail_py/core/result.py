@@ -20,6 +20,19 @@ class Outcome(Enum):
     FAILED = "bounced"
 
 
+class Handover(Enum):
+    """What a delivery means for who asked to hear of success (RFC 3461 5.2, 5.3; RFC 3464 2.3.3).
+
+    FINAL: it ended here, or nobody beyond reports. RELAYED: the next host does not know delivery
+    reports. ENTRUSTED: it does, and reports itself. EXPANDED: several addresses took its place.
+    """
+
+    FINAL = "delivered"
+    RELAYED = "relayed"
+    ENTRUSTED = "entrusted"
+    EXPANDED = "expanded"
+
+
 class Scope(Enum):
     """How far a failure reaches: the one recipient, the whole message, or the host."""
 
@@ -33,7 +46,7 @@ class DeliveryResult:
     """Outcome, enhanced status (RFC 3463), reason for people, and what the other side said.
 
     remote_mta is the name of the host that answered, diagnostic its reply as RFC 3464 wants it
-    ("smtp; 550 5.1.1 ..."), relay the log's `name[address]:port`.
+    ("smtp; 550 5.1.1 ..."), relay the log's `name[address]:port`. handover says what a success means.
     """
 
     outcome: Outcome
@@ -43,11 +56,14 @@ class DeliveryResult:
     diagnostic: str = ""
     scope: Scope = Scope.RECIPIENT
     relay: str = "none"
+    handover: Handover = Handover.FINAL
 
 
-def delivered(reason: str, status: str = "2.0.0", relay: str = "none") -> DeliveryResult:
+def delivered(
+    reason: str, status: str = "2.0.0", relay: str = "none", handover: Handover = Handover.FINAL
+) -> DeliveryResult:
     """Return the result of a success."""
-    return DeliveryResult(Outcome.DELIVERED, status, reason, relay=relay)
+    return DeliveryResult(Outcome.DELIVERED, status, reason, relay=relay, handover=handover)
 
 
 def deferred(status: str, reason: str, scope: Scope = Scope.RECIPIENT, relay: str = "none") -> DeliveryResult:

@@ -13,15 +13,20 @@ ERROR = "error"
 class Route:
     """A decision of routing: transport, nexthop, the address to use there, and a uid.
 
-    uid is the user whose rights apply to what the address names (files, programs); -1 means
-    the recipient's own. For the transport `error`, nexthop holds "x.y.z text".
+    For the transport `local`, target says what an expansion made of the address (core/envelope
+    lists the forms), and uid with whose rights a program or file is used: -1 means default_privs.
+    nexthop is then the text that names it in logs; for a mailbox (target "" or MAILBOX) it is the
+    user's name, whose own rights apply. extension is what followed recipient_delimiter. For the
+    transport `error`, nexthop holds "x.y.z text".
     """
 
     transport: str
     nexthop: str
     address: Address
     uid: int = -1
+    target: str = ""
+    extension: str = ""
 
-    def destination(self) -> tuple[str, str]:
+    def destination(self) -> tuple[str, str, int, str]:
         """Return the key by which deliveries are grouped and limited."""
-        return self.transport, self.nexthop
+        return self.transport, self.nexthop, self.uid, self.target

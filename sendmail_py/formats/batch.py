@@ -3,10 +3,14 @@
 A batch is one record with one descriptor a delivery. Results come back in any order and in
 several records; a recipient without one when the batch ends counts as deferred, so silence
 never means success. Strings are JSON, so neither side can be made to run anything.
+
+The local agent may hand a recipient back instead, for qmgr to expand or to route; a FORWARD
+travels with a descriptor: a file with one target a line as in aliases(5), nothing left to include.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from ..core.address import Address
@@ -17,12 +21,17 @@ from ..core.result import DeliveryResult, Outcome, Scope
 
 @dataclass(slots=True)
 class Batch:
-    """Deliveries to one destination; number names the batch in the results."""
+    """Deliveries to one destination; number names the batch in the results.
+
+    uid and target are those of the Route. A delivery of the transport `local` has one recipient.
+    """
 
     number: int
     transport: str
     nexthop: str
     deliveries: list[Delivery]
+    uid: int = -1
+    target: str = ""
 
 
 def encode_batch(batch: Batch) -> tuple[dict[str, Any], list[int]]:
@@ -39,11 +48,12 @@ def encode_batch(batch: Batch) -> tuple[dict[str, Any], list[int]]:
             d.ret,
             d.arrived_at,
             d.active_at,
-            [[str(r.forward_path), r.original, r.notify] for r in d.recipients],
+            [[str(r.forward_path), r.original, r.notify, r.extension] for r in d.recipients],
         ]
         for d in batch.deliveries
     ]
     record = {"batch": batch.number, "transport": batch.transport, "nexthop": batch.nexthop, "jobs": jobs}
+    record |= {"uid": batch.uid, "target": batch.target}
     return record, [d.fd for d in batch.deliveries]
 
 
@@ -61,7 +71,10 @@ def decode_batch(record: dict[str, Any], descriptors: list[int]) -> Batch:
                 offset,
                 size,
                 Address.parse(sender),
-                [Recipient(Address.parse(path), original, tuple(notify)) for path, original, notify in recipients],
+                [
+                    Recipient(Address.parse(path), original, tuple(notify), extension=extension)
+                    for path, original, notify, extension in recipients
+                ],
                 body,
                 smtputf8,
                 envid,
@@ -70,42 +83,62 @@ def decode_batch(record: dict[str, Any], descriptors: list[int]) -> Batch:
                 active_at,
             )
         )
-    return Batch(record["batch"], record["transport"], record["nexthop"], deliveries)
+    return Batch(record["batch"], record["transport"], record["nexthop"], deliveries, record["uid"], record["target"])
+
+
+class HandBack(Enum):
+    """Why an agent hands a recipient back to qmgr."""
+
+    FORWARD = "forward"  # the user's .forward says where the mail goes; uid is the user's
+    MAILBOX = "mailbox"  # it is for the mailbox, and mailbox_transport names who has that
+    UNKNOWN = "unknown"  # there is no such user; luser_relay or fallback_transport may know more
 
 
 @dataclass(slots=True)
 class Report:
-    """One result: which recipient of which delivery of which batch."""
+    """One result, or what is handed back: which recipient of which delivery of which batch.
+
+    descriptor is the expansion of a FORWARD; whoever holds the report closes it.
+    """
 
     delivery: int
     recipient: int
-    result: DeliveryResult
+    result: DeliveryResult | None
+    back: HandBack | None = None
+    uid: int = -1
+    descriptor: int = -1
 
 
-def encode_reports(number: int, reports: Iterable[Report], done: bool) -> dict[str, Any]:
-    """Return the record of some results; done says that no more follow for this batch."""
-    rows = [
-        [
-            p.delivery,
-            p.recipient,
-            r.outcome.value,
-            r.status,
-            r.reason,
-            r.remote_mta,
-            r.diagnostic,
-            r.scope.value,
-            r.relay,
-        ]
-        for p in reports
-        for r in (p.result,)
-    ]
-    return {"batch": number, "done": done, "results": rows}
+def encode_reports(number: int, reports: Iterable[Report], done: bool) -> tuple[dict[str, Any], list[int]]:
+    """Return the record of some reports and their descriptors; done: no more follow for this batch."""
+    rows: list[list[Any]] = []
+    back: list[list[Any]] = []
+    descriptors = []
+    for report in reports:
+        if report.result is not None:
+            rows.append([report.delivery, report.recipient, *_result_row(report.result)])
+        elif report.back is not None:
+            back.append([report.delivery, report.recipient, report.back.value, report.uid])
+            if report.descriptor >= 0:
+                descriptors.append(report.descriptor)
+    return {"batch": number, "done": done, "results": rows, "back": back}, descriptors
 
 
-def decode_reports(record: dict[str, Any]) -> tuple[int, list[Report], bool]:
-    """Read a record of results; raises ValueError or KeyError for what is none."""
+def _result_row(r: DeliveryResult) -> list[str]:
+    return [r.outcome.value, r.status, r.reason, r.remote_mta, r.diagnostic, r.scope.value, r.relay]
+
+
+def decode_reports(record: dict[str, Any], descriptors: list[int]) -> tuple[int, list[Report], bool]:
+    """Read a record of reports; raises ValueError or KeyError for what is none: the caller closes the descriptors."""
     reports = []
     for delivery, recipient, outcome, status, reason, remote_mta, diagnostic, scope, relay in record["results"]:
         result = DeliveryResult(Outcome(outcome), status, reason, remote_mta, diagnostic, Scope(scope), relay)
         reports.append(Report(delivery, recipient, result))
+    left = iter(descriptors)
+    for delivery, recipient, what, uid in record["back"]:
+        back = HandBack(what)
+        descriptor = next(left, -1) if back is HandBack.FORWARD else -1
+        reports.append(Report(delivery, recipient, None, back, uid, descriptor))
+    if len(descriptors) != sum(report.back is HandBack.FORWARD for report in reports):
+        raise ValueError("results whose descriptors do not match them")
     return record["batch"], reports, record["done"]

@@ -6,6 +6,7 @@
     submitter: uid=1000 login=alice pid=4711 cwd="/home/alice" command=""
     from: <alice@example.org>
     to: [ ] <bob@example.net> notify=FAILURE,DELAY orcpt=rfc822;bob@example.net
+    to: [ ] <carol@example.org> target="|/usr/bin/vacation carol"
     flags: [ ] delay-warned  [ ] expire  [ ] queue-only
     size: 0000001532
 
@@ -101,6 +102,8 @@ def _recipient_line(recipient: Recipient) -> str:
         line += " notify=" + ",".join(recipient.notify)
     if recipient.original:
         line += " orcpt=" + escape(recipient.original)
+    if recipient.target:
+        line += " target=" + quote(recipient.target)
     return line + "\n"
 
 

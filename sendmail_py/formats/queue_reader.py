@@ -7,7 +7,7 @@ QueueFileError; lines with unknown names are kept, so that a file of a later for
 from collections.abc import Callable
 
 from ..core.address import Address
-from ..core.envelope import Envelope, Mark, Recipient, Submitter
+from ..core.envelope import MAILBOX, Envelope, Mark, Recipient, Submitter
 from ..core.errors import QueueFileError
 from .queue_file import MAGIC, MARK_COLUMN, SIZE_DIGITS
 
@@ -84,8 +84,11 @@ def _read_recipient(line: str, offset: int) -> Recipient:
     mark = line[MARK_COLUMN]
     if not line.startswith("to: [") or mark not in _MARKS or line[MARK_COLUMN + 1 : MARK_COLUMN + 3] != "] ":
         raise QueueFileError(f"bad mark: {line[:60]!r}")
-    path, *options = line[MARK_COLUMN + 3 :].split(" ")
+    text, has_target, target = line[MARK_COLUMN + 3 :].partition(' target="')
+    path, *options = text.split(" ")
     recipient = Recipient(_read_path(path), mark=mark, offset=offset)
+    if has_target:
+        recipient.target = _read_target(target)
     for option in options:
         name, _, value = option.partition("=")
         if name == "notify":
@@ -95,6 +98,14 @@ def _read_recipient(line: str, offset: int) -> Recipient:
         else:
             raise QueueFileError(f"unknown recipient option: {option!r}")
     return recipient
+
+
+def _read_target(text: str) -> str:
+    """Read a target, which comes last, up to its closing quote."""
+    target = unescape(text[:-1])
+    if text[-1:] != '"' or '"' in text[:-1] or (target != MAILBOX and target[:1] not in ("|", "/")):
+        raise QueueFileError(f"bad target: {text[:60]!r}")
+    return target
 
 
 def _read_arrived(e: Envelope, value: str) -> None:

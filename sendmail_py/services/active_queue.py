@@ -13,6 +13,8 @@ from ..core.envelope import Envelope
 from ..core.result import DeliveryResult
 from ..core.route import LOCAL, Route
 
+_Key = tuple[str, str, int, str]  # of a destination, as Route.destination() gives it
+
 BATCH_MESSAGES = 50
 BATCH_RECIPIENTS = 500
 _SPREAD = 5
@@ -50,14 +52,20 @@ class Entry:
 
 @dataclass(slots=True, eq=False)
 class Destination:
-    """What waits for one transport and nexthop; has_turn says that it stands in the queue of turns."""
+    """What waits for one place, by the fields of its routes; has_turn says that it stands in the queue of turns."""
 
     transport: str
     nexthop: str
+    uid: int
+    target: str
     limit: int
     has_turn: bool = False
     entries: deque[Entry] = field(default_factory=deque)
     running: int = 0
+
+    def key(self) -> _Key:
+        """Return what Route.destination() says of its routes."""
+        return self.transport, self.nexthop, self.uid, self.target
 
 
 @dataclass(slots=True, eq=False)
@@ -73,27 +81,27 @@ class ActiveQueue:
 
     def __init__(self, concurrency: int = 20, recipients: int = 50) -> None:
         self.configure(concurrency, recipients)
-        self._destinations: dict[tuple[str, str], Destination] = {}
+        self._destinations: dict[_Key, Destination] = {}
         self._turns: dict[str, deque[Destination]] = {}
 
     def add(self, message: Message, routed: list[tuple[int, Route]]) -> None:
         """Queue the recipients of a message by their routes."""
-        groups: dict[tuple[str, str], list[tuple[int, Route]]] = {}
+        groups: dict[_Key, list[tuple[int, Route]]] = {}
         for index, route in routed:
             groups.setdefault(route.destination(), []).append((index, route))
-        for (transport, nexthop), rows in groups.items():
+        for key, rows in groups.items():
             # One mailbox gets one copy, whatever number of names it was addressed by.
-            size = len(rows) if transport == LOCAL else self._recipients
+            size = len(rows) if key[0] == LOCAL else self._recipients
             for start in range(0, len(rows), size):
                 part = rows[start : start + size]
-                self._append(transport, nexthop, Entry(message, [i for i, _ in part], [r for _, r in part]))
+                self._append(key, Entry(message, [i for i, _ in part], [r for _, r in part]))
                 message.waiting += 1
 
-    def _append(self, transport: str, nexthop: str, entry: Entry) -> None:
-        destination = self._destinations.get((transport, nexthop))
+    def _append(self, key: _Key, entry: Entry) -> None:
+        destination = self._destinations.get(key)
         if destination is None:
-            limit = 1 if transport == LOCAL else self._concurrency
-            destination = self._destinations[transport, nexthop] = Destination(transport, nexthop, limit)
+            limit = 1 if key[0] == LOCAL else self._concurrency
+            destination = self._destinations[key] = Destination(*key, limit)
         destination.entries.append(entry)
         self._take_turn(destination)
 
@@ -103,8 +111,8 @@ class ActiveQueue:
             destination.has_turn = True
 
     def add_again(self, entry: Entry) -> None:
-        """Queue an entry that an agent did not answer for; it still counts in its message."""
-        self._append(entry.routes[0].transport, entry.routes[0].nexthop, entry)
+        """Queue an entry that an agent did not answer for, or gave back; it still counts in its message."""
+        self._append(entry.routes[0].destination(), entry)
 
     def configure(self, concurrency: int, recipients: int) -> None:
         """Set the limits for what is added from now on; 0 is no limit."""
@@ -150,7 +158,7 @@ class ActiveQueue:
         destination.running -= 1
         self._take_turn(destination)
         if not destination.entries and not destination.running:
-            del self._destinations[destination.transport, destination.nexthop]
+            del self._destinations[destination.key()]
 
     def drain(self) -> list[Entry]:
         """Take everything that has not been handed out, for a stop."""

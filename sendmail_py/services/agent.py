@@ -11,7 +11,7 @@ import time
 
 from ..core.delivery import Delivery
 from ..core.result import DeliveryResult
-from ..formats.batch import Batch, Report, decode_batch, encode_reports
+from ..formats.batch import Batch, HandBack, Report, decode_batch, encode_reports
 from ..host.sockets import receive_record, send_record
 from ..host.syslog import Log
 
@@ -50,6 +50,24 @@ class AgentChannel:
         if self.waiting >= FLUSH_COUNT:
             self.flush()
 
+    def report_expansion(self, batch: Batch, delivery: int, descriptor: int, uid: int) -> None:
+        """Hand a local delivery back with the user's .forward as its expansion.
+
+        descriptor is an unlinked file with one target a line, as in aliases(5) and with nothing
+        left to include; it is closed when it has been sent. uid is the user's.
+        """
+        self._hand_back(batch, Report(delivery, 0, None, HandBack.FORWARD, uid, descriptor))
+
+    def report_elsewhere(self, batch: Batch, delivery: int, back: HandBack) -> None:
+        """Hand a local delivery back for another transport: MAILBOX or UNKNOWN; qmgr logs what comes of it."""
+        self._hand_back(batch, Report(delivery, 0, None, back))
+
+    def _hand_back(self, batch: Batch, report: Report) -> None:
+        self._reports.setdefault(batch.number, []).append(report)
+        self.waiting += 1
+        if self.waiting >= FLUSH_COUNT:
+            self.flush()
+
     def end_batch(self, batch: Batch) -> None:
         """Say that no more results follow for this batch, and close its descriptors."""
         self._done.add(batch.number)
@@ -70,9 +88,16 @@ class AgentChannel:
             rows = reports.get(number, [])
             for start in range(0, max(len(rows), 1), FLUSH_COUNT):
                 last = start + FLUSH_COUNT >= len(rows)
-                send_record(
-                    self.end, encode_reports(number, rows[start : start + FLUSH_COUNT], last and number in done)
-                )
+                self._send(number, rows[start : start + FLUSH_COUNT], last and number in done)
+
+    def _send(self, number: int, rows: list[Report], done: bool) -> None:
+        record, descriptors = encode_reports(number, rows, done)
+        try:
+            send_record(self.end, record, descriptors)
+        finally:
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):  # the other side has its own by now
+                    os.close(descriptor)
 
 
 def delivery_line(d: Delivery, recipient: int, times: tuple[float, float] = (0.0, 0.0)) -> str:

@@ -52,6 +52,9 @@ class Listener(Protocol):
     def entry_lost(self, entry: Entry) -> None:
         """Take back an entry (or the rest of one) that an agent did not answer for."""
 
+    def entry_handed_back(self, entry: Entry, report: Report) -> None:
+        """Take charge of an entry, which an agent gives back to be expanded or routed, and of the descriptor."""
+
     def work_ended(self, work: Work) -> None:
         """Take note that a batch is over."""
 
@@ -112,8 +115,9 @@ class Agents:
             for entry in work.entries:
                 deliveries.append(self._delivery(entry))
                 places.append(self._places(entry))
+            to = work.destination
             record, descriptors = encode_batch(
-                Batch(self._number, agent.transport, work.destination.nexthop, deliveries)
+                Batch(self._number, agent.transport, to.nexthop, deliveries, to.uid, to.target)
             )
             send_record(agent.end, record, descriptors)
         except BlockingIOError:
@@ -135,7 +139,7 @@ class Agents:
             r = e.recipients[index]
             changed = route.address != r.forward_path
             original = r.original or (original_recipient(r.forward_path) if changed else "")
-            recipients.append(Recipient(route.address, original, r.notify))
+            recipients.append(Recipient(route.address, original, r.notify, extension=route.extension))
         if self._is_mailbox(entry):
             del recipients[1:]
         return Delivery(
@@ -156,14 +160,21 @@ class Agents:
         """Take one record of results; False when the agent is gone (its batches have then ended)."""
         try:
             received = receive_record(agent.end)
-            if received is not None:
-                number, reports, done = decode_reports(received[0])
-                self._take(agent, number, reports, done)
-                return True
         except BlockingIOError:
             return True
-        except (OSError, ValueError, KeyError, TypeError, IndexError):
-            pass  # an agent that does not keep the protocol is treated as one that died
+        except (OSError, ValueError):
+            received = None
+        if received is not None:
+            unused = set(received[1])
+            try:
+                number, reports, done = decode_reports(*received)
+                self._take(agent, number, reports, done, unused)
+                return True
+            except (ValueError, KeyError, TypeError, IndexError):
+                pass  # an agent that does not keep the protocol is treated as one that died
+            finally:
+                for descriptor in unused:
+                    os.close(descriptor)
         self._remove(agent)
         return False
 
@@ -181,11 +192,15 @@ class Agents:
             return entry
         return Entry(entry.message, [entry.indexes[p] for p in places], [entry.routes[p] for p in places])
 
-    def _take(self, agent: Agent, number: int, reports: list[Report], done: bool) -> None:
+    def _take(self, agent: Agent, number: int, reports: list[Report], done: bool, unused: set[int]) -> None:
         sent = agent.sent[number]
         for report in reports:
             place = sent.open[report.delivery].pop(report.recipient)
-            self._answered(sent, report.delivery, place, report.result)
+            if report.result is not None:
+                self._answered(sent, report.delivery, place, report.result)
+                continue
+            unused.discard(report.descriptor)
+            self._listener.entry_handed_back(sent.work.entries[report.delivery], report)
         if not done:
             return
         for delivery, left in enumerate(sent.open):

@@ -16,6 +16,7 @@ from ..core.config import Config
 from ..core.envelope import Mark
 from ..core.result import DeliveryResult, Outcome, deferred, failed
 from ..core.route import ERROR, LOCAL, SMTP, Route
+from ..formats.batch import Report
 from ..host.alias_files import AliasFiles
 from ..host.syslog import Log
 from ..routing.resolve import Routing
@@ -34,6 +35,7 @@ _OPEN_DESCRIPTORS = 400
 _DEFERRED_TRANSPORT = deferred("4.3.2", "deferred transport")
 _LOST_LIMIT = 3
 _LOST = deferred("4.3.0", "the delivery agent ended before it answered")
+_NOT_EXPANDED = deferred("4.3.5", "the expansion that the agent found is not enabled")
 _QUEUE_ONLY = deferred("4.3.2", "queued only, as its sender asked")
 
 
@@ -206,6 +208,14 @@ class Passes:
         for index in entry.indexes:
             self._decided(message, index, _LOST)
         self._end_entry(message)
+
+    def entry_handed_back(self, entry: Entry, report: Report) -> None:
+        """Take charge of an entry whose user has a .forward, or whose mailbox is elsewhere."""
+        if report.descriptor >= 0:
+            os.close(report.descriptor)
+        for index in entry.indexes:
+            self._decided(entry.message, index, _NOT_EXPANDED)
+        self.entry_ended(entry)
 
     def put_aside(self) -> None:
         """For a stop: end what has not been handed out, keeping what other recipients came to."""

@@ -250,7 +250,7 @@ class Pickup:
 
 
 def _fresh(r: Recipient) -> Recipient:
-    if r.mark != Mark.PENDING or not {"NEVER", "SUCCESS", "FAILURE", "DELAY"}.issuperset(r.notify):
+    if r.mark != Mark.PENDING or r.target or not {"NEVER", "SUCCESS", "FAILURE", "DELAY"}.issuperset(r.notify):
         raise Junk("bad recipient")
     return Recipient(r.forward_path, r.original, r.notify)
 

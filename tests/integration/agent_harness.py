@@ -88,7 +88,7 @@ class AgentProcess:
         while number not in self._done:
             received = sockets.receive_record(self.channel)
             assert received is not None, f"the agent closed its channel\n{self.log()}"
-            batch, reports, done = decode_reports(received[0])
+            batch, reports, done = decode_reports(*received)
             for report in reports:
                 key = report.delivery, report.recipient
                 assert key not in self._results.setdefault(batch, {}), "two results for one recipient"

@@ -57,7 +57,7 @@ class Agent:
         while waiting:
             received = sockets.receive_record(self.channel)
             assert received, "the service closed its channel"
-            number, reports, done = decode_reports(received[0])
+            number, reports, done = decode_reports(*received)
             for report in reports:
                 waiting[number].deliveries[report.delivery].results[report.recipient] = report.result
             if done:

@@ -64,9 +64,12 @@ def wait_until(condition: Callable[[], object], what: str, limit: float = LIMIT)
 class Machine:
     """A context manager. run() is a command on it, path() its files as seen from the host."""
 
+    begin = _BEGIN  # a shell script: it makes the machine, says "ready", and stays as its first process
+    places = (str(ROOT),)  # its arguments
+
     def __enter__(self) -> "Machine":
         namespaces = ["--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
-        command = ["unshare", *namespaces, "--propagation", "private", "sh", "-c", _BEGIN, "sh", str(ROOT)]
+        command = ["unshare", *namespaces, "--propagation", "private", "sh", "-c", self.begin, "sh", *self.places]
         self._first = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._first.stdout
         said = self._first.stdout.readline()
@@ -87,7 +90,7 @@ class Machine:
 
     def command(self, words: Sequence[object], user: str = "", *, cwd: str = "/", **environment: str) -> list[str]:
         """Return the command line that runs a command on the machine, as a user where one is named."""
-        enter = ["nsenter", "-t", str(self.pid), "-m", "-n", "-p", "-u", "-i"]
+        enter = ["nsenter", "-t", str(self.pid), "-r", "-m", "-n", "-p", "-u", "-i"]
         become = [f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
         if user == "nobody":
             become = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sendmail_py.core.address import Address
-from sendmail_py.core.envelope import Envelope, Mark, Recipient, Submitter
+from sendmail_py.core.envelope import MAILBOX, Envelope, Mark, Recipient, Submitter
 from sendmail_py.core.errors import QueueFileError
 from sendmail_py.formats import queue_file, queue_reader
 from sendmail_py.formats.queue_file import escape, quote, render, size_digits, size_offset
@@ -21,6 +21,8 @@ from: <alice@example.org>
 to: [ ] <bob@example.net> notify=FAILURE,DELAY orcpt=rfc822;bob@example.net
 to: [x] <\\x22a\\x20b\\x22@j\xc3\xb6rg.example>
 to: [-] <no\\xffutf8@example.com>
+to: [ ] <carol@example.org> notify=NEVER target="|/usr/bin/vacation -a \\x22J\xc3\xb6rg\\x22 carol"
+to: [ ] <dan@example.org> target="\\x5c"
 flags: [x] delay-warned  [ ] expire  [x] queue-only
 body: 8BITMIME
 smtputf8: yes
@@ -50,7 +52,8 @@ words = st.text("abcXYZ019.-=", min_size=1, max_size=8)
 def envelopes(draw: st.DrawFn) -> Envelope:
     notify = st.lists(st.sampled_from(["SUCCESS", "FAILURE", "DELAY"]), max_size=2, unique=True).map(tuple)
     marks = st.sampled_from([Mark.PENDING, Mark.DELIVERED, Mark.FAILED])
-    recipients = st.lists(st.builds(Recipient, addresses, octets, notify, marks), max_size=4)
+    targets = st.just("") | st.just(MAILBOX) | st.builds("{}{}".format, st.sampled_from("|/"), octets)
+    recipients = st.lists(st.builds(Recipient, addresses, octets, notify, marks, target=targets), max_size=4)
     submitter = Submitter(draw(st.integers(0, 2**32 - 2)), draw(octets), draw(st.integers(0, 2**22)))
     submitter.cwd, submitter.command, submitter.helo = draw(octets), draw(octets), draw(octets)
     e = Envelope(draw(words), draw(st.integers(0, 2**51)), draw(st.none() | addresses), draw(recipients), submitter)
@@ -119,7 +122,10 @@ def test_the_golden_file_means_what_it_says() -> None:
         (Address("bob", "example.net"), " ", ("FAILURE", "DELAY"), "rfc822;bob@example.net"),
         (Address("a b", "j\u00f6rg.example"), "x", (), ""),
         (Address("no\udcffutf8", "example.com"), "-", (), ""),
+        (Address("carol", "example.org"), " ", ("NEVER",), ""),
+        (Address("dan", "example.org"), " ", (), ""),
     ]
+    assert [r.target for r in e.recipients[2:]] == ["", '|/usr/bin/vacation -a "J\u00f6rg" carol', MAILBOX]
     assert (e.delay_warned, e.expire, e.queue_only, e.smtputf8, e.body, e.ret) == (
         True,
         False,
@@ -161,6 +167,11 @@ class Damage:
         Damage(b"<bob@example.net>", b"<bob\\x0a@example.net>"),
         Damage(b"<bob@example.net>", b"<bob\\x00@example.net>"),
         Damage(b" notify=", b" unheard-of="),
+        Damage(b'target="|', b'target="x'),
+        Damage(b'target="|', b"target=|"),
+        Damage(b'carol"', b"carol"),
+        Damage(b' carol"', b'" carol"'),
+        Damage(b'target="\\x5c"', b'target=""'),
         Damage(b"\\xff", b"\\yff"),
         Damage(b"\\xff", b"\\xfg"),
         Damage(b"\\xffutf8", b"\\x+1"),

@@ -63,7 +63,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.out.append(work)
         assert 0 < len(work.entries) <= BATCH_MESSAGES
         for entry in work.entries:
-            assert {route.destination() for route in entry.routes} == {(transport, work.destination.nexthop)}
+            assert {route.destination() for route in entry.routes} == {work.destination.key()}
             assert len(entry.indexes) == len(entry.routes)
             assert transport == LOCAL or not self.recipients or len(entry.indexes) <= self.recipients
 

@@ -63,16 +63,16 @@ def test_a_name_without_an_alias_stays_as_it_is(make: Make) -> None:
 
 def test_an_alias_for_one_address_is_a_route_and_needs_no_child(make: Make, store: Store) -> None:
     route = decide(make("bob: carol@far.example\n"), envelope_for("bob@mx.here"))
-    assert isinstance(route, Route) and route.destination() == (SMTP, "far.example")
+    assert isinstance(route, Route) and route.destination() == (SMTP, "far.example", -1, "")
     route = decide(make("bob: robert\n"), envelope_for("bob@mx.here"))
-    assert isinstance(route, Route) and route.destination() == (LOCAL, "robert")
+    assert isinstance(route, Route) and route.destination() == (LOCAL, "robert", -1, "")
 
 
 def test_an_alias_that_applied_already_does_not_apply_again(make: Make) -> None:
     envelope = envelope_for("bob@mx.here")
     envelope.visited = ("bob",)
     route = decide(make("bob: bob, carol\n"), envelope)
-    assert isinstance(route, Route) and route.destination() == (LOCAL, "bob")
+    assert isinstance(route, Route) and route.destination() == (LOCAL, "bob", -1, "")
 
 
 def test_a_discarded_or_empty_alias_is_a_delivery(make: Make) -> None:
