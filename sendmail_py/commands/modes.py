@@ -6,7 +6,7 @@ Light: imported by sendmail(1) for every mode but -bm.
 import posix
 
 from ..core.exitcodes import EX_OK
-from ..host.configuration import load
+from ..host.configuration import lenient, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _daemon(directory: str, foreground: bool) -> None:
 
 
 def _smtp(options: "Options", directory: str) -> int:
-    from .sendmail import envelope_of, lenient
+    from .sendmail import envelope_of
     from .smtp_stdio import Session
 
     config, _ = load(directory)

@@ -9,13 +9,12 @@ import posix
 import time
 
 from ..core.address import NULL_SENDER, Address
-from ..core.config import Config
 from ..core.envelope import Envelope, Recipient, Submitter
-from ..core.errors import ConfigError, MailError, MessageError, SpoolError, UsageError
+from ..core.errors import MailError, MessageError, SpoolError, UsageError
+from ..core.essentials import DEFAULTS
 from ..core.exitcodes import EX_OK, EX_SOFTWARE
-from ..core.params import BY_NAME
 from ..formats import queue_file
-from ..host.configuration import choose_directory, load
+from ..host.configuration_file import choose_directory, essentials
 from ..spool.maildrop import Drop, check_space, poke, too_large
 from . import sendmail_options
 
@@ -82,12 +81,11 @@ def submit(options: "Options", directory: str) -> None:
     """Read the message from stdin and put it into maildrop/; raises MailError."""
     if not options.recipients and not options.extract:
         raise UsageError("no recipients: name them as arguments, or use -t")
-    config, _ = load(directory)
-    top = str(lenient(config, "queue_directory"))
-    limit = int(lenient(config, "message_size_limit"))
+    settings = essentials(directory)
+    top, limit = settings["queue_directory"], _number(settings, "message_size_limit")
     recipients = [address for text in options.recipients for address in _addresses(text)]
     sender = None if options.sender is None else _sender(options.sender)
-    check_space(top, limit, int(lenient(config, "queue_minfree")))
+    check_space(top, limit, _number(settings, "queue_minfree"))
     blocks = _content(options.ignore_dots)
     head, more = _beginning(blocks, options.extract)
     if options.extract:
@@ -102,13 +100,10 @@ def submit(options: "Options", directory: str) -> None:
     _write(envelope, head, blocks if more else iter(()), top, limit)
 
 
-def lenient(config: Config, name: str) -> "str | int":
-    """Return a parameter, or its default where main.cf is broken: mail must not be lost to a typo."""
-    try:
-        return getattr(config, name)  # type: ignore[no-any-return]
-    except ConfigError:
-        default = BY_NAME[name].default
-        return int(default) if BY_NAME[name].type == "int" else default
+def _number(settings: "dict[str, str]", name: str) -> int:
+    """Return a number, or its default where main.cf is broken: mail must not be lost to a typo."""
+    text = settings[name]
+    return int(text if text.isascii() and text.isdigit() else DEFAULTS[name])
 
 
 def _addresses(text: str) -> "list[Address]":

@@ -28,8 +28,9 @@ class Address:
     def parse(cls, text: str) -> "Address":
         """Read the form that str() writes, without angle brackets (RFC 5321 Mailbox)."""
         end = _closing_quote(text)
-        if end and text[end + 1 : end + 2] in ("", "@"):  # an @ within the quotes parts nothing
-            return cls(_unquote(text[1:end]), text[end + 2 :])
+        rest = text[end + 1 :]
+        if end and rest[:1] in ("", "@") and "@" not in rest[1:]:  # an @ within the quotes parts nothing
+            return cls(_unquote(text[1:end]), rest[1:])
         local_part, at, domain = text.rpartition("@")
         return cls(local_part, domain) if at else cls(text)
 

@@ -42,7 +42,8 @@ class Config:
         param = BY_NAME.get(name)
         if param is None:
             raise AttributeError(name)
-        value = convert(param, self.expanded(name), self.origin(name))
+        text = self.text(name) if param.type == "raw" else self.expanded(name)
+        value = convert(param, text, self.origin(name))
         self.__dict__[name] = value
         return value
 
@@ -90,7 +91,10 @@ class Config:
                 out.append("$")
                 rest = rest[1:]
                 continue
-            macro, rest = _split_macro(rest, name, self.origin(name))
+            try:
+                macro, rest = split_macro(rest)
+            except ValueError as error:
+                raise ConfigError(f"{self.origin(name)}: {name}: {error}") from None
             out.append(self._macro(macro, name, depth - 1))
         return "".join(out)
 
@@ -108,7 +112,8 @@ class Config:
             getattr(self, param.name)
 
 
-def _split_macro(rest: str, name: str, origin: str) -> "tuple[str, str]":
+def split_macro(rest: str) -> "tuple[str, str]":
+    """Split text that follows a dollar sign into the macro and what comes after it; raises ValueError."""
     if rest[:1] in ("{", "("):
         opening, closing = rest[0], "}" if rest[0] == "{" else ")"
         depth = 0
@@ -116,12 +121,12 @@ def _split_macro(rest: str, name: str, origin: str) -> "tuple[str, str]":
             depth += (c == opening) - (c == closing)
             if not depth:
                 return rest[1:i], rest[i + 1 :]
-        raise ConfigError(f"{origin}: {name}: a ${opening} is not closed")
+        raise ValueError(f"a ${opening} is not closed")
     end = 0
     while end < len(rest) and (rest[end].isalnum() or rest[end] == "_"):
         end += 1
     if not end:
-        raise ConfigError(f"{origin}: {name}: a $ without a name (write $$ for a dollar sign)")
+        raise ValueError("a $ without a name (write $$ for a dollar sign)")
     return rest[:end], rest[end:]
 
 
@@ -132,7 +137,7 @@ def _unbrace(text: str) -> str:
 def convert(param: Param, text: str, origin: str) -> "str | int | bool | list[str]":
     """Turn the text of a value into its type; raises ConfigError naming where it stands."""
     kind = param.type
-    if kind == "str":
+    if kind in ("str", "raw"):
         return text
     if kind == "list":
         return text.replace(",", " ").split()

@@ -3,9 +3,11 @@
 From it come Config, `mailctl config`, validation and main.cf(5). Names are Postfix's where the
 meaning is the same. Light: imported by sendmail(1); keep it plain data.
 
-Types: str, int, bool (yes|no), time (seconds; suffix s m h d w), list (comma or white space),
+Types: str, raw (macros stay for whoever uses it), int, bool (yes|no), time (seconds; suffix s m h d w), list (comma or white space),
 and an enumeration written "a|b|c".
 """
+
+from .essentials import CONFIG_DIRECTORY, DEFAULTS
 
 
 class Param:
@@ -28,11 +30,12 @@ _Q = "queue"
 _L = "local delivery"
 _R = "relay"
 _LOG = "log"
+_SAFE = "1234567890!@%-_=+:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 PARAMS = (
-    Param("config_directory", "str", "/etc/sendmail-py", _I,
+    Param("config_directory", "str", CONFIG_DIRECTORY, _I,
           "Where main.cf was read. Set by -c, -C or MAIL_CONFIG, never in main.cf; other values may refer to it."),
-    Param("queue_directory", "str", "/var/spool/sendmail-py", _I, "The queue. Changing it needs a restart."),
+    Param("queue_directory", "str", DEFAULTS["queue_directory"], _I, "The queue. Changing it needs a restart."),
     Param("run_directory", "str", "/run/sendmail-py", _I, "The pid file and the sockets control, public and submit. Changing it needs a restart."),
     Param("data_directory", "str", "/var/lib/sendmail-py", _I, "State that is no mail. Changing it needs a restart."),
     Param("mail_owner", "str", "sendmail-py", _I, "The user that owns the queue and runs pickup and qmgr when master runs as root. Changing it needs a restart."),
@@ -45,8 +48,8 @@ PARAMS = (
     Param("myorigin", "str", "", _H, "The domain added to bare addresses. Default: the first line of /etc/mailname, else $myhostname."),
     Param("mydestination", "list", "$myhostname, localhost.$mydomain, localhost", _H, "The domains whose mail is delivered on this host."),
     Param("inet_protocols", "all|ipv4|ipv6|ipv4, ipv6", "all", _H, "The network protocols to use."),
-    Param("message_size_limit", "int", "10240000", _S, "The largest message in octets; 0 is no limit."),
-    Param("queue_minfree", "int", "0", _S, "Free space in octets that must remain to accept mail; at least 1.5 times message_size_limit is asked for."),
+    Param("message_size_limit", "int", DEFAULTS["message_size_limit"], _S, "The largest message in octets; 0 is no limit."),
+    Param("queue_minfree", "int", DEFAULTS["queue_minfree"], _S, "Free space in octets that must remain to accept mail; at least 1.5 times message_size_limit is asked for."),
     Param("hopcount_limit", "int", "100", _S, "A message with more Received fields than this is in a loop and bounces (RFC 5321 6.3)."),
     Param("header_size_limit", "int", "102400", _S, "Octets of one header field that are examined for addresses; longer ones pass unexamined."),
     Param("maildrop_scan_delay", "time", "60s", _S, "How often pickup looks into maildrop/ for files whose trigger was lost."),
@@ -69,6 +72,15 @@ PARAMS = (
     Param("deliver_lock_delay", "time", "1s", _L, "The longest pause between two of these attempts."),
     Param("stale_lock_time", "time", "500s", _L, "A dot-lock older than this whose process is gone is removed."),
     Param("mailbox_size_limit", "int", "51200000", _L, "The largest mbox file in octets; 0 is no limit."),
+    Param("forward_path", "raw", "$home/.forward${recipient_delimiter}${extension}, $home/.forward", _L,
+          "Where a user's .forward may be; the first that there is counts. Macros: home, user, shell, recipient, domain, local, extension, recipient_delimiter; an entry with an undefined one is passed over."),
+    Param("forward_expansion_filter", "raw", _SAFE, _L, "What may stand in a value of these macros; other characters become _."),
+    Param("mailbox_command", "raw", "", _L,
+          "A program that takes a user's mail instead of the mailbox; it runs as the user, with the environment of local-delivery.md. Not for root."),
+    Param("require_home_directory", "bool", "no", _L, "Defer mail for a user whose home directory is not there."),
+    Param("command_time_limit", "time", "1000s", _L, "A program that runs longer is killed with all it started, and the mail bounces."),
+    Param("command_expansion_filter", "raw", _SAFE, _L, "What may stand in the environment of a program; other characters become _."),
+    Param("export_environment", "list", "TZ MAIL_CONFIG LANG", _L, "What programs see of our environment: NAME or NAME=value."),
     Param("relayhost", "str", "", _R, "The next hop for all mail that is not local: domain, host:port or [host]:port; brackets turn MX look-up off."),
     Param("smtp_tcp_port", "int", "25", _R, "The port to connect to."),
     Param("smtp_helo_name", "str", "$myhostname", _R, "The name sent in EHLO."),

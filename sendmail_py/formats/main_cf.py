@@ -1,12 +1,11 @@
 """The syntax of main.cf (postconf(5)): logical lines to settings, and edits in place.
 
-A line that begins with white space continues the one before; a line whose first visible
-character is # is a comment, also between a line and its continuation. Light: imported by
-sendmail(1).
+logical_lines.py says what a line is. Light: imported by sendmail(1) where main.cf uses macros.
 """
 
 from ..core.config import Setting
 from ..core.errors import ConfigError
+from .logical_lines import logical_lines
 
 
 def parse(text: str, origin: str) -> "tuple[dict[str, Setting], list[str]]":
@@ -24,21 +23,6 @@ def parse(text: str, origin: str) -> "tuple[dict[str, Setting], list[str]]":
             continue
         settings[name] = Setting(value.strip(), f"{origin}:{number}")
     return settings, complaints
-
-
-def logical_lines(text: str) -> "list[tuple[int, str]]":
-    """Join continuation lines and drop comments; each with the number of its first line."""
-    lines: list[tuple[int, str]] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        stripped = line.strip()
-        if not stripped or stripped[0] == "#":
-            continue
-        if line[0] in " \t" and lines:
-            first, before = lines[-1]
-            lines[-1] = first, f"{before} {stripped}"
-        else:
-            lines.append((number, stripped))
-    return lines
 
 
 def edit(text: str, name: str, value: "str | None") -> str:

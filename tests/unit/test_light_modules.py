@@ -10,9 +10,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIGHT = [
     *("commands.sendmail", "commands.sendmail_options"),
-    *("core.address", "core.exitcodes", "core.errors", "core.params", "core.config", "core.envelope"),
+    *("core.address", "core.exitcodes", "core.errors", "core.essentials", "core.envelope", "core.params"),
     *("formats.main_cf", "formats.header", "formats.address_list", "formats.queue_file", "formats.stdin_lines"),
-    *("spool.layout", "spool.maildrop", "host.configuration"),
+    *("spool.layout", "spool.maildrop", "host.configuration", "host.configuration_file"),
+    *("core.config", "formats.logical_lines"),
 ]
 PRINT_NEW_PYTHON_MODULES = """
 import sys

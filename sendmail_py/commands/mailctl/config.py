@@ -18,6 +18,7 @@ from ...core.exitcodes import EX_CANTCREAT, EX_NOPERM, EX_OK
 from ...core.params import BY_NAME
 from ...formats import main_cf
 from ...host import configuration
+from ...host.configuration_file import read_text
 from .parser import Parser
 
 _NOT_FOUND = 1
@@ -129,7 +130,7 @@ def change(directory: str, changes: dict[str, str | None]) -> int:
 
 
 def _whole_text(path: str) -> str:
-    text = configuration.read_text(path)
+    text = read_text(path)
     if len(text.encode("utf-8", "surrogateescape")) != os.path.getsize(path):
         raise ConfigError(f"{path} is too long to be changed")
     return text

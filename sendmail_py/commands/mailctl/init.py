@@ -6,8 +6,8 @@ For tests, demonstrations and trying things out. DIR is mode 0700; nothing outsi
 import os
 
 from ...core.errors import MailError, UsageError
+from ...core.essentials import CONFIG_DIRECTORY
 from ...core.exitcodes import EX_CANTCREAT, EX_OK
-from ...host.configuration import DEFAULT_DIRECTORY
 from ...spool import directories
 
 _MAIN_CF = """\
@@ -44,7 +44,7 @@ def main(arguments: list[str], directory: str) -> int:
     """Run `mailctl -c DIR init`; an existing main.cf is kept."""
     if arguments:
         raise UsageError("init takes no arguments")
-    if directory == DEFAULT_DIRECTORY:
+    if directory == CONFIG_DIRECTORY:
         raise UsageError("init needs a directory: mailctl -c DIR init (for the system's instance: mailctl setup)")
     try:
         create(directory)

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from ...core.errors import MailError, UsageError
 from ...core.exitcodes import EX_OK
-from ...host.configuration import choose_directory
+from ...host.configuration_file import choose_directory
 
 # verb: (module, needs a dependency, what it does)
 VERBS = {

@@ -19,6 +19,7 @@ from ...core.errors import MailError, SpoolError
 from ...core.exitcodes import EX_CANTCREAT, EX_NOPERM, EX_OK
 from ...formats.sample import sample_main_cf
 from ...host import configuration
+from ...host.configuration_file import read_text
 from ...spool import directories
 from .config import replace_text
 from .parser import Parser
@@ -138,7 +139,7 @@ def _set_root_alias(config: Config, address: str) -> Iterator[str]:
     if not path.startswith("/"):
         raise SpoolError("alias_maps names no file for root's alias")
     path = os.path.realpath(path)
-    before = configuration.read_text(path) if os.path.exists(path) else ""
+    before = read_text(path) if os.path.exists(path) else ""
     after = with_root_alias(before, address)
     if after != before:
         replace_text(path, after)

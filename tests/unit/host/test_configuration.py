@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from sendmail_py.core.errors import ConfigError
-from sendmail_py.host import configuration
-from sendmail_py.host.configuration import DEFAULT_DIRECTORY, choose_directory, load, read_text
+from sendmail_py.core.essentials import CONFIG_DIRECTORY, DEFAULTS
+from sendmail_py.host import configuration, configuration_file
+from sendmail_py.host.configuration import load
+from sendmail_py.host.configuration_file import choose_directory, essentials, read_text
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +26,7 @@ def write(directory: Path, text: str) -> str:
 def test_the_option_goes_before_mail_config_and_that_before_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert choose_directory() == DEFAULT_DIRECTORY
+    assert choose_directory() == CONFIG_DIRECTORY
     monkeypatch.setitem(posix.environ, b"MAIL_CONFIG", b"/some/wh\xffere")
     assert choose_directory() == "/some/wh\udcffere"
     assert choose_directory(str(tmp_path)) == str(tmp_path)
@@ -32,7 +34,7 @@ def test_the_option_goes_before_mail_config_and_that_before_the_default(
 
 @pytest.mark.parametrize("option", ["/etc/passwd", "/does/not/exist", "a\0b"])
 def test_an_option_that_is_no_directory_is_ignored(option: str) -> None:
-    assert choose_directory(option) == DEFAULT_DIRECTORY
+    assert choose_directory(option) == CONFIG_DIRECTORY
 
 
 def test_values_know_the_line_they_come_from_and_o_goes_before_them(tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_a_directory_without_main_cf_is_an_error_with_exit_code_78(tmp_path: Pat
 def test_only_the_default_directory_may_lack_main_cf_and_even_there_it_must_be_readable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(configuration, "DEFAULT_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(configuration_file, "CONFIG_DIRECTORY", str(tmp_path))
     assert load(str(tmp_path))[0].queue_directory == "/var/spool/sendmail-py"
     (tmp_path / "main.cf").mkdir()
     with pytest.raises(ConfigError):
@@ -99,3 +101,21 @@ def test_the_origin_is_the_first_line_of_mailname_else_the_host_name(
 def test_octets_that_are_no_utf_8_survive(tmp_path: Path) -> None:
     (tmp_path / "main.cf").write_bytes(b"syslog_name = caf\xe9\n")
     assert load(str(tmp_path))[0].syslog_name == "caf\udce9"
+
+
+def test_a_submission_takes_three_settings_from_main_cf_and_the_rest_from_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "main.cf").write_text("queue_directory = /some\n  where\nnone = 1\nqueue_minfree=5\nno equals\n")
+    assert essentials(str(tmp_path)) == {**DEFAULTS, "queue_directory": "/some where", "queue_minfree": "5"}
+
+
+def test_a_setting_with_a_macro_is_worked_out_by_the_whole_configuration(tmp_path: Path) -> None:
+    (tmp_path / "main.cf").write_text("queue_directory = $config_directory/queue\nmessage_size_limit = $nothing\n")
+    settings = essentials(str(tmp_path))
+    assert settings == {**DEFAULTS, "queue_directory": f"{tmp_path}/queue"}
+
+
+@pytest.mark.parametrize("text", ["", "a = $b\n", "queue_directory = /q\n", "queue_minfree = $message_size_limit\n"])
+def test_the_short_way_and_the_whole_configuration_agree(tmp_path: Path, text: str) -> None:
+    (tmp_path / "main.cf").write_text(text)
+    config, _ = load(str(tmp_path))
+    assert essentials(str(tmp_path)) == {name: str(getattr(config, name)) for name in DEFAULTS}

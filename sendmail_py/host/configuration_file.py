@@ -1,0 +1,78 @@
+"""Where main.cf lies, and the few settings of it that a plain submission needs.
+
+The directory is chosen by the caller (-C, -c), else by MAIL_CONFIG, else /etc/sendmail-py. The
+whole configuration is read by configuration.py; sendmail(1) starts faster without it. Light:
+imported by sendmail(1).
+"""
+
+import errno
+import posix
+
+from ..core.errors import ConfigError, SpoolError
+from ..core.essentials import CONFIG_DIRECTORY, DEFAULTS
+from ..formats.logical_lines import logical_lines
+
+_LIMIT = 1 << 20
+_OF_CONFIGURATION = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
+
+
+def choose_directory(option: str = "") -> str:
+    """Return the configuration directory: the option, MAIL_CONFIG, or the default.
+
+    An option that is no directory is ignored, as sendmail -C /etc/mail/other.cf has to be.
+    """
+    if option and _is_directory(option):
+        return option
+    named = posix.environ.get(b"MAIL_CONFIG", b"").decode("utf-8", "surrogateescape")
+    return named or CONFIG_DIRECTORY
+
+
+def essentials(directory: str) -> "dict[str, str]":
+    """Return what a submission needs to know, by name, as text; raises as read_main_cf() does."""
+    found = dict(DEFAULTS)
+    for _, line in logical_lines(read_main_cf(directory)):
+        name, equals, value = line.partition("=")
+        name = name.strip()
+        if equals and name in found:
+            found[name] = value.strip()
+    if any("$" in value for value in found.values()):
+        from .configuration import lenient, load
+
+        config, _ = load(directory)
+        return {name: str(lenient(config, name)) for name in found}
+    return found
+
+
+def read_main_cf(directory: str) -> str:
+    """Return the text of directory/main.cf; "" where the default directory has none.
+
+    Raises ConfigError when another directory holds no main.cf, SpoolError when the disk fails.
+    """
+    path = directory + "/main.cf"
+    try:
+        return read_text(path)
+    except OSError as error:
+        if error.errno not in _OF_CONFIGURATION:
+            raise SpoolError(f"{path}: {error.strerror}") from error  # the disk's fault: try again (75)
+        if directory != CONFIG_DIRECTORY or error.errno != errno.ENOENT:
+            raise ConfigError(f"{path}: {error.strerror}") from error
+        return ""
+
+
+def read_text(path: str) -> str:
+    """Return a small text file whole; raises OSError. Octets that are not UTF-8 survive."""
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        data = b""
+        while len(data) < _LIMIT and (chunk := posix.read(descriptor, 65536)):
+            data += chunk
+    finally:
+        posix.close(descriptor)
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return posix.stat(path).st_mode & 0o170000 == 0o040000
+    except (OSError, ValueError):
+        return False
