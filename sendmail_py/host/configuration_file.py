@@ -13,6 +13,7 @@ from ..core.essentials import CONFIG_DIRECTORY, DEFAULTS
 from ..formats.logical_lines import logical_lines
 
 _LIMIT = 1 << 20
+_HERE = "$config_directory/"
 _OF_CONFIGURATION = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
 
 
@@ -34,13 +35,21 @@ def essentials(directory: str) -> "dict[str, str]":
         name, equals, value = line.partition("=")
         name = name.strip()
         if equals and name in found:
-            found[name] = value.strip()
+            found[name] = _placed(value.strip(), directory)
     if any("$" in value for value in found.values()):
         from .configuration import lenient, load
 
         config, _ = load(directory)
         return {name: str(lenient(config, name)) for name in found}
     return found
+
+
+def _placed(value: str, directory: str) -> str:
+    """Work out the one macro that every instance of its own uses."""
+    if not value.startswith(_HERE):
+        return value
+    start = "" if directory[:1] == "/" else posix.getcwd() + "/"
+    return f"{start}{directory}/{value[len(_HERE) :]}"
 
 
 def read_main_cf(directory: str) -> str:

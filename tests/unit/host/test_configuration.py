@@ -114,8 +114,21 @@ def test_a_setting_with_a_macro_is_worked_out_by_the_whole_configuration(tmp_pat
     assert settings == {**DEFAULTS, "queue_directory": f"{tmp_path}/queue"}
 
 
-@pytest.mark.parametrize("text", ["", "a = $b\n", "queue_directory = /q\n", "queue_minfree = $message_size_limit\n"])
-def test_the_short_way_and_the_whole_configuration_agree(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a = $b\n",
+        "queue_directory = /q\n",
+        "queue_minfree = $message_size_limit\n",
+        "queue_directory = $config_directory/q\n",
+    ],
+)
+def test_the_short_way_and_the_whole_configuration_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     (tmp_path / "main.cf").write_text(text)
-    config, _ = load(str(tmp_path))
-    assert essentials(str(tmp_path)) == {name: str(getattr(config, name)) for name in DEFAULTS}
+    monkeypatch.chdir(tmp_path.parent)
+    for directory in (str(tmp_path), tmp_path.name):
+        config, _ = load(directory)
+        assert essentials(directory) == {name: str(getattr(config, name)) for name in DEFAULTS}
