@@ -94,34 +94,61 @@ def from_errno(error: OSError, doing: str) -> DeliveryResult:
     return DeliveryResult(outcome, status, f"{doing}: {text}")
 
 
-# sysexits -> (outcome, enhanced status), as Postfix's table; other codes fail with 5.3.0.
+# sysexits -> (enhanced status, text), as Postfix's table; other codes fail with 5.3.0.
 _EXIT = {
-    exitcodes.EX_USAGE: "5.3.0",
-    exitcodes.EX_DATAERR: "5.6.0",
-    exitcodes.EX_NOINPUT: "5.3.0",
-    exitcodes.EX_NOUSER: "5.1.1",
-    exitcodes.EX_NOHOST: "5.1.2",
-    exitcodes.EX_UNAVAILABLE: "5.3.0",
-    exitcodes.EX_SOFTWARE: "5.3.0",
-    exitcodes.EX_OSERR: "4.3.0",
-    exitcodes.EX_OSFILE: "5.3.0",
-    exitcodes.EX_CANTCREAT: "5.2.0",
-    exitcodes.EX_IOERR: "5.3.0",
-    exitcodes.EX_TEMPFAIL: "4.3.0",
-    exitcodes.EX_PROTOCOL: "5.5.0",
-    exitcodes.EX_NOPERM: "5.7.0",
-    exitcodes.EX_CONFIG: "5.3.0",
+    exitcodes.EX_USAGE: ("5.3.0", "command line usage error"),
+    exitcodes.EX_DATAERR: ("5.6.0", "data format error"),
+    exitcodes.EX_NOINPUT: ("5.3.0", "cannot open input"),
+    exitcodes.EX_NOUSER: ("5.1.1", "user unknown"),
+    exitcodes.EX_NOHOST: ("5.1.2", "host name unknown"),
+    exitcodes.EX_UNAVAILABLE: ("5.3.0", "service unavailable"),
+    exitcodes.EX_SOFTWARE: ("5.3.0", "internal software error"),
+    exitcodes.EX_OSERR: ("4.3.0", "system resource problem"),
+    exitcodes.EX_OSFILE: ("5.3.0", "critical OS file missing"),
+    exitcodes.EX_CANTCREAT: ("5.2.0", "can't create user output file"),
+    exitcodes.EX_IOERR: ("5.3.0", "input/output error"),
+    exitcodes.EX_TEMPFAIL: ("4.3.0", "temporary failure"),
+    exitcodes.EX_PROTOCOL: ("5.5.0", "remote error in protocol"),
+    exitcodes.EX_NOPERM: ("5.7.0", "permission denied"),
+    exitcodes.EX_CONFIG: ("5.3.0", "local configuration error"),
 }
 
 
-def from_exit_status(code: int, output: str) -> DeliveryResult:
-    """Turn a program's exit status into a result; a death by signal (negative) is deferred."""
+def from_exit_status(code: int, output: str, command: str) -> DeliveryResult:
+    """Turn a program's exit status into a result; a death by signal (negative) is deferred.
+
+    Output that begins with an enhanced status ("4.2.2 over quota") says itself what it means.
+    """
     if code == 0:
-        return delivered("delivered to command")
-    status = "4.3.0" if code < 0 else _EXIT.get(code, "5.3.0")
-    how = f"Command died with signal {-code}" if code < 0 else f"Command died with status {code}"
+        return delivered(f"delivered to command: {command}")
+    if code > 0 and _is_failure_status(status := output.split(" ", 1)[0]):
+        return _of_program(status, output[len(status) :].strip() or output, output)
+    if code in _EXIT:
+        status, how = _EXIT[code]
+    elif code < 0:
+        status, how = "4.3.0", f'Command died with signal {-code}: "{command}"'
+    else:
+        status, how = "5.3.0", f'Command died with status {code}: "{command}"'
+    return _of_program(status, f"{how}. Command output: {output}" if output else how, output)
+
+
+def after_time_limit(output: str, command: str) -> DeliveryResult:
+    """Return the result for a program that had to be killed; it fails, as with Postfix."""
+    how = f'Command time limit exceeded: "{command}"'
+    return _of_program("5.3.0", f"{how}. Command output: {output}" if output else how, output)
+
+
+def _of_program(status: str, reason: str, output: str) -> DeliveryResult:
     outcome = Outcome.DEFERRED if status[0] == "4" else Outcome.FAILED
-    return DeliveryResult(outcome, status, f"{how}: {output}" if output else how)
+    return DeliveryResult(outcome, status, reason, diagnostic=f"x-unix; {output or reason}")
+
+
+def _is_failure_status(text: str) -> bool:
+    """Say whether text is an enhanced status of class 4 or 5 (RFC 3463)."""
+    parts = text.split(".")
+    return (
+        len(parts) == 3 and parts[0] in ("4", "5") and all(p.isascii() and p.isdigit() and len(p) <= 3 for p in parts)
+    )
 
 
 def from_reply(code: int, status: str, text: str, relay: str, scope: Scope) -> DeliveryResult:

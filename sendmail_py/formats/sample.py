@@ -35,5 +35,5 @@ def sample_main_cf() -> str:
 
 def _entry(param: Param) -> str:
     doc = textwrap.fill(param.doc, 79, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
-    kind = "" if param.type in ("str", "list") else f"# ({param.type.replace('|', ' | ')})\n"
+    kind = "" if param.type in ("str", "raw", "list") else f"# ({param.type.replace('|', ' | ')})\n"
     return f"{doc}\n{kind}#{param.name} = {param.default}".rstrip() + "\n"

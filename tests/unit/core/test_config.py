@@ -115,3 +115,8 @@ def test_a_name_that_only_itself_uses_is_complained_of() -> None:
 def test_per_transport_parameters_of_postfix_are_known_for_any_transport() -> None:
     assert "is a Postfix parameter" in unknown("mytransport_destination_rate_delay")
     assert unknown("zzzz") == "unknown parameter zzzz"
+
+
+def test_a_raw_value_keeps_its_macros_for_whoever_uses_it() -> None:
+    settings = {"mailbox_command": Setting('/bin/x -a "$EXTENSION" "$@"', "main.cf:1")}
+    assert Config(settings).mailbox_command == '/bin/x -a "$EXTENSION" "$@"'

@@ -1,0 +1,64 @@
+"""The environment of a program that gets a message: built from nothing, and safe for a shell.
+
+No value keeps a character outside command_expansion_filter: the sender chose some of them, and a
+script that forgets its quotes must not pay for it.
+"""
+
+import os
+
+from ..core.address import Address
+from ..core.config import Config
+from ..core.delivery import Delivery
+from ..core.envelope import Recipient
+from ..core.params import BY_NAME
+from ..host.programs import PATH
+from ..host.users import User
+
+
+def environment(delivery: Delivery, recipient: Recipient, user: User | None, config: Config) -> dict[str, str]:
+    """Return the variables for one message and one recipient.
+
+    user is whose home and shell it is, None for a program that runs with default_privs.
+    """
+    address = recipient.forward_path
+    local, extension = address.local_part, recipient.extension
+    name = user.name if user else local[: -len(extension) - 1] if extension else local
+    values = {
+        "USER": name,
+        "LOGNAME": name,
+        "SENDER": str(delivery.sender),
+        "RECIPIENT": str(address),
+        "LOCAL": local,
+        "DOMAIN": address.domain,
+        "EXTENSION": extension,
+        "ORIGINAL_RECIPIENT": _original(recipient),
+    }
+    if user:
+        values |= {"HOME": user.home, "SHELL": user.shell or "/bin/sh"}
+    allowed = frozenset(str(config.command_expansion_filter))
+    filtered = {name: "".join(c if c in allowed else "_" for c in value) for name, value in values.items() if value}
+    return {"PATH": PATH, "SENDER": "", **_exported(config), **filtered}
+
+
+def _original(recipient: Recipient) -> str:
+    """Return the address that the message was first sent to."""
+    original = recipient.original.partition(";")[2] or str(recipient.forward_path)
+    return str(Address.parse(original)) if "\n" not in original else ""
+
+
+def _exported(config: Config) -> dict[str, str]:
+    """Return what export_environment names: NAME of our own environment, or NAME=value.
+
+    MAIL_CONFIG is the instance's own, so that a program that calls sendmail comes back here.
+    """
+    own = dict(os.environ)
+    if config.config_directory != BY_NAME["config_directory"].default:
+        own["MAIL_CONFIG"] = config.config_directory
+    found = {}
+    for item in config.export_environment:
+        name, is_value, value = item.partition("=")
+        if is_value:
+            found[name] = value
+        elif name in own:
+            found[name] = own[name]
+    return found
