@@ -15,7 +15,8 @@ class Delivery:
     """One message, the recipients of it that share a destination, and their results.
 
     fd is an open read-only descriptor of the queue file; the content stands at
-    content_offset and is size octets long, line ends LF. arrived_at and active_at are
+    content_offset and is size octets long, line ends LF. verify asks what would become of it:
+    nothing may be delivered, and a success says "deliverable". arrived_at and active_at are
     microseconds since the epoch. results runs parallel to recipients; None means that no
     attempt has ended yet, which counts as deferred.
     """
@@ -32,6 +33,7 @@ class Delivery:
     ret: str = ""
     arrived_at: int = 0
     active_at: int = 0
+    verify: bool = False
     results: list[DeliveryResult | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -15,6 +15,14 @@ class Mark:
     FAILED = "-"
 
 
+class Box:
+    """A check-box that is no recipient's: its mark, and where it stands in the queue file."""
+
+    def __init__(self, offset: int, mark: str = Mark.PENDING) -> None:
+        self.offset = offset
+        self.mark = mark
+
+
 MAILBOX = "\\"  # the target of an address that was written \name
 
 
@@ -72,6 +80,9 @@ class Envelope:
     says that intake found the content unacceptable: every recipient fails with it.
     controlling_uid is whose rights the targets of the recipients run with (-1: default_privs), and
     visited the names that must not be expanded again: "name" for an alias, "~name" for a .forward.
+    report asks for a report of what the first pass comes to (sendmail -v), which reported says was
+    written, in a box at reported_offset; verify asks what would become of each recipient, and
+    nothing is delivered (sendmail -bv).
     """
 
     def __init__(
@@ -89,6 +100,8 @@ class Envelope:
         self.submitter = submitter
         self.body = self.envid = self.ret = self.client = self.origin = self.full_name = self.refused = ""
         self.smtputf8 = self.delay_warned = self.expire = self.queue_only = False
+        self.report = self.verify = self.reported = False
+        self.reported_offset = -1
         self.size = 0
         self.content_offset = -1
         self.maildrop: tuple[str, int, int] | None = None

@@ -16,7 +16,7 @@ from typing import Any
 from ..core.address import Address
 from ..core.delivery import Delivery
 from ..core.envelope import Recipient
-from ..core.result import DeliveryResult, Outcome, Scope
+from ..core.result import DeliveryResult, Handover, Outcome, Scope
 
 
 @dataclass(slots=True)
@@ -48,6 +48,7 @@ def encode_batch(batch: Batch) -> tuple[dict[str, Any], list[int]]:
             d.ret,
             d.arrived_at,
             d.active_at,
+            d.verify,
             [[str(r.forward_path), r.original, r.notify, r.extension] for r in d.recipients],
         ]
         for d in batch.deliveries
@@ -63,7 +64,7 @@ def decode_batch(record: dict[str, Any], descriptors: list[int]) -> Batch:
         raise ValueError("a batch whose descriptors do not match its deliveries")
     deliveries = []
     for job, fd in zip(record["jobs"], descriptors, strict=True):
-        queue_id, offset, size, sender, body, smtputf8, envid, ret, arrived_at, active_at, recipients = job
+        queue_id, offset, size, sender, body, smtputf8, envid, ret, arrived_at, active_at, verify, recipients = job
         deliveries.append(
             Delivery(
                 queue_id,
@@ -81,6 +82,7 @@ def decode_batch(record: dict[str, Any], descriptors: list[int]) -> Batch:
                 ret,
                 arrived_at,
                 active_at,
+                verify,
             )
         )
     return Batch(record["batch"], record["transport"], record["nexthop"], deliveries, record["uid"], record["target"])
@@ -125,15 +127,20 @@ def encode_reports(number: int, reports: Iterable[Report], done: bool) -> tuple[
 
 
 def _result_row(r: DeliveryResult) -> list[str]:
-    return [r.outcome.value, r.status, r.reason, r.remote_mta, r.diagnostic, r.scope.value, r.relay]
+    return [r.outcome.value, r.status, r.reason, r.remote_mta, r.diagnostic, r.scope.value, r.relay, r.handover.value]
+
+
+def _result(row: list[str]) -> DeliveryResult:
+    outcome, status, reason, remote_mta, diagnostic, scope, relay, handover = row
+    how = Handover(handover)
+    return DeliveryResult(Outcome(outcome), status, reason, remote_mta, diagnostic, Scope(scope), relay, how)
 
 
 def decode_reports(record: dict[str, Any], descriptors: list[int]) -> tuple[int, list[Report], bool]:
     """Read a record of reports; raises ValueError or KeyError for what is none: the caller closes the descriptors."""
     reports = []
-    for delivery, recipient, outcome, status, reason, remote_mta, diagnostic, scope, relay in record["results"]:
-        result = DeliveryResult(Outcome(outcome), status, reason, remote_mta, diagnostic, Scope(scope), relay)
-        reports.append(Report(delivery, recipient, result))
+    for delivery, recipient, *row in record["results"]:
+        reports.append(Report(delivery, recipient, _result(row)))
     left = iter(descriptors)
     for delivery, recipient, what, uid in record["back"]:
         back = HandBack(what)

@@ -1,4 +1,4 @@
-"""The failure DSN (RFC 3461, 3464, 6522): what a sender gets when recipients have failed.
+"""Delivery reports (RFC 3461, 3464, 6522): what a sender is told of recipients that failed, or that he asked about.
 
 Three parts: text for people, fields for programs, and the original or its header. Nothing that
 a remote server said can add a line, a field or a part: control characters become blanks, long
@@ -13,6 +13,7 @@ from ..core.address import Address
 from ..core.envelope import Recipient
 from ..core.result import DeliveryResult
 from . import xtext
+from .report_kinds import INTRODUCTIONS, SIGNATURE, SUBJECTS, Kind, action_of, reason_of, status_of
 from .trace_headers import clean, message_id, rfc5322_date
 
 _WIDTH = 79
@@ -21,20 +22,21 @@ _LONGEST_REASON = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class FailureReport:
-    """What a DSN tells.
+class StatusReport:
+    """What a DSN tells, row by row.
 
     queue_id, arrived_at, envid, sender and smtputf8 are the original's; bounce_id and now
     belong to the DSN. Times are in microseconds since the epoch, utc_offset in seconds east.
     header is the original's header section; body is None when only the header goes back
-    (RET=HDRS, or larger than bounce_size_limit).
+    (RET=HDRS, larger than bounce_size_limit, or no failure).
     """
 
+    kind: Kind
     host: str
     queue_id: str
     arrived_at: int
     sender: Address
-    failures: Sequence[tuple[Recipient, DeliveryResult]]
+    rows: Sequence[tuple[Recipient, DeliveryResult]]
     header: bytes
     body: bytes | None
     bounce_id: str
@@ -44,7 +46,7 @@ class FailureReport:
     smtputf8: bool = False
 
 
-def build(report: FailureReport) -> Iterator[bytes]:
+def build(report: StatusReport) -> Iterator[bytes]:
     """Yield the octets of the DSN, line ends LF; the report's sender must not be the null one."""
     text = _text_part(report)
     status = _status_part(report)
@@ -57,12 +59,12 @@ def build(report: FailureReport) -> Iterator[bytes]:
     yield b"\n--" + boundary.encode() + b"--\n"
 
 
-def _head(report: FailureReport, boundary: str, eight_bit: bool) -> str:
+def _head(report: StatusReport, boundary: str, eight_bit: bool) -> str:
     seconds = report.now // 1_000_000
     lines = [
         f"Date: {rfc5322_date(seconds, report.utc_offset)}",
         f"From: MAILER-DAEMON@{report.host} (Mail Delivery System)",
-        "Subject: Undelivered Mail Returned to Sender",
+        f"Subject: {SUBJECTS[report.kind]}",
         f"To: {clean(str(report.sender))}",
         f"Message-Id: {message_id(seconds, report.bounce_id, report.host)}",
         "Auto-Submitted: auto-replied",
@@ -76,7 +78,7 @@ def _head(report: FailureReport, boundary: str, eight_bit: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _boundary(report: FailureReport, parts: Iterable[bytes]) -> str:
+def _boundary(report: StatusReport, parts: Iterable[bytes]) -> str:
     stem = f"{report.bounce_id}.{report.now}/{report.host}"[:60]
     content = list(parts)
     boundary = stem
@@ -87,26 +89,14 @@ def _boundary(report: FailureReport, parts: Iterable[bytes]) -> str:
     return boundary
 
 
-_INTRODUCTION = """\
-This is the mail system at host {host}.
-
-Your message could not be delivered to one or more recipients. The
-reasons are given below, and your message is attached.
-
-For further assistance, please send mail to postmaster and include
-this report; the attached message is not needed for that.
-
-                   The mail system
-"""
-
-
-def _text_part(report: FailureReport) -> bytes:
-    blocks = [_INTRODUCTION.format(host=report.host)]
-    for recipient, result in report.failures:
+def _text_part(report: StatusReport) -> bytes:
+    greeting = f"This is the mail system at host {report.host}.\n"
+    blocks = [greeting, INTRODUCTIONS[report.kind], SIGNATURE]
+    for recipient, result in report.rows:
         wanted = _original_address(recipient)
         address = clean(str(recipient.forward_path))
         expanded = f" (expanded from <{wanted}>)" if wanted and wanted != address else ""
-        blocks.append(_fold(f"<{address}>{expanded}: {_printable(result.reason)}") + "\n")
+        blocks.append(_fold(f"<{address}>{expanded}: {_printable(reason_of(report.kind, result))}") + "\n")
     body = "\n".join(blocks)
     plain = body.isascii()
     head = f"Content-Description: Notification\nContent-Type: text/plain; charset={'us-ascii' if plain else 'utf-8'}\n"
@@ -114,7 +104,7 @@ def _text_part(report: FailureReport) -> bytes:
     return f"{head}{encoding}\n{body}".encode()
 
 
-def _status_part(report: FailureReport) -> bytes:
+def _status_part(report: StatusReport) -> bytes:
     lines = [
         "Content-Description: Delivery report",
         "Content-Type: message/delivery-status",
@@ -125,28 +115,29 @@ def _status_part(report: FailureReport) -> bytes:
         f"X-Sendmail-Py-Sender: {_typed(clean(str(report.sender)))}",
         f"Arrival-Date: {rfc5322_date(report.arrived_at // 1_000_000, report.utc_offset)}",
     ]
-    for recipient, result in report.failures:
-        lines += ["", *_recipient_fields(recipient, result)]
+    for recipient, result in report.rows:
+        lines += ["", *_recipient_fields(report.kind, recipient, result)]
     # Delivery status is 7 bit (RFC 3464 2.1); addresses are written so that nothing is lost.
     return ("\n".join(lines) + "\n").encode("ascii", "replace")
 
 
-def _recipient_fields(recipient: Recipient, result: DeliveryResult) -> Iterator[str]:
+def _recipient_fields(kind: Kind, recipient: Recipient, result: DeliveryResult) -> Iterator[str]:
     yield f"Final-Recipient: {_typed(clean(str(recipient.forward_path)))}"
     wanted = _original_address(recipient)
     if wanted:
-        kind = recipient.original.partition(";")[0]
+        type_ = recipient.original.partition(";")[0]
         yield "Original-Recipient: " + (
-            _typed(wanted) if kind.lower() == "rfc822" else f"{clean(kind)}; {_escaped(wanted)}"
+            _typed(wanted) if type_.lower() == "rfc822" else f"{clean(type_)}; {_escaped(wanted)}"
         )
-    yield "Action: failed"
-    yield f"Status: {result.status if _is_status(result.status) else '5.0.0'}"
+    action = action_of(kind, result)
+    yield f"Action: {action}"
+    yield f"Status: {status_of(action, result.status)}"
     if result.remote_mta:
         yield _fold(f"Remote-MTA: dns; {_printable(result.remote_mta)}")
-    yield _fold(f"Diagnostic-Code: {_printable(result.diagnostic or 'X-Sendmail-Py; ' + result.reason)}")
+    yield _fold(f"Diagnostic-Code: {_printable(result.diagnostic or 'X-Sendmail-Py; ' + reason_of(kind, result))}")
 
 
-def _original_part(report: FailureReport) -> list[bytes]:
+def _original_part(report: StatusReport) -> list[bytes]:
     """Return the third part in pieces; a UTF-8 message keeps its type (RFC 6532 3.7, RFC 6533 5)."""
     header = report.header
     whole = report.body is not None
@@ -155,7 +146,7 @@ def _original_part(report: FailureReport) -> list[bytes]:
     kind = f"text/{kind}" if kind == "rfc822-headers" else f"message/{kind}"
     body = report.body or b""
     encoding = "" if header.isascii() and body.isascii() else "Content-Transfer-Encoding: 8bit\n"
-    title = "Undelivered Message" if whole else "Undelivered Message Headers"
+    title = ("Undelivered " if report.kind is Kind.FAILURE else "") + ("Message" if whole else "Message Headers")
     head = f"Content-Description: {title}\nContent-Type: {kind}\n{encoding}\n".encode()
     line_end = b"" if not header or header.endswith(b"\n") else b"\n"
     return [head, header, line_end, b"\n" + body if whole else b""]
@@ -175,12 +166,6 @@ def _escaped(address: str) -> str:
     if address.isascii():
         return address
     return "".join(c if c.isascii() and c not in " \\+=" else f"\\x{{{ord(c):X}}}" for c in address)
-
-
-def _is_status(status: str) -> bool:
-    parts = status.split(".")
-    digits = all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts)
-    return len(parts) == 3 and digits and parts[0] in ("4", "5")
 
 
 def _printable(text: str) -> str:

@@ -7,7 +7,7 @@
     from: <alice@example.org>
     to: [ ] <bob@example.net> notify=FAILURE,DELAY orcpt=rfc822;bob@example.net
     to: [ ] <carol@example.org> target="|/usr/bin/vacation carol"
-    flags: [ ] delay-warned  [ ] expire  [ ] queue-only
+    flags: [ ] delay-warned  [ ] expire  [ ] queue-only  [ ] report  [ ] verify  [ ] reported
     size: 0000001532
 
     (size octets of content, LF line ends)
@@ -29,6 +29,9 @@ SIZE_DIGITS = 10
 HEAD_LIMIT = 16 << 20  # of a submitted file: some 300,000 recipients
 COMMAND_LIMIT = 256
 MARK_COLUMN = len("to: [")
+FLAGS = ("delay-warned", "expire", "queue-only", "report", "verify", "reported")
+_BOXES = {False: "[ ] ", True: "[x] "}
+_REPORTED_COLUMN = len("flags: [") + sum(len("[ ] " + name + "  ") for name in FLAGS[:-1])
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.@;:,[]()")
 
 
@@ -71,6 +74,7 @@ def render(envelope: Envelope) -> bytes:
         recipient.offset = offset + MARK_COLUMN
         offset += len(line)
         chunks.append(line)
+    envelope.reported_offset = offset + _REPORTED_COLUMN
     tail = "".join(line + "\n" for line in _tail_lines(envelope))
     chunks.append(f"{tail}size: {envelope.size:0{SIZE_DIGITS}}\n\n".encode("utf-8", "surrogateescape"))
     envelope.content_offset = offset + len(chunks[-1])
@@ -108,8 +112,8 @@ def _recipient_line(recipient: Recipient) -> str:
 
 
 def _tail_lines(e: Envelope) -> list[str]:
-    flags = ((e.delay_warned, "delay-warned"), (e.expire, "expire"), (e.queue_only, "queue-only"))
-    lines = ["flags: " + "  ".join(f"[{'x' if on else ' '}] {name}" for on, name in flags)]
+    values = (e.delay_warned, e.expire, e.queue_only, e.report, e.verify, e.reported)
+    lines = ["flags: " + "  ".join(_BOXES[on] + name for name, on in zip(FLAGS, values, strict=True))]
     if e.body:
         lines.append("body: " + e.body)
     if e.smtputf8:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ..core.address import Address
 from ..core.envelope import MAILBOX, Envelope, Mark, Recipient, Submitter
 from ..core.errors import QueueFileError
-from .queue_file import MAGIC, MARK_COLUMN, SIZE_DIGITS
+from .queue_file import FLAGS, MAGIC, MARK_COLUMN, SIZE_DIGITS
 
 Reader = Callable[[Envelope, str], None]
 
@@ -70,6 +70,8 @@ def parse(data: bytes) -> Envelope:
                 reader = _READERS.get(name)
                 if reader:
                     reader(e, value)
+                    if name == "flags":
+                        e.reported_offset = _box_offset(raw, b"reported", offset)
                 else:
                     e.unknown.append(line)
             offset += len(raw) + 1
@@ -134,9 +136,14 @@ def _submitter_fields(text: str) -> list[tuple[str, str]]:
 
 
 def _read_flags(e: Envelope, value: str) -> None:
-    e.delay_warned = "[x] delay-warned" in value
-    e.expire = "[x] expire" in value
-    e.queue_only = "[x] queue-only" in value
+    boxes = value.split("  ")
+    e.delay_warned, e.expire, e.queue_only, e.report, e.verify, e.reported = (f"[x] {name}" in boxes for name in FLAGS)
+
+
+def _box_offset(line: bytes, name: bytes, start: int) -> int:
+    """Return where the box of a flag stands, -1 when the line has none."""
+    before = line.find(b"] " + name)
+    return start + before - 1 if before > 0 else -1
 
 
 def _read_maildrop(e: Envelope, value: str) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from dataclasses import dataclass, field
 
+from ..core.address import Address
 from ..core.envelope import Envelope
 from ..core.result import DeliveryResult
 from ..core.route import LOCAL, Route
@@ -26,6 +27,7 @@ class Message:
 
     lost counts agents that went without an answer. unreleased are children whose parent marks are
     durable while they still wait in tmp/; is_marked says that the marks of this pass are written.
+    addresses are those of the recipients that routing changed, for reports.
     """
 
     queue_id: str
@@ -39,6 +41,7 @@ class Message:
     is_marked: bool = False
     unreleased: list[str] = field(default_factory=list)
     results: dict[int, DeliveryResult] = field(default_factory=dict)
+    addresses: dict[int, Address] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,7 @@ import socket
 import time
 
 from ..core.delivery import Delivery
-from ..core.result import DeliveryResult
+from ..core.result import DeliveryResult, Outcome
 from ..formats.batch import Batch, HandBack, Report, decode_batch, encode_reports
 from ..host.sockets import receive_record, send_record
 from ..host.syslog import Log
@@ -105,7 +105,9 @@ def delivery_line(d: Delivery, recipient: int, times: tuple[float, float] = (0.0
     result = d.results[recipient]
     assert result is not None
     r = d.recipients[recipient]
-    return result_line(d.queue_id, str(r.forward_path), r.original, result, (d.arrived_at, d.active_at), times)
+    return result_line(
+        d.queue_id, str(r.forward_path), r.original, result, (d.arrived_at, d.active_at), times, d.verify
+    )
 
 
 def result_line(
@@ -115,6 +117,7 @@ def result_line(
     result: DeliveryResult,
     since: tuple[int, int],
     times: tuple[float, float],
+    verify: bool = False,
 ) -> str:
     """The same from its parts; since is when the message arrived and became active, in microseconds."""
     wanted = original.partition(";")[2]
@@ -125,8 +128,15 @@ def result_line(
     delays = "/".join(_seconds(t) for t in (before, in_queue, *times))
     return (
         f"{queue_id}: to=<{address}>,{orig_to} relay={result.relay}, delay={_seconds(delay)}, delays={delays}, "
-        f"dsn={result.status}, status={result.outcome.value} ({result.reason})"
+        f"dsn={result.status}, status={_status(result, verify)} ({result.reason})"
     )
+
+
+def _status(result: DeliveryResult, verify: bool) -> str:
+    """Return the word for a result; who counts what was sent must not count what was only verified."""
+    if not verify:
+        return result.outcome.value
+    return "deliverable" if result.outcome is Outcome.DELIVERED else "undeliverable"
 
 
 def _seconds(value: float) -> str:

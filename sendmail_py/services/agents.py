@@ -138,13 +138,15 @@ class Agents:
         for index, route in zip(entry.indexes, entry.routes, strict=True):
             r = e.recipients[index]
             changed = route.address != r.forward_path
+            if changed:
+                message.addresses[index] = route.address
             original = r.original or (original_recipient(r.forward_path) if changed else "")
             recipients.append(Recipient(route.address, original, r.notify, extension=route.extension))
         if self._is_mailbox(entry):
             del recipients[1:]
         return Delivery(
             message.queue_id, self._open_message(entry), e.content_offset, e.size, e.sender, recipients,
-            e.body, e.smtputf8, e.envid, e.ret, e.arrived_at, message.active_at,
+            e.body, e.smtputf8, e.envid, e.ret, e.arrived_at, message.active_at, e.verify,
         )  # fmt: skip
 
     @staticmethod

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from ..core.address import Address
 from ..core.config import Config
 from ..core.envelope import Envelope, Mark, Recipient
-from ..core.result import DeliveryResult, deferred, delivered, from_errno
+from ..core.result import DeliveryResult, Handover, deferred, delivered, from_errno
 from ..core.route import Route
 from ..formats.aliases import Target
 from ..formats.xtext import original_recipient
@@ -26,6 +26,7 @@ from ..spool.store import Store
 from .active_queue import Message
 from .finishing import not_durable
 from .intake import blocks
+from .reports import without_success
 
 
 @dataclass(slots=True)
@@ -135,7 +136,8 @@ class Expander:
     def _child(self, parent: Envelope, index: int, number: int, addresses: list[Address]) -> Envelope:
         recipient = parent.recipients[index]
         original = recipient.original or original_recipient(recipient.forward_path)
-        recipients = [Recipient(self._qualified(address), original, recipient.notify) for address in addresses]
+        notify = without_success(recipient.notify)
+        recipients = [Recipient(self._qualified(address), original, notify) for address in addresses]
         child = Envelope(
             child_id(parent.queue_id, index, number), parent.arrived_at, parent.sender, recipients, parent.submitter
         )
@@ -144,6 +146,7 @@ class Expander:
         child.parent = parent.queue_id, recipient.offset
         child.visited = tuple(dict.fromkeys((*parent.visited, *self._users_with_alias(addresses))))
         child.size = parent.size
+        child.verify, child.report = parent.verify, parent.report and not parent.reported
         return child
 
     def _users_with_alias(self, addresses: list[Address]) -> list[str]:
@@ -161,7 +164,10 @@ class Expander:
             error = late  # the mark is set: the children answer for the recipient now
         message.unreleased += children  # the end of the pass releases them
         names = ", ".join(children[:3]) + (" ..." if children[3:] else "")
-        result = delivered(f"expanded into {names}" if names else "discarded by alias", relay="local")
+        if names:
+            result = delivered(f"expanded into {names}", relay="local", handover=Handover.EXPANDED)
+        else:
+            result = delivered("discarded by alias", relay="local")
         return Expanded(message, index, result, [not_durable(message, error)] if error is not None else [])
 
 

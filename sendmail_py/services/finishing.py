@@ -1,37 +1,29 @@
-"""The end of a pass: marks, bounce, history, and where the message goes next.
+"""The end of a pass: marks, reports, history, and where the message goes next.
 
-Order is what makes a crash harmless. A bounce is written, durable, into tmp/; then the marks it
-answers for are made durable; then it is released. A message that stays is given its next time,
+Order is what makes a crash harmless. A bounce or report is written, durable, into tmp/; then the
+marks that answer for it are made durable; then it is released. A message that stays is given its next time,
 renamed, made durable, and only then is its maildrop original removed. A message that leaves is
 removed after its original: a copy without an original is at worst delivered once more, an
 original without a copy would be taken for new mail.
 """
 
-import os
 import time
 from dataclasses import dataclass, field, replace
 
-from ..core.address import NULL_SENDER
 from ..core.config import Config
-from ..core.envelope import Envelope, Mark, Recipient, Submitter
-from ..core.result import DeliveryResult, Outcome, deferred
-from ..formats.dsn import FailureReport, build
-from ..formats.header import split_header
+from ..core.envelope import Box, Mark, Recipient
+from ..core.result import DeliveryResult, Outcome
 from ..formats.queue_file import history_line
 from ..routing.schedule import Schedule
 from ..spool.layout import ACTIVE, DEFERRED, INCOMING, TMP
-from ..spool.queue_id import child_id
 from ..spool.store import Store
 from .active_queue import Message
-
-STOPPING = deferred("4.3.2", "the queue manager is stopping")  # what a stop leaves undone, by no fault of the mail
-
-_HEADER_LIMIT = 1 << 20
+from .reports import STOPPING, Reporter, Results, is_asked_for, is_final
 
 
 @dataclass(slots=True)
 class Ended:
-    """What became of a message: due (None: it is gone), its bounce, lines for the log, an error."""
+    """What became of a message: due (None: it is gone), its children, lines for the log, an error."""
 
     message: Message
     due: float | None = None
@@ -47,11 +39,14 @@ class Finisher:
         self.config = config
         self.store = store
         self.schedule = schedule
+        self.reporter = Reporter(config, store)
 
     @staticmethod
     def is_simple(message: Message) -> bool:
-        """Say whether every recipient is delivered, so that the message is just removed."""
-        return not message.unreleased and all(r.outcome is Outcome.DELIVERED for r in message.results.values())
+        """Say whether every recipient is delivered and nobody is told, so that the message is just removed."""
+        if message.unreleased or is_asked_for(message.envelope):
+            return False
+        return all(r.outcome is Outcome.DELIVERED for r in message.results.values())
 
     def remove(self, message: Message) -> Ended:
         """End a message whose recipients are all done; never raises OSError."""
@@ -88,27 +83,23 @@ class Finisher:
         return ended
 
     def _mark(self, message: Message, ended: Ended) -> None:
-        """Write the bounce into tmp/, then the marks of this pass and its history."""
+        """Write the reports into tmp/, then the marks of this pass and its history."""
         now = time.time()
-        failures, deferrals = self._sort(message, now, ended)
+        results = self._settled(message, now, ended)
         e = message.envelope
-        reported = [(r, result) for r, result in failures if not r.notify or "FAILURE" in r.notify]
-        bounce = ""
-        if reported and e.sender:
-            bounce = self._write_bounce(message, reported, now, ended)
-        elif reported:
-            ended.lines.append(f"{message.queue_id}: undeliverable bounce dropped: its sender is the null sender")
-        marks = [(r, Mark.FAILED) for r, _ in failures]
-        marks += [
-            (e.recipients[i], Mark.DELIVERED) for i, x in message.results.items() if x.outcome is Outcome.DELIVERED
+        written = self.reporter.write(message, results, now, ended.lines)
+        marks: list[tuple[Recipient | Box, str]] = [
+            (e.recipients[i], _mark_of(result)) for i, result in results.items() if is_final(e, result)
         ]
-        history = b"".join(self._history(now, r, result) for r, result in failures + deferrals) if deferrals else b""
-        error = self.store.mark(ACTIVE, message.queue_id, marks, history, durable=bool(bounce))
+        marks += [(box, Mark.DELIVERED) for box in written.boxes]
+        stays = any(not is_final(e, result) for result in results.values())
+        told = [(e.recipients[i], result) for i, result in results.items() if result.outcome is not Outcome.DELIVERED]
+        history = b"".join(self._history(now, *row) for row in told) if stays else b""
+        error = self.store.mark(ACTIVE, message.queue_id, marks, history, durable=bool(written.children))
         if error is not None:
             ended.lines.append(not_durable(message, error))
         message.is_marked = True
-        if bounce:
-            message.unreleased.append(bounce)
+        message.unreleased += written.children
 
     def _release(self, message: Message, ended: Ended) -> None:
         """Release the children, durable before the parent may go; called again until that is so."""
@@ -118,24 +109,20 @@ class Finisher:
         self.store.sync_incoming()
         message.unreleased.clear()
 
-    def _sort(
-        self, message: Message, now: float, ended: Ended
-    ) -> tuple[list[tuple[Recipient, DeliveryResult]], list[tuple[Recipient, DeliveryResult]]]:
-        """Return what has failed for good and what stays, with the reasons."""
+    def _settled(self, message: Message, now: float, ended: Ended) -> Results:
+        """Return the results in the order of the recipients; what has waited too long has failed."""
         e = message.envelope
         expired = message.attempted and self.schedule.is_expired(now, e.arrived_at / 1e6, not e.sender)
-        failures, deferrals = [], []
-        for index, result in sorted(message.results.items()):
-            recipient = e.recipients[index]
-            if result.outcome is Outcome.FAILED:
-                failures.append((recipient, result))
-            elif result.outcome is Outcome.DEFERRED and expired and result is not STOPPING:
-                failures.append((recipient, replace(result, reason=f"{result.reason} (message expired)")))
-            elif result.outcome is Outcome.DEFERRED:
-                deferrals.append((recipient, result))
-        if expired and failures:
+        results = dict(sorted(message.results.items()))
+        if not expired or e.verify:
+            return results
+        for index, result in results.items():
+            if result.outcome is Outcome.DEFERRED and result is not STOPPING:
+                reason = f"{result.reason} (message expired)"
+                results[index] = replace(result, outcome=Outcome.FAILED, reason=reason)
+        if any(result.outcome is Outcome.FAILED for result in results.values()):
             ended.lines.append(f"{message.queue_id}: from=<{e.sender}>, status=expired, returned to sender")
-        return failures, deferrals
+        return results
 
     def _history(self, now: float, recipient: Recipient, result: DeliveryResult) -> bytes:
         return history_line(
@@ -164,40 +151,9 @@ class Finisher:
         except OSError as error:
             ended.lines.append(not_durable(message, error))
 
-    def _write_bounce(
-        self, message: Message, failures: list[tuple[Recipient, DeliveryResult]], now: float, ended: Ended
-    ) -> str:
-        e = message.envelope
-        first = failures[0][0]
-        bounce_id = child_id(message.queue_id, e.recipients.index(first), 0)
-        report = self._report(message, failures, bounce_id, now)
-        submitter = Submitter(os.getuid(), "MAILER-DAEMON", os.getpid())
-        bounce = Envelope(bounce_id, int(now * 1e6), NULL_SENDER, [Recipient(e.sender)], submitter)
-        bounce.parent = message.queue_id, first.offset
-        bounce.smtputf8 = not e.sender.is_ascii
-        self.store.write(bounce, build(report), durable=True)
-        ended.lines.append(f"{message.queue_id}: sender non-delivery notification: {bounce_id}")
-        return bounce_id
 
-    def _report(
-        self, message: Message, failures: list[tuple[Recipient, DeliveryResult]], bounce_id: str, now: float
-    ) -> FailureReport:
-        e = message.envelope
-        limit = self.config.bounce_size_limit
-        whole = e.size <= limit and e.ret != "HDRS"
-        descriptor = self.store.open(ACTIVE, message.queue_id)
-        try:
-            content = os.pread(descriptor, e.size if whole else min(e.size, _HEADER_LIMIT), e.content_offset)
-        finally:
-            os.close(descriptor)
-        sections = split_header(content)
-        assert sections is not None
-        header, body = content[: sections.end], content[sections.body :]
-        offset = time.localtime(now).tm_gmtoff
-        return FailureReport(
-            self.config.myhostname, message.queue_id, e.arrived_at, e.sender, failures, header, body if whole else None,
-            bounce_id, int(now * 1e6), offset, e.envid, e.smtputf8,
-        )  # fmt: skip
+def _mark_of(result: DeliveryResult) -> str:
+    return Mark.DELIVERED if result.outcome is Outcome.DELIVERED else Mark.FAILED
 
 
 def not_durable(message: Message, error: OSError) -> str:

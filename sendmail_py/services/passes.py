@@ -27,8 +27,9 @@ from .active_queue import ActiveQueue, Entry, Message, Work
 from .agent import result_line
 from .agents import Agent, Agents
 from .expansion import Expanded, Expander, Finals
-from .finishing import STOPPING, Ended, Finisher
+from .finishing import Ended, Finisher
 from .pool import Pool
+from .reports import QUEUE_ONLY, STOPPING
 
 _LONGEST_RETRY = 60.0
 _OPEN_DESCRIPTORS = 400
@@ -36,7 +37,6 @@ _DEFERRED_TRANSPORT = deferred("4.3.2", "deferred transport")
 _LOST_LIMIT = 3
 _LOST = deferred("4.3.0", "the delivery agent ended before it answered")
 _NOT_EXPANDED = deferred("4.3.5", "the expansion that the agent found is not enabled")
-_QUEUE_ONLY = deferred("4.3.2", "queued only, as its sender asked")
 
 
 class Owner(Protocol):
@@ -111,7 +111,7 @@ class Passes:
         if e.refused:
             return failed(e.refused.partition(" ")[0], e.refused.partition(" ")[2])
         if e.queue_only and state == INCOMING and not message.forced:
-            return _QUEUE_ONLY
+            return QUEUE_ONLY
         decision = self.expander.decide(e, route) if route.transport == LOCAL else route
         if not isinstance(decision, Route):
             return decision
@@ -128,7 +128,9 @@ class Passes:
         recipient, e = message.envelope.recipients[index], message.envelope
         since = (e.arrived_at, message.active_at)
         self.lines.append(
-            result_line(message.queue_id, str(recipient.forward_path), recipient.original, result, since, (0.0, 0.0))
+            result_line(
+                message.queue_id, str(recipient.forward_path), recipient.original, result, since, (0.0, 0.0), e.verify
+            )
         )
 
     def _expand(self, message: Message, index: int, finals: Finals) -> None:

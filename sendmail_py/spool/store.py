@@ -13,7 +13,7 @@ are durable in their parent: a crash before that discards them, a crash after it
 import os
 from collections.abc import Iterable, Iterator
 
-from ..core.envelope import Envelope, Mark, Recipient
+from ..core.envelope import Box, Envelope, Mark, Recipient
 from ..core.errors import QueueFileError
 from ..formats import queue_file, queue_reader
 from . import atomic
@@ -163,11 +163,16 @@ class Store:
     # --- finishing --------------------------------------------------------------------------
 
     def mark(
-        self, state: str, queue_id: str, marks: list[tuple[Recipient, str]], history: bytes = b"", durable: bool = False
+        self,
+        state: str,
+        queue_id: str,
+        marks: Iterable[tuple[Recipient | Box, str]],
+        history: bytes = b"",
+        durable: bool = False,
     ) -> OSError | None:
         """Write marks, in the file and then in the recipients, and append history.
 
-        A mark of a recipient that is already answered for is left as it is. Raises OSError when
+        A mark that is set already is left as it is. Raises OSError when
         something could not be written; returns the error of an fsync: then the marks stand for
         every reader, and only a power cut may undo them.
         """

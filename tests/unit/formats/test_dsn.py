@@ -8,17 +8,19 @@ import pytest
 
 from sendmail_py.core.address import Address
 from sendmail_py.core.envelope import Recipient
-from sendmail_py.core.result import DeliveryResult, Outcome, Scope, failed, from_reply
-from sendmail_py.formats.dsn import FailureReport, build
+from sendmail_py.core.result import DeliveryResult, Handover, Outcome, Scope, deferred, delivered, failed, from_reply
+from sendmail_py.formats.dsn import StatusReport, build
+from sendmail_py.formats.report_kinds import Kind
 
 ORIGINAL = b"From: alice@example.org\nTo: bob@example.net\nSubject: hello\n"
 BOB = Address("bob", "example.net")
-REPORT = FailureReport(
+REPORT = StatusReport(
+    kind=Kind.FAILURE,
     host="host.example.org",
     queue_id="6A24F0C1B3D2",
     arrived_at=1795435041_123456,
     sender=Address("alice", "example.org"),
-    failures=[(Recipient(BOB), failed("5.1.1", "unknown user: bob"))],
+    rows=[(Recipient(BOB), failed("5.1.1", "unknown user: bob"))],
     header=ORIGINAL,
     body=b"text\n",
     bounce_id="7B24F0C1B3D2",
@@ -39,7 +41,7 @@ def parts(data: bytes) -> tuple[str, list[Any], Any]:
 
 
 def one(result: DeliveryResult, path: Address = BOB, original: str = "") -> dict[str, object]:
-    return {"failures": [(Recipient(path, original), result)]}
+    return {"rows": [(Recipient(path, original), result)]}
 
 
 def test_the_header_is_that_of_an_automatic_reply() -> None:
@@ -69,7 +71,7 @@ def test_the_status_part_has_the_fields_of_rfc_3464() -> None:
     result = from_reply(550, "5.1.1", said, "mx.example.net[192.0.2.7]:25", Scope.RECIPIENT)
     bob = (Recipient(BOB, "rfc822;bob+2Balias@example.org"), result)
     carol = (Recipient(Address("carol", "x")), failed("5.2.2", "mailbox full"))
-    _, (head, first, second), _ = parts(octets(failures=[bob, carol], envid="a+3Db"))
+    _, (head, first, second), _ = parts(octets(rows=[bob, carol], envid="a+3Db"))
     assert dict(head.items()) == {
         "Reporting-MTA": "dns; host.example.org",
         "Original-Envelope-Id": "a=b",
@@ -172,3 +174,67 @@ def test_what_is_no_failure_status_becomes_5_0_0(status: str) -> None:
 def test_a_boundary_fits_whatever_the_host_is_called() -> None:
     boundary = message_from_bytes(octets(host="h" * 200 + ".org")).get_boundary()
     assert boundary and len(boundary) <= 70
+
+
+# --- the reports that somebody asked for -----------------------------------------------------------
+
+SENT = delivered("delivered to mailbox", relay="local")
+RELAYED = from_reply(250, "2.0.0", "250 2.0.0 Ok", "mx.example.net[192.0.2.7]:25", Scope.MESSAGE)
+LATER = deferred("4.4.1", "timed out", relay="mx.example.net[192.0.2.7]:25")
+NEVER = failed("5.1.1", "unknown user")
+
+
+def fields_of(kind: Kind, *results: DeliveryResult) -> list[dict[str, str]]:
+    rows = [(Recipient(BOB), result) for result in results]
+    return [dict(group.items()) for group in parts(octets(kind=kind, rows=rows, body=None))[1][1:]]
+
+
+def test_a_delivery_report_names_the_end_of_each_recipient() -> None:
+    relayed = replace(RELAYED, handover=Handover.RELAYED)
+    entrusted = replace(RELAYED, handover=Handover.ENTRUSTED)
+    expanded = replace(SENT, handover=Handover.EXPANDED)
+    rows = fields_of(Kind.DELIVERY, SENT, relayed, entrusted, expanded, LATER, NEVER)
+    assert [(row["Action"], row["Status"]) for row in rows] == [
+        ("delivered", "2.0.0"),
+        ("relayed", "2.0.0"),
+        ("relayed", "2.0.0"),
+        ("expanded", "2.0.0"),
+        ("delayed", "4.4.1"),
+        ("failed", "5.1.1"),
+    ]
+    assert rows[0]["Diagnostic-Code"] == "X-Sendmail-Py; delivery via local: delivered to mailbox"
+    assert (rows[1]["Remote-MTA"], rows[1]["Diagnostic-Code"]) == ("dns; mx.example.net", "smtp; 250 2.0.0 Ok")
+
+
+def test_a_verification_knows_only_deliverable_and_undeliverable() -> None:
+    rows = fields_of(Kind.VERIFICATION, SENT, LATER, NEVER)
+    assert [(row["Action"], row["Status"]) for row in rows] == [
+        ("deliverable", "2.0.0"),
+        ("undeliverable", "4.4.1"),
+        ("undeliverable", "5.1.1"),
+    ]
+
+
+@pytest.mark.parametrize(("result", "status"), [(SENT, "2.0.0"), (LATER, "4.0.0"), (NEVER, "5.0.0")])
+def test_a_status_that_does_not_fit_the_action_is_replaced(result: DeliveryResult, status: str) -> None:
+    odd = replace(result, status="7.1.1")
+    assert fields_of(Kind.DELIVERY, odd)[0]["Status"] == status
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "sentence"),
+    [
+        (Kind.SUCCESS, "Successful Mail Delivery Report", "was delivered to the recipients below"),
+        (Kind.DELIVERY, "Mail Delivery Status Report", "the report that you asked for"),
+        (Kind.VERIFICATION, "Mail Delivery Status Report", "Nothing was delivered"),
+    ],
+)
+def test_a_report_that_was_asked_for_says_what_it_is_and_the_way_the_mail_went(
+    kind: Kind, subject: str, sentence: str
+) -> None:
+    data = octets(kind=kind, rows=[(Recipient(BOB), RELAYED)], body=None)
+    text, _, original = parts(data)
+    assert message_from_bytes(data)["Subject"] == subject
+    assert sentence in text
+    assert text.endswith("<bob@example.net>: delivery via mx.example.net[192.0.2.7]:25: 250 2.0.0 Ok\n")
+    assert original["Content-Description"] == "Message Headers"

@@ -23,7 +23,7 @@ to: [x] <\\x22a\\x20b\\x22@j\xc3\xb6rg.example>
 to: [-] <no\\xffutf8@example.com>
 to: [ ] <carol@example.org> notify=NEVER target="|/usr/bin/vacation -a \\x22J\xc3\xb6rg\\x22 carol"
 to: [ ] <dan@example.org> target="\\x5c"
-flags: [x] delay-warned  [ ] expire  [x] queue-only
+flags: [x] delay-warned  [ ] expire  [x] queue-only  [ ] report  [x] verify  [ ] reported
 body: 8BITMIME
 smtputf8: yes
 envid: QQ314159
@@ -58,6 +58,7 @@ def envelopes(draw: st.DrawFn) -> Envelope:
     submitter.cwd, submitter.command, submitter.helo = draw(octets), draw(octets), draw(octets)
     e = Envelope(draw(words), draw(st.integers(0, 2**51)), draw(st.none() | addresses), draw(recipients), submitter)
     e.delay_warned, e.expire, e.queue_only, e.smtputf8 = (draw(st.booleans()) for _ in range(4))
+    e.report, e.verify, e.reported = (draw(st.booleans()) for _ in range(3))
     e.envid, e.client, e.origin, e.full_name, e.refused = (draw(octets) for _ in range(5))
     e.maildrop = draw(st.none() | st.tuples(words, st.integers(0), st.integers(0)))
     e.parent = draw(st.none() | st.tuples(words, st.integers(0)))
@@ -90,6 +91,7 @@ def test_every_offset_points_at_the_octet_of_the_mark(e: Envelope) -> None:
     for recipient in e.recipients:
         assert data[recipient.offset : recipient.offset + 1].decode() == recipient.mark
         assert data[recipient.offset - 1 : recipient.offset] == b"["
+    assert data[e.reported_offset - 1 : e.reported_offset + 11] == (b"[x] reported" if e.reported else b"[ ] reported")
     assert head_end(data) == e.content_offset == len(data)
 
 
@@ -108,6 +110,14 @@ def test_a_head_is_printable_lines_of_utf_8_that_no_value_can_break(e: Envelope)
     text = render(e).decode("utf-8")
     assert all(line.isprintable() for line in text.split("\n"))
     assert text.count("\n\n") == 1
+
+
+def test_a_flags_line_of_an_earlier_file_has_no_box_for_reports() -> None:
+    e = parse(GOLDEN.replace(b"  [ ] report  [x] verify  [ ] reported", b"") + b"hi\n")
+    assert (e.delay_warned, e.queue_only, e.report, e.verify, e.reported, e.reported_offset) == (
+        *(True, True, False, False, False),
+        -1,
+    )
 
 
 def test_the_golden_file_means_what_it_says() -> None:

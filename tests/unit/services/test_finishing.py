@@ -14,7 +14,8 @@ from sendmail_py.core.result import DeliveryResult, deferred, delivered, failed
 from sendmail_py.formats.queue_reader import read_history
 from sendmail_py.routing.schedule import Schedule
 from sendmail_py.services.active_queue import Message
-from sendmail_py.services.finishing import STOPPING, Ended, Finisher
+from sendmail_py.services.finishing import Ended, Finisher
+from sendmail_py.services.reports import STOPPING
 from sendmail_py.spool import store as store_module
 from sendmail_py.spool.layout import ACTIVE, DEFERRED, INCOMING, MAILDROP, TMP
 from sendmail_py.spool.store import Store, read_head, read_message
