@@ -8,7 +8,7 @@ import os
 
 from ..core.config import Config
 from ..core.delivery import Delivery
-from ..core.result import DeliveryResult, deferred, failed
+from ..core.result import DeliveryResult, deferred, delivered, failed
 from ..host.privileges import effective
 from ..host.users import User, UserCache
 from . import mailbox, maildir
@@ -26,6 +26,9 @@ def deliver(deliveries: list[Delivery], name: str, users: UserCache, config: Con
         return end_all(deliveries, deferred("4.3.0", f'cannot look up user "{name}": {error.strerror}'))
     if user is None:
         return end_all(deliveries, failed("5.1.1", f'unknown user: "{name}"'))
+    for delivery in deliveries:
+        if delivery.verify:
+            delivery.end_all(delivered("delivers to mailbox"))
     copies = _without_loops(deliveries)
     if not copies:
         return None

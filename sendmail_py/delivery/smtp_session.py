@@ -3,7 +3,7 @@
 Guarantees: a recipient is delivered only by a 2xx reply to the final dot of a content that was
 read whole; a connection that breaks after the dot leaves the message deferred; a torn file
 never gets its dot. With PIPELINING an envelope goes out as one segment, together with the end
-of the message before it.
+of the message before it. A delivery that is only to be verified ends with the replies to RCPT.
 """
 
 import os
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from ..core.config import Config
 from ..core.delivery import Delivery
-from ..core.result import DeliveryResult, Outcome, Scope, deferred, failed, from_reply
+from ..core.result import DeliveryResult, Handover, Outcome, Scope, deferred, failed, from_reply
 from ..protocol.commands import Command, Verb, is_sendable, mail, rcpt
 from ..protocol.reply import Reply
 from ..protocol.transparency import ContentEncoder
@@ -126,8 +126,9 @@ class SmtpSession:
         return [mail(delivery, extensions, smtputf8), *(rcpt(recipient, extensions) for recipient in recipients)]
 
     def _envelope(self, transaction: Transaction) -> bytes:
-        """Return MAIL, all RCPT and DATA as one group."""
-        return b"".join([self._machine.send(c) for c in (*self._commands(transaction), Command(Verb.DATA))])
+        """Return MAIL, all RCPT and DATA as one group; a verification ends before DATA."""
+        last = [] if transaction.delivery.verify else [Command(Verb.DATA)]
+        return b"".join([self._machine.send(c) for c in (*self._commands(transaction), *last)])
 
     async def _transact(
         self, transaction: Transaction, following: Transaction | None, goes_on: Callable[[], bool]
@@ -139,7 +140,7 @@ class SmtpSession:
         else:
             await self._say_envelope(transaction)
         data = None
-        if self._machine.pipelining or transaction.accepted:
+        if not transaction.delivery.verify and (self._machine.pipelining or transaction.accepted):
             if not self._machine.pipelining:
                 self._send(Command(Verb.DATA))
             data = await self._reply("sending DATA command", self._config.smtp_data_init_timeout)
@@ -181,6 +182,8 @@ class SmtpSession:
             return
         if reply.code // 100 == 2:
             transaction.accepted.append(recipient)
+            if transaction.delivery.verify:
+                transaction.delivery.results[recipient] = self._result(reply, "RCPT TO", Scope.RECIPIENT)
         else:
             self._refused(transaction, [recipient], reply, "RCPT TO", Scope.RECIPIENT)
 
@@ -282,7 +285,8 @@ class SmtpSession:
     def _result(self, reply: Reply, verb: str, scope: Scope) -> DeliveryResult:
         result = from_reply(reply.code, reply.status, reply.text, self.stream.relay, scope)
         if result.outcome is Outcome.DELIVERED:
-            return result
+            dsn = "DSN" in self._machine.extensions
+            return replace(result, handover=Handover.ENTRUSTED if dsn else Handover.RELAYED)
         return replace(result, reason=f"{result.reason} (in reply to {verb} command)")
 
     def _refuses(self, reply: Reply) -> SessionError:
