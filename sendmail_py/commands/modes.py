@@ -37,9 +37,11 @@ def _daemon(directory: str, foreground: bool) -> None:
 
 
 def _smtp(options: "Options", directory: str) -> int:
+    from .interrupted import watch
     from .sendmail import envelope_of
     from .smtp_stdio import Session
 
+    watch()
     config, _ = load(directory)
     hostname = str(lenient(config, "myhostname")) or posix.uname().nodename
     limit, minfree = int(lenient(config, "message_size_limit")), int(lenient(config, "queue_minfree"))

@@ -42,12 +42,17 @@ def main(argv: "list[str]") -> "NoReturn":
     except Exception as error:  # a defect of ours: nothing was accepted, say so in one line
         _say(f"{name}: internal error: {type(error).__name__}: {error}")
         code = EX_SOFTWARE
+    except BaseException as stop:  # a signal: what had been written is gone again
+        from .interrupted import end
+
+        end(stop)
+        code = EX_SOFTWARE
     posix._exit(code)
 
 
 def _run(name: str, words: "list[str]") -> int:
     options = sendmail_options.parse(words, name)
-    mode = {"mailq": "p", "newaliases": "i"}.get(name, options.mode)
+    mode = options.mode
     directory = choose_directory(options.config_directory)
     if options.flush and mode == "m":
         mode = "q"
@@ -97,6 +102,10 @@ def submit(options: "Options", directory: str) -> None:
             "no recipients: none in the arguments, and none in To, Cc or Bcc" if options.extract else "no recipients"
         )
     envelope = envelope_of(options, sender, recipients)
+    if more:
+        from . import interrupted
+
+        interrupted.watch()
     _write(envelope, head, blocks if more else iter(()), top, limit)
 
 

@@ -10,6 +10,7 @@ from ..core.errors import UsageError
 FLAG = "flag"
 VALUE = "value"  # attached, or the next word
 ATTACHED = "attached"  # only what follows in the same word
+_ENVID_LIMIT = 100  # RFC 3461 4.4
 
 # letter: (argument rule, meaning, or why it has none)
 OPTIONS = {
@@ -62,6 +63,8 @@ MODES = {
     "h": "print the host status: none is kept",
     "H": "purge the host status: none is kept",
 }
+# The mode of a program called by another name, until -b says otherwise.
+PROGRAM_MODES = {"mailq": "p", "newaliases": "i", "hoststat": "h", "purgestat": "H"}
 REFUSED = {"t": "-bt: there are no rewriting rules to test; `mailctl config` shows the configuration"}
 
 
@@ -97,6 +100,7 @@ class Options:
 def parse(words: "list[str]", program: str = "sendmail") -> Options:
     """Read the words after the program's name; raises UsageError."""
     options = Options()
+    options.mode = PROGRAM_MODES.get(program, "m")
     table = {**OPTIONS, **MORE[program]} if program in MORE else OPTIONS
     index = 0
     while index < len(words):
@@ -149,7 +153,7 @@ def _set_value(options: Options, letter: str, value: str) -> None:
     if letter in "fr":
         options.sender = value
     elif letter == "F":
-        options.full_name = value
+        options.full_name = value or " "  # an empty name is one: the caller's own is not put in its place
     elif letter == "C":
         options.config_directory = value
     elif letter == "b":
@@ -177,6 +181,10 @@ def _set_dsn(options: Options, letter: str, value: str) -> None:
             raise UsageError(f"-R {value}: full or hdrs expected")
         options.ret = upper
     elif letter == "V":
+        if len(value) > _ENVID_LIMIT or not value.isascii() or not value.isprintable():
+            raise UsageError(
+                f"-V {value[:_ENVID_LIMIT]!a}: up to {_ENVID_LIMIT} printable characters of ASCII expected"
+            )
         options.envid = value
     else:
         notify = tuple(word for word in upper.replace(" ", "").split(",") if word)

@@ -43,14 +43,14 @@ def parse_address_list(text: str, blanks_separate: bool = False, blanks_join: bo
 
     With blanks_separate, as on a command line, "a b" is two addresses unless brackets or quotes
     stand in it. With blanks_join, as where recipients are sought in a header, it is the local
-    part "a b": a phrase that lost its address bounces by name, and the others are served. Raises
-    ValueError, naming the address, for one that cannot be read and for a control character in
-    the text.
+    part "a b": a phrase that lost its address bounces by name, and the others are served; and a
+    group may lack its ; ("undisclosed-recipients:"). Raises ValueError, naming the address, for
+    one that cannot be read and for a control character in the text.
     """
     if not text.isprintable():
         _refuse_controls(text)
     mailboxes = []
-    for element in _elements(_tokens(text)):
+    for element in _elements(_tokens(text), open_groups=blanks_join):
         for part in _split_at_blanks(element) if blanks_separate else [element]:
             mailboxes.append(_mailbox(_joined(part) if blanks_join else part, text))
     return mailboxes
@@ -66,7 +66,7 @@ def parse_recipients(text: str) -> "list[Address]":
 
 
 def parse_sender(text: str) -> Address:
-    """Read the one address of -f.
+    """Read the address of -f: the first, of several, as Postfix does.
 
     Web programs pass on what a form gave them: what cannot be read is taken as it stands, as
     Postfix does, its local part to be quoted, as long as no domain comes of it that could end a
@@ -83,7 +83,7 @@ def parse_sender(text: str) -> Address:
         if not local_part or (at and not domain) or not _UNSAFE.isdisjoint(domain):
             raise
         return Address(_unescape(local_part), domain)
-    if len(found) != 1:
+    if not found:
         raise ValueError("one address expected")
     return found[0].address
 
@@ -164,8 +164,11 @@ def _after_comment(text: str, start: int) -> int:
     raise ValueError(f"( without its ) in the address {text[start : start + 80]!a}")
 
 
-def _elements(tokens: "list[_Token]") -> "list[list[_Token]]":
-    """Part the tokens at commas and at the borders of groups; empty elements are allowed (RFC 5322 4.4)."""
+def _elements(tokens: "list[_Token]", open_groups: bool) -> "list[list[_Token]]":
+    """Part the tokens at commas and at the borders of groups; empty elements are allowed (RFC 5322 4.4).
+
+    With open_groups a colon before a blank, or at the end, begins a group that may have no end.
+    """
     elements: list[list[_Token]] = [[]]
     in_brackets = False
     last_group_end = max((i for i, token in enumerate(tokens) if token.kind == ";"), default=-1)
@@ -175,7 +178,7 @@ def _elements(tokens: "list[_Token]") -> "list[list[_Token]]":
         elif token.kind in (",", ";"):
             elements.append([])
             continue
-        elif token.kind == ":" and elements[-1] and i < last_group_end:
+        elif token.kind == ":" and elements[-1] and (i < last_group_end or (open_groups and _stands_off(tokens, i))):
             # What stood before it is the name of a group. Without a ; it is a part of a display
             # name, or a fault: to take it for a group would drop half of an address.
             elements[-1] = []
@@ -184,6 +187,12 @@ def _elements(tokens: "list[_Token]") -> "list[list[_Token]]":
             in_brackets = True
         elements[-1].append(token)
     return [element for element in elements if element]
+
+
+def _stands_off(tokens: "list[_Token]", at: int) -> bool:
+    """Say whether a blank or the end of the text follows a token."""
+    following = tokens[at + 1 : at + 2]
+    return not following or following[0].start > tokens[at].end
 
 
 def _split_at_blanks(element: "list[_Token]") -> "list[list[_Token]]":

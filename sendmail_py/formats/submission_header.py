@@ -15,7 +15,7 @@ from .trace_headers import clean, display_name, message_id, received_from_user, 
 _DROPPED = frozenset((b"bcc", b"resent-bcc", b"return-path", b"content-length"))
 _QUALIFIED = frozenset(
     b"from sender reply-to to cc resent-from resent-sender resent-reply-to resent-to resent-cc "
-    b"disposition-notification-to errors-to mail-followup-to return-receipt-to".split()
+    b"disposition-notification-to errors-to mail-followup-to apparently-to return-receipt-to".split()
 )
 # Reading addresses costs time that others wait for: what exceeds this in one message is left as it is.
 _QUALIFIED_OCTETS = 262144

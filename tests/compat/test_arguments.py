@@ -1,8 +1,12 @@
 """Options, recipients and senders: what sendmail, Postfix and others were measured to do, or the best of it."""
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
+import sys
+import termios
 import time
 
 import pytest
@@ -77,6 +81,8 @@ def test_without_recipients_it_is_64(resting, words):
         ('To: "X, Y" <xy@example.org>, bob\n', ["xy@example.org", "bob"]),
         ("To: bob (a, b), , carol,\n", ["bob", "carol"]),
         ("To: undisclosed-recipients:;\nBcc: bob\n", ["bob"]),
+        ("To: undisclosed-recipients:\nBcc: bob\n", ["bob"]),
+        ("To: Team: bob, carol\n", ["bob", "carol"]),
         ("To: friends: bob, Carol C <carol@example.org>;, dave\n", ["bob", "carol@example.org", "dave"]),
         ("To: =?utf-8?q?B=2C?= <bob@example.org>\n", ["bob@example.org"]),
         ("To: Jörg <jörg@exämple.org>\n", ["jörg@exämple.org"]),
@@ -155,6 +161,7 @@ def test_t_takes_ten_thousand_recipients_from_one_field(resting):
         (["-f", "first@example.org", "-f", ""], ""),
         (["-f", "-oQ/tmp@example.org"], "-oQ/tmp@example.org"),
         (["-f", "hosta!joe"], "hosta!joe"),
+        (["-f", "first@example.org, second@example.org"], "first@example.org"),
         (["-f", '"quo te"@example.org'], '"quo te"@example.org'),
         (["-f", "list-owner+bob=example.org@lists.test"], "list-owner+bob=example.org@lists.test"),
     ],
@@ -188,7 +195,20 @@ def test_an_option_of_sendmail_or_postfix_is_accepted(resting, words):
 
 
 @pytest.mark.parametrize(
-    "words", [["-Z"], ["-iZ"], ["-k", "x"], ["--help"], ["-j"], ["-N", "often"], ["-B", "x"], ["-R", "x"]]
+    "words",
+    [
+        ["-Z"],
+        ["-iZ"],
+        ["-k", "x"],
+        ["--help"],
+        ["-j"],
+        ["-N", "often"],
+        ["-B", "x"],
+        ["-R", "x"],
+        ["-V", "a\nb"],
+        ["-V", "x" * 101],
+        ["-V", "ä"],
+    ],
 )
 def test_an_unknown_option_or_value_is_64(resting, words):
     resting.refused(64, *words, "bob")
@@ -239,16 +259,51 @@ def test_the_dot_rule_holds_without_i(resting, words, stdin, content):
     assert resting.accepted(*words, "bob", input=stdin).content == content
 
 
-def test_sendmail_that_is_killed_before_the_end_of_stdin_leaves_no_message(resting):
-    program = f"{resting.instance.tree}/bin/sendmail"
-    with subprocess.Popen([program, "-i", "bob"], stdin=subprocess.PIPE, env=resting.instance.environment) as running:
-        running.stdin.write(b"Subject: half\n\n" + b"of it\n" * 100_000)
+def interrupted(resting, number, *words) -> tuple[list[str], int, bytes]:
+    """Signal sendmail after 600 kB of a message; returns the files there before, the status and what it said."""
+    command = [f"{resting.instance.tree}/bin/sendmail", *words]
+    environment, pipe = resting.instance.environment, subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as running:
+        running.stdin.write(b"MAIL FROM:<>\r\nRCPT TO:<bob>\r\nDATA\r\n" if "-bs" in words else b"Subject: half\n\n")
+        running.stdin.write(b"of it\r\n" * 100_000)
         running.stdin.flush()
         end = time.monotonic() + LIMIT
         while not os.listdir(resting.maildrop) and time.monotonic() < end:
             time.sleep(0.02)
         names = os.listdir(resting.maildrop)
-        running.send_signal(signal.SIGKILL)
-    (name,) = names
+        running.send_signal(number)
+        status, said = running.wait(LIMIT), running.stderr.read()
+        with contextlib.suppress(BrokenPipeError):
+            running.stdin.close()
+    return names, status, said
+
+
+def test_sendmail_that_is_killed_before_the_end_of_stdin_leaves_no_message(resting):
+    (name,), status, _ = interrupted(resting, signal.SIGKILL, "-i", "bob")
+    assert status == -signal.SIGKILL
     assert (resting.maildrop / name).stat().st_mode & 0o7777 == 0o600  # still being written: pickup takes none of these
     (resting.maildrop / name).unlink()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("words", [["-i", "bob"], ["-bs"]], ids=" ".join)
+def test_sendmail_that_is_told_to_end_removes_what_it_has_written_and_ends_in_silence(resting, words, number):
+    names, status, said = interrupted(resting, number, *words)
+    assert (len(names), status, said, os.listdir(resting.maildrop)) == (1, -number, b"", [])
+
+
+def test_an_interrupt_while_a_small_message_comes_in_is_silent_too(resting):
+    command, pipe = [f"{resting.instance.tree}/bin/sendmail", "-i", "bob"], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stderr=pipe, env=resting.instance.environment) as running:
+        running.stdin.write(b"Subject: half\n")
+        running.stdin.flush()
+        end = time.monotonic() + LIMIT  # until it has read that: the interpreter's own start is over then
+        while _unread(running.stdin) and time.monotonic() < end:
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        assert (running.wait(LIMIT), running.stderr.read()) == (-signal.SIGINT, b"")
+    assert os.listdir(resting.maildrop) == []
+
+
+def _unread(pipe) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)

@@ -58,6 +58,10 @@ def test_a_from_that_is_there_stays_and_is_qualified(instance):
     assert text["From"] == f'"Daemon (Cron)" <cron@{DOMAIN}>'
 
 
+def test_an_empty_full_name_takes_the_place_of_the_callers(instance):
+    assert delivered(instance, b"\nx\n", "-F", "", me())["From"] == f"{me()}@{DOMAIN}"
+
+
 def test_a_full_name_above_ascii_is_encoded(instance):
     assert (
         delivered(instance, b"\nx\n", "-F", "Ålice & Größe", me())["From"].addresses[0].display_name == "Ålice & Größe"

@@ -61,6 +61,21 @@ def test_newaliases_says_how_many_as_sendmail_does(resting, words):
     assert (done.returncode, done.stdout, done.stderr, files) == (0, said, b"", [])
 
 
+@pytest.mark.parametrize(
+    ("program", "words", "said"),
+    [
+        ("newaliases", ["-bp"], b"Mail queue is empty\n"),
+        ("mailq", ["-bi"], b"aliases, longest"),
+        ("mailq", ["-bh"], b""),
+        ("mailq", ["-bp"], b"Mail queue is empty\n"),
+    ],
+)
+def test_b_counts_more_than_the_name_of_the_program(resting, program, words, said):
+    (resting.instance.path / "aliases").write_text("root: alice\n")
+    done, files = resting.call(*words, program=program)
+    assert (done.returncode, done.stderr, files) == (0, b"", []) and said in done.stdout
+
+
 def test_newaliases_names_file_and_line_of_each_fault(resting):
     aliases = resting.instance.path / "aliases"
     aliases.write_text("root: alice\nthis is no alias\nalice: bob\nalice: carol\n")

@@ -102,6 +102,26 @@ def test_where_blanks_join_a_phrase_is_a_local_part_and_its_neighbours_are_serve
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("undisclosed-recipients:", []),
+        ("Team: bob, carol", ["bob", "carol"]),
+        ("dave, My Team:\t(ours) bob", ["dave", "bob"]),
+        ("Re: Bob <bob>", ["bob"]),
+        ("a: b;, c: d", ["b", "d"]),
+    ],
+)
+def test_where_blanks_join_a_group_may_lack_its_end(text: str, expected: list[str]) -> None:
+    assert [str(m.address) for m in parse_address_list(text, blanks_join=True)] == expected
+
+
+@pytest.mark.parametrize("text", ["user:secret@x", "mailto:bob@x", ":include:/etc/passwd", ":", "a@b: c@d:e"])
+def test_a_colon_inside_a_word_begins_no_group(text: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        parse_address_list(text, blanks_join=True)
+
+
+@pytest.mark.parametrize(
     ("text", "expected"), [("(carol)", ["carol"]), (" (carol) ", ["carol"]), ("bob (carol)", ["bob"]), ("()", [])]
 )
 def test_parentheses_are_a_comment_unless_they_hold_all_there_is(text: str, expected: list[str]) -> None:
@@ -116,6 +136,8 @@ def test_parentheses_are_a_comment_unless_they_hold_all_there_is(text: str, expe
         ('quo te\\"d@example.org;id', ('quo te"d', "example.org;id")),
         ("John Smith", ("John Smith", "")),
         ("a@b@c", ("a@b", "c")),
+        ("a@b, c@d", ("a", "b")),
+        ("Alice <a@x>, b", ("a", "x")),
     ],
 )
 def test_a_sender_that_cannot_be_read_is_taken_as_it_stands(text: str, expected: tuple[str, str]) -> None:
@@ -124,7 +146,7 @@ def test_a_sender_that_cannot_be_read_is_taken_as_it_stands(text: str, expected:
 
 
 @pytest.mark.parametrize(
-    "text", ["a@b> SIZE=1", "a@b c", "a@b:c", "a@", "@b", "a, b", "(a)", 'a"@"b', "a\rb@c", "a\nb"]
+    "text", ["a@b> SIZE=1", "a@b c", "a@b:c", "a@", "@b", "", "g:;", "(a)", 'a"@"b', "a\rb@c", "a\nb"]
 )
 def test_a_sender_whose_domain_could_end_a_command_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="address"):
