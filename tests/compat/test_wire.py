@@ -71,8 +71,14 @@ def test_a_long_line_of_the_body_is_split_and_nothing_is_lost(world, length):
 def test_a_long_line_of_the_header_is_folded_and_nothing_is_lost(world):
     message = world.sent(b"X-Long: " + b"word " * 1000 + b"end\n\nx\n", "bob@example.org")
     assert max(map(len, message.content.split(b"\r\n"))) <= 998
+    assert b"\r\nX-Long: " + b"word " * 1000 + b"end\r\n" in message.content.replace(b"\r\n ", b" ")
+
+
+def test_a_long_line_of_the_header_without_blanks_is_folded_inside(world):
+    message = world.sent(b"X-Long: " + b"x" * 5000 + b"\nSubject: next\n\nx\n", "bob@example.org")
+    assert max(map(len, message.content.split(b"\r\n"))) <= 998
     (field,) = re.findall(rb"X-Long: ((?:.*\r\n[ \t])*.*)\r\n", message.content)
-    assert b"".join(field.split()) == b"word" * 1000 + b"end"  # as Postfix does, it is folded anywhere
+    assert b"".join(field.split()) == b"x" * 5000 and b"\r\nSubject: next\r\n" in message.content
 
 
 def test_five_thousand_fields_arrive(world):

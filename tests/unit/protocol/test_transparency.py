@@ -59,14 +59,13 @@ def test_decoding_gives_the_content_back(content):
 def test_unfolding_gives_the_content_back_and_no_line_is_too_long(content, limit):
     lines = decode(encode([content], limit)).split(b"\n")
     assert all(len(line) <= limit for line in lines)
-    expected = normal(content).split(b"\n")
     at = 0
-    for line in expected:
-        text = lines[at]
+    for line in normal(content).split(b"\n"):
+        unfolded = {lines[at]}
         at += 1
-        while text != line:
-            assert lines[at][:1] == b" "
-            text += lines[at][1:]
+        while line not in unfolded:  # what a fold begins with is new, or, in the header, was there
+            assert lines[at][:1] in (b" ", b"\t")
+            unfolded = {u + more for u in unfolded for more in (lines[at], lines[at][1:]) if line.startswith(u + more)}
             at += 1
     assert at == len(lines)
 
@@ -101,6 +100,23 @@ def test_a_long_header_field_stays_one_field():
     lines = folded.split(b"\r\n")
     assert [len(line) for line in lines[:3]] == [998, 998, 9 + 2000 - 998 - 997 + 1]
     assert lines[1][:1] == lines[2][:1] == b" "
+
+
+def test_a_long_field_with_blanks_is_the_same_when_it_is_unfolded():
+    field = b"To: " + b", ".join(b"user%d@example.org" % number for number in range(500))
+    lines = encode([field + b"\n\n" + field + b"\n"]).split(b"\r\n")
+    header = lines[: lines.index(b"")]
+    assert b"".join(header) == field and max(map(len, header)) <= 998
+    assert all(line[:1] == b" " and line.endswith((b",", b"499@example.org")) for line in header[1:])
+    assert [len(line) for line in lines[lines.index(b"") + 1 :][:2]] == [998, 998]  # the body: anywhere
+
+
+def test_blanks_in_a_row_go_to_the_next_line_together():
+    assert encode([b"X: abcdefghij  \tklm\n\n"], 16) == b"X: abcdefghij\r\n  \tklm\r\n\r\n"
+
+
+def test_a_word_after_the_name_of_its_field_stays_there():
+    assert encode([b"X: abcdefghijklmnopqrst\n\n"], 16) == b"X: abcdefghijklm\r\n nopqrst\r\n\r\n"
 
 
 def test_a_folded_line_that_begins_with_a_dot_gets_one_dot_more():
