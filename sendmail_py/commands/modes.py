@@ -38,12 +38,15 @@ def _daemon(directory: str, foreground: bool) -> None:
 
 def _smtp(options: "Options", directory: str) -> int:
     from .interrupted import watch
-    from .sendmail import envelope_of
+    from .sendmail import envelope_of, open_drop
     from .smtp_stdio import Session
+    from .submit_rules import check
 
+    check(directory)
     watch()
     config, _ = load(directory)
     hostname = str(lenient(config, "myhostname")) or posix.uname().nodename
     limit, minfree = int(lenient(config, "message_size_limit")), int(lenient(config, "queue_minfree"))
-    session = Session(hostname, str(lenient(config, "queue_directory")), limit, minfree)
+    top = str(lenient(config, "queue_directory"))
+    session = Session(hostname, top, limit, minfree, lambda: open_drop(top, directory))
     return session.run(lambda sender: envelope_of(options, sender, []), options.notify)

@@ -10,12 +10,12 @@ import time
 
 from ..core.address import NULL_SENDER, Address
 from ..core.envelope import Envelope, Recipient, Submitter
-from ..core.errors import MailError, MessageError, SpoolError, UsageError
+from ..core.errors import MailError, MessageError, NoWayIn, SpoolError, UsageError
 from ..core.essentials import DEFAULTS
 from ..core.exitcodes import EX_OK, EX_SOFTWARE
 from ..formats import queue_file
 from ..host.configuration_file import choose_directory, essentials
-from ..spool.maildrop import Drop, check_space, poke, too_large
+from ..spool.maildrop import Drop, check_space, too_large
 from . import sendmail_options
 
 TYPE_CHECKING = False
@@ -88,6 +88,13 @@ def submit(options: "Options", directory: str) -> None:
         raise UsageError("no recipients: name them as arguments, or use -t")
     settings = essentials(directory)
     top, limit = settings["queue_directory"], _number(settings, "message_size_limit")
+    if (
+        settings["local_submission_rate_limit"]
+        or settings["authorized_submit_users"] != DEFAULTS["authorized_submit_users"]
+    ):
+        from . import submit_rules
+
+        submit_rules.check(directory)
     recipients = [address for text in options.recipients for address in _addresses(text)]
     sender = None if options.sender is None else _sender(options.sender)
     check_space(top, limit, _number(settings, "queue_minfree"))
@@ -106,7 +113,7 @@ def submit(options: "Options", directory: str) -> None:
         from . import interrupted
 
         interrupted.watch()
-    _write(envelope, head, blocks if more else iter(()), top, limit)
+    _write(envelope, head, blocks if more else iter(()), top, limit, directory)
 
 
 def _number(settings: "dict[str, str]", name: str) -> int:
@@ -216,14 +223,24 @@ def _callers_command() -> str:
     return data.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
 
 
-def _write(envelope: Envelope, head: bytes, rest: "Iterator[bytes]", top: str, limit: int) -> None:
+def open_drop(top: str, directory: str) -> Drop:
+    """Begin a file in maildrop/; where the caller cannot write there, a message over the submit socket."""
+    try:
+        return Drop(top)
+    except NoWayIn as error:
+        from .submit_socket import SocketDrop
+
+        return SocketDrop(directory, error)
+
+
+def _write(envelope: Envelope, head: bytes, rest: "Iterator[bytes]", top: str, limit: int, directory: str) -> None:
     size = envelope.size = len(head)
     if limit and size > limit:
         raise too_large(limit)
     text = queue_file.render(envelope)
     if len(text) > queue_file.HEAD_LIMIT:
         raise MessageError("too many recipients")
-    drop = Drop(top)
+    drop = open_drop(top, directory)
     try:
         drop.write(text + head)
         for block in rest:
@@ -237,4 +254,4 @@ def _write(envelope: Envelope, head: bytes, rest: "Iterator[bytes]", top: str, l
     if size != envelope.size:
         drop.rewrite(queue_file.size_offset(envelope), queue_file.size_digits(size))
     drop.finish()
-    poke(top, drop.name)
+    drop.announce()

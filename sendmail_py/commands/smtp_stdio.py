@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ..core.address import Address
 from ..core.envelope import Envelope, Recipient
-from ..core.errors import SpoolError
+from ..core.errors import MailError, NotAllowed, SpoolError
 from ..core.exitcodes import EX_OK
 from ..formats import queue_file
 from ..protocol import server_replies as replies
@@ -21,7 +21,7 @@ from ..protocol.reply import Reply
 from ..protocol.server_commands import Command, Mail, Rcpt, Refused
 from ..protocol.smtp_client import NEED_DATA
 from ..protocol.smtp_server import Content, SmtpServer, State
-from ..spool.maildrop import Drop, check_space, poke
+from ..spool.maildrop import Drop, check_space
 from ..spool.queue_id import base_id
 
 _BLOCK = 65536
@@ -32,7 +32,7 @@ _TOO_MANY_RECIPIENTS = replies.reply(452, "4.5.3", "Error: too many recipients")
 class Session:
     """One client: the machine, and the transaction under way."""
 
-    def __init__(self, hostname: str, top: str, size_limit: int, minfree: int) -> None:
+    def __init__(self, hostname: str, top: str, size_limit: int, minfree: int, new_drop: Callable[[], Drop]) -> None:
         extensions = {
             "PIPELINING": "",
             "SIZE": str(size_limit or ""),
@@ -45,6 +45,7 @@ class Session:
         self._top = top
         self._limit = size_limit
         self._minfree = minfree
+        self._new_drop = new_drop
         self._envelope: Envelope | None = None
         self._drop: Drop | None = None
         self._size = 0
@@ -114,11 +115,11 @@ class Session:
         except SpoolError as error:
             return _spool_trouble(error, no_room=error.__cause__ is None)
         try:
-            self._drop = Drop(self._top)
+            self._drop = self._new_drop()
             self._drop.write(text)
-        except SpoolError as error:
+        except MailError as error:
             self._drop = None
-            return _spool_trouble(error)
+            return _trouble(error)
         return None
 
     def _take(self, content: bytes) -> None:
@@ -132,8 +133,8 @@ class Session:
             return
         try:
             self._drop.write(content)
-        except SpoolError as error:
-            self._fail(_spool_trouble(error))
+        except MailError as error:
+            self._fail(_trouble(error))
 
     def _fail(self, answer: Reply) -> None:
         self._drop = None
@@ -148,10 +149,10 @@ class Session:
         try:
             drop.rewrite(queue_file.size_offset(envelope), queue_file.size_digits(self._size))
             drop.finish()
-        except SpoolError as error:
-            return _spool_trouble(error)
-        answer = _taken(drop.path)
-        poke(self._top, drop.name)
+        except MailError as error:
+            return _trouble(error)
+        answer = _taken(drop)
+        drop.announce()
         return answer
 
     def _forget(self) -> None:
@@ -165,13 +166,24 @@ class Session:
             octets = octets[os.write(1, octets) :]
 
 
-def _taken(path: str) -> Reply:
-    """Return the answer for a file that is safe, with the id that pickup will give it."""
+def _taken(drop: Drop) -> Reply:
+    """Return the answer for a file that is safe, with the id that pickup has given it, or will."""
+    if drop.queue_id:
+        return replies.reply(250, "2.0.0", f"Ok: queued as {drop.queue_id}")
     try:
-        status = os.stat(path)
+        status = os.stat(drop.path)
     except OSError:
         return replies.reply(250, "2.0.0", "Ok: queued")
     return replies.reply(250, "2.0.0", f"Ok: queued as {base_id(status.st_ctime_ns // 1000, status.st_ino)}")
+
+
+def _trouble(error: MailError) -> Reply:
+    """Return the answer when a message is not taken."""
+    if isinstance(error, SpoolError):
+        return _spool_trouble(error)
+    if isinstance(error, NotAllowed):
+        return replies.reply(550, "5.7.1", f"Error: {error}")
+    return replies.reply(554, "5.6.0", f"Error: {error}")
 
 
 def _spool_trouble(error: SpoolError, no_room: bool = False) -> Reply:

@@ -4,7 +4,7 @@ An exception here is for what the caller cannot go on with; a refused recipient 
 DeliveryResult, not an exception.
 """
 
-from .exitcodes import EX_CONFIG, EX_DATAERR, EX_TEMPFAIL, EX_USAGE
+from .exitcodes import EX_CONFIG, EX_DATAERR, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE
 
 
 class MailError(Exception):
@@ -31,9 +31,19 @@ class MessageError(MailError):
     exit_code = EX_DATAERR
 
 
+class NotAllowed(MailError):
+    """The rules of this system do not allow it to this user."""
+
+    exit_code = EX_UNAVAILABLE
+
+
 class QueueFileError(MailError):
     """A queue file is torn, malformed or of an unknown version."""
 
 
 class SpoolError(MailError):
     """The spool is missing, has the wrong owner or mode, or cannot be written."""
+
+
+class NoWayIn(SpoolError):
+    """The caller cannot put a file into the spool; the submit socket may take the message."""

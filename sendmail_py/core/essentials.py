@@ -5,4 +5,10 @@ submission need not load the table. Light: imported by sendmail(1).
 """
 
 CONFIG_DIRECTORY = "/etc/sendmail-py"
-DEFAULTS = {"queue_directory": "/var/spool/sendmail-py", "message_size_limit": "10240000", "queue_minfree": "0"}
+DEFAULTS = {
+    "queue_directory": "/var/spool/sendmail-py",
+    "message_size_limit": "10240000",
+    "queue_minfree": "0",
+    "local_submission_rate_limit": "",
+    "authorized_submit_users": "static:anyone",
+}

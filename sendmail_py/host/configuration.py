@@ -5,11 +5,15 @@ Light: imported by sendmail(1) where main.cf uses macros, and by its other modes
 
 import posix
 
-from ..core.config import Config, Setting
+from ..core.config import Config, Setting, convert
 from ..core.errors import ConfigError
 from ..core.params import BY_NAME
 from ..formats import main_cf
 from .configuration_file import read_main_cf, read_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def load(directory: str, overrides: "dict[str, str] | None" = None) -> "tuple[Config, list[str]]":
@@ -37,13 +41,12 @@ def from_settings(settings: "dict[str, Setting]") -> Config:
     return config
 
 
-def lenient(config: Config, name: str) -> "str | int":
+def lenient(config: Config, name: str) -> "Any":
     """Return a parameter, or its default where main.cf is broken: mail must not be lost to a typo."""
     try:
-        return getattr(config, name)  # type: ignore[no-any-return]
+        return getattr(config, name)
     except ConfigError:
-        default = BY_NAME[name].default
-        return int(default) if BY_NAME[name].type == "int" else default
+        return convert(BY_NAME[name], BY_NAME[name].default, "default")
 
 
 def _node_name() -> str:

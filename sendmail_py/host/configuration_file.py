@@ -40,8 +40,12 @@ def essentials(directory: str) -> "dict[str, str]":
         from .configuration import lenient, load
 
         config, _ = load(directory)
-        return {name: str(lenient(config, name)) for name in found}
+        return {name: _text(lenient(config, name)) for name in found}
     return found
+
+
+def _text(value: "str | int | list[str]") -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _placed(value: str, directory: str) -> str:

@@ -65,10 +65,15 @@ def receive_record(end: socket.socket) -> tuple[Any, list[int]] | None:
     return None
 
 
+def peer(end: socket.socket) -> tuple[int, int]:
+    """Return pid and uid of the process that connected the other end (SO_PEERCRED)."""
+    pid, uid, _ = struct.unpack("iII", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII")))
+    return int(pid), int(uid)
+
+
 def peer_uid(end: socket.socket) -> int:
     """Return the uid of the process at the other end (SO_PEERCRED)."""
-    _, uid, _ = struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return int(uid)
+    return peer(end)[1]
 
 
 def may_steer(uid: int) -> bool:

@@ -28,12 +28,13 @@ class Intake:
         self.store = store
         self._routing = Routing(config)
 
-    def submitted(self, envelope: Envelope, descriptor: int, offset: int) -> PreparedHeader:
+    def submitted(self, envelope: Envelope, descriptor: int, offset: int, durable: bool = False) -> PreparedHeader:
         """Queue a submitted message whose content stands in an open file from offset on.
 
         The envelope comes with its id, sender and submitter; its addresses are qualified and its
-        recipients made unique here. Not durable: the maildrop original is, until the message is
-        finished. Raises OSError, and then nothing is queued.
+        recipients made unique here. Not durable unless asked for: the maildrop original is, until
+        the message is finished. Raises OSError, and then nothing is queued (an error of the last
+        step, the fsync of a durable name, may leave a message there that was not accepted).
         """
         self._qualify(envelope)
         head, rest = _split(descriptor, offset, envelope.size)
@@ -51,7 +52,7 @@ class Intake:
             content: Iterable[bytes] = (b"".join(chunks),)
         else:
             content = _joined(chunks, rest)
-        self.store.commit(self.store.write(envelope, content, durable=False), envelope.queue_id, durable=False)
+        self.store.commit(self.store.write(envelope, content, durable), envelope.queue_id, durable)
         return prepared
 
     def _qualify(self, envelope: Envelope) -> None:

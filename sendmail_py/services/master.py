@@ -15,15 +15,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..core.access_list import check_patterns
 from ..core.config import Config
 from ..core.errors import ConfigError, MailError, SpoolError
-from ..host.alias_files import path_of
 from ..host.configuration import load
 from ..host.sockets import listen, pair, receive_record
 from ..host.syslog import Log
+from ..routing.submission_rate import parse_limit
 from ..spool.lock import take
 from .children import Child, Throttle, is_one_user, start
 from .control import Control
+from .local_checks import check_local
 from .service import encode_settings
 
 ALWAYS = ("pickup", "qmgr")
@@ -59,13 +61,14 @@ class Master:
         with open(f"{run}/master.pid", "w", encoding="ascii") as file:
             file.write(f"{os.getpid()}\n")
         self.public = listen(f"{run}/public", 0o666)
+        self.submit = listen(f"{run}/submit", 0o666)
         self.control = Control(f"{run}/control", self.selector, self.status, self.stop, self.reload)
 
     # --- services ---------------------------------------------------------------------------
 
     def start_service(self, name: str) -> None:
         """Start one of the services that always run."""
-        self._start(name, {"public": self.public.fileno()} if name == "qmgr" else {})
+        self._start(name, {"public": self.public.fileno()} if name == "qmgr" else {"submit": self.submit.fileno()})
 
     def start_agent(self, transport: str) -> None:
         """Start an agent and give qmgr the other end of its channel."""
@@ -245,7 +248,7 @@ class Master:
 
     def leave(self) -> None:
         """Remove the pid file and the sockets."""
-        for name in ("public", "control", "master.pid"):
+        for name in ("public", "submit", "control", "master.pid"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{self.config.run_directory}/{name}")
         self.log.info("stopped")
@@ -255,11 +258,8 @@ class Master:
 def check_config(config: Config) -> None:
     """Check every value, and that the values go together; raises ConfigError."""
     config.validate()
-    for source in config.alias_maps:
-        try:
-            path_of(source)
-        except ValueError as error:
-            raise ConfigError(f"{config.origin('alias_maps')}: {error}") from error
+    check_local(config)
+    _check_submission(config)
     if os.getuid() == 0 and is_one_user(config) and config.home_mailbox:
         raise ConfigError(f"{config.origin('home_mailbox')}: home_mailbox needs a mail_owner other than root")
     if os.getuid() == 0 and not is_one_user(config):
@@ -270,6 +270,19 @@ def check_config(config: Config) -> None:
                 raise ConfigError(
                     f"{config.origin(name)}: {name} = {getattr(config, name)}: no such user; `mailctl setup` makes it"
                 ) from None
+
+
+def _check_submission(config: Config) -> None:
+    for name, check in (
+        ("local_submission_rate_limit", parse_limit),
+        ("authorized_submit_users", check_patterns),
+        ("authorized_mailq_users", check_patterns),
+        ("authorized_flush_users", check_patterns),
+    ):
+        try:
+            check(getattr(config, name))
+        except ValueError as error:
+            raise ConfigError(f"{config.origin(name)}: {name}: {error}") from error
 
 
 def open_log_file(config: Config) -> int:

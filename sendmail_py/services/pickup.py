@@ -8,38 +8,35 @@ a scan, rate-limited, finds what lost its trigger.
 
 import os
 import selectors
-import socket
 import stat
 import time
 
-from ..core.address import Address
-from ..core.envelope import Envelope, Mark, Recipient, Submitter
+from ..core.envelope import Envelope
 from ..core.errors import QueueFileError
-from ..formats.queue_file import HEAD_LIMIT
-from ..formats.submission_header import full_name_from_gecos
-from ..host.sockets import connect, send_record
+from ..formats.submission_header import PreparedHeader
 from ..host.users import UidCache
 from ..spool.directories import check
-from ..spool.layout import COMPLETE_MODE, CORRUPT, MAILDROP, TRIGGER
+from ..spool.layout import COMPLETE_MODE, CORRUPT, INCOMING, MAILDROP, TRIGGER
 from ..spool.lock import take_role
 from ..spool.maildrop import is_name
 from ..spool.queue_id import base_id
 from ..spool.store import Store, is_there, read_head
+from .admission import Admission
 from .intake import Intake
+from .qmgr_line import QmgrLine
 from .service import Service
+from .submit import SubmitServer
+from .submitted import Junk, checked_envelope, claimed_envelope, log_lines, overflow_uid
 
 UNFINISHED_AGE = 36 * 3600
-_BATCH = 50
 _SCAN_COST = 10
 _TRIGGER_OCTETS = 65536
+_FOUND_AT_START = 500
 # After a turn the next names may come together for so long: a single message never waits, and in a
 # stream of them each costs less to those who submit at the same time.
 _GATHERING = 0.025
-_FULL_UID_MAP = "0 0 4294967295"
-
-
-class Junk(Exception):
-    """A file in maildrop/ that is no message from sendmail(1)."""
+_SWEEP_SECONDS = 5.0
+_LAST_SECONDS = 5.0
 
 
 class Pickup:
@@ -52,14 +49,14 @@ class Pickup:
         self.top = self.config.queue_directory
         self.store = Store(self.top)
         self.users = UidCache()
-        self.qmgr: socket.socket | None = None
+        self.qmgr = QmgrLine(f"{self.config.run_directory}/public", self.log)
         self.intake = Intake(self.config, self.store)
+        self.admission = Admission(self.config, self.users, self.log)
         self.known: dict[str, tuple[int, int]] = {}
         self.junk: set[str] = set()
-        self.new_ids: list[str] = []
         self.next_scan = 0.0
         self.group = os.stat(f"{self.top}/{MAILDROP}").st_gid
-        self.overflow_uid = _overflow_uid()
+        self.overflow_uid = overflow_uid()
         self.partial = b""
 
     # --- finding ----------------------------------------------------------------------------
@@ -75,7 +72,7 @@ class Pickup:
                     self.take(entry.name, from_scan=True)
         self.known = {name: key for name, key in self.known.items() if name in names}
         self.junk &= names
-        self.tell_qmgr()
+        self.qmgr.tell()
         now = time.monotonic()
         self.next_scan = now + max(self.config.maildrop_scan_delay, _SCAN_COST * (now - started))
 
@@ -87,7 +84,13 @@ class Pickup:
             text = name.decode("ascii", "replace")
             if is_name(text):
                 self.take(text, from_scan=False)
-        self.tell_qmgr()
+        self.qmgr.tell()
+
+    def find_untold(self) -> None:
+        """Tell qmgr of what an earlier pickup brought in without a chance to tell."""
+        newest = sorted((queue_id for queue_id, _ in self.store.entries(INCOMING)), reverse=True)
+        for queue_id in reversed(newest[:_FOUND_AT_START]):
+            self.qmgr.add(queue_id)
 
     # --- taking -----------------------------------------------------------------------------
 
@@ -133,20 +136,32 @@ class Pickup:
         if from_scan and self._has_copy(queue_id, path):
             self.known[name] = key
             return
-        try:
-            envelope = self._envelope(read_head(descriptor, limit=HEAD_LIMIT), status, name, queue_id)
-        except QueueFileError as error:
-            raise Junk(str(error)) from error
-        offset = envelope.content_offset
-        prepared = self.intake.submitted(envelope, descriptor, offset)
-        self.known[name] = key
-        lines = [f"{queue_id}: uid={status.st_uid} from=<{envelope.sender}>"]
-        if prepared.message_id:
-            lines.append(f"{queue_id}: message-id={prepared.message_id}")
-        self.log.lines(lines)
-        self.new_ids.append(queue_id)
-        if len(self.new_ids) >= _BATCH:
-            self.tell_qmgr()
+        self._take_whole(name, status, descriptor, queue_id)
+
+    def _take_whole(self, name: str, status: os.stat_result, descriptor: int, queue_id: str) -> None:
+        """Bring a complete file in, if its owner may submit."""
+        uid = status.st_uid
+        if text := self.admission.forbids(uid):
+            raise Junk(f"{text}, by authorized_submit_users")
+        if self.admission.closed(uid):
+            return
+        claimed = claimed_envelope(descriptor)
+        envelope = checked_envelope(claimed, uid, self.users.find(uid), queue_id, status.st_ctime_ns // 1000)
+        number = len(envelope.recipients)
+        if text := self.admission.too_many(uid, number):
+            envelope.refused = f"5.5.3 {text}"
+        elif not self.admission.has_room(uid, number):
+            return
+        envelope.maildrop = name, status.st_ino, status.st_ctime_ns
+        prepared = self.intake.submitted(envelope, descriptor, envelope.content_offset)
+        self.known[name] = status.st_ino, status.st_ctime_ns
+        self.admission.count(uid, 0 if envelope.refused else number)
+        self.taken(envelope, prepared)
+
+    def taken(self, envelope: Envelope, prepared: PreparedHeader) -> None:
+        """Log a message that is in the queue now, and remember to tell qmgr."""
+        self.log.lines(log_lines(envelope, prepared))
+        self.qmgr.add(envelope.queue_id)
 
     def _is_complete(self, status: os.stat_result, path: str) -> bool:
         """Check what an honest submitter leaves behind; False for a file still being written, or gone."""
@@ -199,69 +214,62 @@ class Pickup:
             os.close(descriptor)
         return True
 
-    def _envelope(self, claimed: Envelope, status: os.stat_result, name: str, queue_id: str) -> Envelope:
-        """Make the envelope from what a submitter may say; the rest is the kernel's word."""
-        if not claimed.recipients:
-            raise Junk("no recipients")
-        if claimed.body not in ("", "7BIT", "8BITMIME") or claimed.ret not in ("", "FULL", "HDRS"):
-            raise Junk("bad body type or return option")
-        user = self.users.find(status.st_uid)
-        login = user.name if user else f"uid-{status.st_uid}"
-        submitter = Submitter(
-            status.st_uid, login, claimed.submitter.pid, claimed.submitter.cwd, claimed.submitter.command
-        )
-        sender = claimed.reverse_path if claimed.reverse_path is not None else Address(login)
-        e = Envelope(queue_id, status.st_ctime_ns // 1000, sender, [_fresh(r) for r in claimed.recipients], submitter)
-        e.body, e.ret, e.envid, e.size = claimed.body, claimed.ret, claimed.envid, claimed.size
-        e.queue_only, e.content_offset = claimed.queue_only, claimed.content_offset
-        e.full_name = claimed.full_name or (full_name_from_gecos(user.gecos, login) if user else "")
-        e.maildrop = name, status.st_ino, status.st_ctime_ns
-        return e
-
     def _is_junk(self, name: str, reason: str) -> None:
         if name not in self.junk:
             self.junk.add(name)
             self.log.warning(f"{MAILDROP}/{name} is left alone: {reason}")
 
-    # --- telling ----------------------------------------------------------------------------
 
-    def tell_qmgr(self) -> None:
-        """Tell qmgr what has come in; when it is down, it finds the files when it starts."""
-        ids, self.new_ids = self.new_ids, []
-        if not ids:
-            return
-        try:
-            try:
-                self._send_to_qmgr(ids)
-            except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
-                self._send_to_qmgr(ids)  # it was started again
-        except OSError as error:
-            self.log.warning(f"qmgr cannot be told of new mail now: {error}")
+class Loop:
+    """pickup's loop: names that come through the trigger, scans, the submit socket, and master's word."""
 
-    def _send_to_qmgr(self, ids: list[str]) -> None:
-        if self.qmgr is None:
-            self.qmgr = connect(f"{self.config.run_directory}/public", timeout=5)
-        try:
-            send_record(self.qmgr, {"verb": "incoming", "ids": ids})
-        except OSError:
-            self.qmgr.close()
-            self.qmgr = None
-            raise
+    def __init__(self, pickup: Pickup) -> None:
+        service = pickup.service
+        self.pickup = pickup
+        self.is_leaving = False
+        self.selector = selectors.DefaultSelector()
+        self.server = SubmitServer(pickup, self.selector)
+        self.trigger = os.open(f"{pickup.top}/{TRIGGER}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.listener = service.socket("submit")
+        self.selector.register(self.trigger, selectors.EVENT_READ, self._triggered)
+        self.selector.register(self.listener, selectors.EVENT_READ, lambda: self.server.accept(self.listener))
+        self.selector.register(service.lifeline, selectors.EVENT_READ, self._leave)
 
+    def serve(self) -> None:
+        """Run until master says stop, or reload (it starts a fresh pickup then), and end what has begun."""
+        pickup = self.pickup
+        while not self.is_leaving:
+            self._turn(self._pause())
+            if time.monotonic() >= pickup.next_scan:
+                pickup.scan()
+            pickup.qmgr.tell()
+            pickup.admission.publish()
+        end = time.monotonic() + _LAST_SECONDS
+        while self.server.open and time.monotonic() < end:
+            self._turn(0.2)
+        pickup.qmgr.tell()
+        pickup.admission.keep()
 
-def _fresh(r: Recipient) -> Recipient:
-    if r.mark != Mark.PENDING or r.target or not {"NEVER", "SUCCESS", "FAILURE", "DELAY"}.issuperset(r.notify):
-        raise Junk("bad recipient")
-    return Recipient(r.forward_path, r.original, r.notify)
+    def _turn(self, pause: float) -> None:
+        for key, _ in self.selector.select(pause):
+            key.data()
+        self.server.sweep()
 
+    def _pause(self) -> float:
+        pause = max(0.0, self.pickup.next_scan - time.monotonic())
+        opening = self.pickup.admission.next_opening()
+        if opening:
+            pause = min(pause, opening)
+        return min(pause, _SWEEP_SECONDS) if self.server.open else pause
 
-def _overflow_uid() -> int:
-    """Return the uid that stands for owners this user namespace does not know; -1 in a full one."""
-    with open("/proc/self/uid_map", encoding="ascii") as file:
-        if " ".join(file.read().split()) == _FULL_UID_MAP:
-            return -1
-    with open("/proc/sys/kernel/overflowuid", encoding="ascii") as file:
-        return int(file.read())
+    def _triggered(self) -> None:
+        self.pickup.triggered(os.read(self.trigger, _TRIGGER_OCTETS))
+        time.sleep(_GATHERING)
+
+    def _leave(self) -> None:
+        self.is_leaving = True
+        for end in (self.pickup.service.lifeline, self.trigger, self.listener):
+            self.selector.unregister(end)
 
 
 def run(service: Service) -> None:
@@ -270,17 +278,9 @@ def run(service: Service) -> None:
     while not take_role(service.config.queue_directory, "pickup"):
         time.sleep(0.5)
     pickup = Pickup(service)
-    trigger = os.open(f"{pickup.top}/{TRIGGER}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    selector = selectors.DefaultSelector()
-    selector.register(trigger, selectors.EVENT_READ)
-    selector.register(service.lifeline, selectors.EVENT_READ)
+    loop = Loop(pickup)
+    pickup.admission.publish()
+    pickup.find_untold()
     pickup.scan()
     service.ready()
-    while True:
-        for key, _ in selector.select(max(0.0, pickup.next_scan - time.monotonic())):
-            if key.fileobj is service.lifeline:
-                return  # stop, or reload: master starts a fresh one
-            pickup.triggered(os.read(trigger, _TRIGGER_OCTETS))
-            time.sleep(_GATHERING)
-        if time.monotonic() >= pickup.next_scan:
-            pickup.scan()
+    loop.serve()

@@ -32,6 +32,20 @@ def overwrite(descriptor: int, data: bytes, offset: int) -> None:
         raise OSError(5, "short write")
 
 
+def replace_text(temporary: str, path: str, text: str, mode: int) -> None:
+    """Write a small file under a temporary name and put it in place as a whole; not durable."""
+    descriptor = create(temporary)
+    try:
+        write_all(descriptor, (text.encode(),))
+        os.fchmod(descriptor, mode)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+
+
 def rename(source: str, target: str) -> None:
     """Rename; a missing hash directory of the target is made."""
     try:

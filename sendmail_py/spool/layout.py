@@ -14,6 +14,7 @@ CORRUPT = "corrupt"
 TMP = "tmp"
 LOCK = "lock"
 TRIGGER = "trigger"
+BLOCKED = ".blocked"  # in maildrop/: users over local_submission_rate_limit, as pickup publishes them
 
 PRIVATE = (INCOMING, ACTIVE, DEFERRED, HOLD, CORRUPT, TMP, LOCK)
 MAILDROP_MODE = 0o3733

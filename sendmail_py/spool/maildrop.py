@@ -6,13 +6,17 @@ both the name and the mode last. After finish() returned, the mail survives a po
 Everything else removes the file again. Light: imported by sendmail(1).
 """
 
+import errno
 import posix
 import time
 
-from ..core.errors import MessageError, SpoolError
-from .layout import COMPLETE_MODE, INCOMING, MAILDROP, MAILDROP_MODE, TRIGGER, UNFINISHED_MODE
+from ..core.errors import MessageError, NoWayIn, SpoolError
+from .layout import BLOCKED, COMPLETE_MODE, INCOMING, MAILDROP, MAILDROP_MODE, TRIGGER, UNFINISHED_MODE
 
 _FLAGS = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
+# What a caller meets whose unit, container or mount keeps it out of the spool.
+_KEPT_OUT = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
+_BLOCKED_LIMIT = 262144
 _NAME = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-")
 
 
@@ -22,10 +26,15 @@ def is_name(name: str) -> bool:
 
 
 def check_space(top: str, message_size_limit: int, queue_minfree: int) -> None:
-    """Refuse mail while there is little room; raises SpoolError (exit 75)."""
+    """Refuse mail while there is little room; raises SpoolError (exit 75).
+
+    For who is kept out of the spool nothing is checked: a Drop will tell.
+    """
     try:
         room = posix.statvfs(top)
     except OSError as error:
+        if error.errno in _KEPT_OUT:
+            return
         raise SpoolError(f"queue {top}: {error.strerror}") from error
     free = room.f_bavail * room.f_frsize
     if free < max(message_size_limit * 3 // 2, queue_minfree) or (room.f_files and not room.f_favail):
@@ -33,7 +42,12 @@ def check_space(top: str, message_size_limit: int, queue_minfree: int) -> None:
 
 
 class Drop:
-    """One file being written into maildrop/. Its methods raise SpoolError, and then it is gone."""
+    """One file being written into maildrop/. Its methods raise SpoolError, and then it is gone.
+
+    It raises NoWayIn when the caller cannot create files there.
+    """
+
+    queue_id = ""  # pickup will give it one
 
     def __init__(self, top: str) -> None:
         self.top = top
@@ -46,7 +60,8 @@ class Drop:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise SpoolError(f"queue {top}/{MAILDROP}: {error.strerror}") from error
+                kind = NoWayIn if error.errno in _KEPT_OUT else SpoolError
+                raise kind(f"queue {top}/{MAILDROP}: {error.strerror}") from error
             self.name, self.path = name, path
 
     def write(self, data: bytes) -> None:
@@ -91,6 +106,10 @@ class Drop:
         except OSError:
             pass  # everything is on disk: an error here takes nothing back
 
+    def announce(self) -> None:
+        """Tell pickup about the finished file."""
+        poke(self.top, self.name)
+
     def abandon(self) -> None:
         """Remove the file: nothing was accepted."""
         try:
@@ -118,3 +137,26 @@ def poke(top: str, name: str) -> None:
             posix.close(descriptor)
     except OSError:
         pass
+
+
+def blocked_until(top: str, uid: int) -> int:
+    """Return until when pickup says that a user may not submit, in seconds since the epoch; 0 when it says nothing."""
+    path = f"{top}/{MAILDROP}"
+    try:
+        descriptor = posix.open(
+            f"{path}/{BLOCKED}", posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
+        )
+    except OSError:
+        return 0
+    try:
+        status = posix.fstat(descriptor)
+        # Anybody can create a file of this name while there is none.
+        if status.st_mode & 0o170000 != 0o100000 or status.st_uid != posix.stat(path).st_uid:
+            return 0
+        text = posix.read(descriptor, _BLOCKED_LIMIT)
+    except OSError:
+        return 0
+    finally:
+        posix.close(descriptor)
+    rows = (line.split() for line in text.split(b"\n"))
+    return next((int(row[1]) for row in rows if len(row) > 1 and row[0] == str(uid).encode()), 0)

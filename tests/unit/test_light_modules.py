@@ -13,7 +13,7 @@ LIGHT = [
     *("core.address", "core.exitcodes", "core.errors", "core.essentials", "core.envelope", "core.params"),
     *("formats.main_cf", "formats.header", "formats.address_list", "formats.queue_file", "formats.stdin_lines"),
     *("spool.layout", "spool.maildrop", "host.configuration", "host.configuration_file"),
-    *("core.config", "formats.logical_lines"),
+    *("core.config", "formats.logical_lines", "core.access_list", "formats.submit_records"),
 ]
 PRINT_NEW_PYTHON_MODULES = """
 import sys

@@ -122,6 +122,8 @@ def test_a_setting_with_a_macro_is_worked_out_by_the_whole_configuration(tmp_pat
         "queue_directory = /q\n",
         "queue_minfree = $message_size_limit\n",
         "queue_directory = $config_directory/q\n",
+        "authorized_submit_users = !www, static:all\n",
+        "authorized_submit_users = !$mail_owner, static:all\nlocal_submission_rate_limit = 100/$mydomain\n",
     ],
 )
 def test_the_short_way_and_the_whole_configuration_agree(
@@ -131,4 +133,8 @@ def test_the_short_way_and_the_whole_configuration_agree(
     monkeypatch.chdir(tmp_path.parent)
     for directory in (str(tmp_path), tmp_path.name):
         config, _ = load(directory)
-        assert essentials(directory) == {name: str(getattr(config, name)) for name in DEFAULTS}
+        assert essentials(directory) == {name: text_of(getattr(config, name)) for name in DEFAULTS}
+
+
+def text_of(value: object) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)

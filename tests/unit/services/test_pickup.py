@@ -1,6 +1,7 @@
 """pickup against what users may put into maildrop/: it takes sendmail's files and nothing else, and does not hang."""
 
 import os
+import pwd
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,7 @@ def submitted(store: Store, *recipients: str, content: bytes = b"Subject: x\n\nh
     """Do what sendmail(1) does; returns the name of the file."""
     envelope = envelope_for(*recipients or ("bob",), queue_id="FORGED0123456789", sender="alice")
     envelope.size, envelope.submitter.uid = len(content), os.getuid() + 1
+    envelope.submitter.pid, envelope.submitter.cwd, envelope.submitter.command = 4711, "/home/alice", "/bin/sh secret"
     drop = Drop(store.top)
     drop.write(render(envelope) + content)
     drop.finish()
@@ -75,7 +77,10 @@ def test_an_honest_file_is_copied_with_the_kernels_word_for_who_wrote_it(pickup:
     assert e.submitter.uid == os.getuid()
     assert e.maildrop == (name, status.st_ino, status.st_ctime_ns)
     assert e.queue_id == queue_id != "FORGED0123456789" and e.arrived_at == status.st_ctime_ns // 1000
-    assert lines(pickup)[0] == f"{queue_id}: uid={os.getuid()} from=<alice@example.org>"
+    who = pwd.getpwuid(os.getuid()).pw_name
+    assert lines(pickup)[0] == (
+        f"{queue_id}: uid={os.getuid()} from=<alice@example.org> login={who} pid=4711 cwd=\"/home/alice\""
+    )
     assert lines(pickup)[1].startswith(f"{queue_id}: message-id=<")
 
 
@@ -83,7 +88,7 @@ def test_a_file_is_taken_once_however_often_it_is_named(pickup: Pickup, store: S
     name = submitted(store)
     for from_scan in (False, False, True, True):
         pickup.take(name, from_scan)
-    assert len(queued(store)) == 1 and len(pickup.new_ids) == 1
+    assert len(queued(store)) == 1 and len(pickup.qmgr.ids) == 1
 
 
 def test_a_file_whose_copy_was_made_before_a_crash_is_not_taken_again(pickup: Pickup, store: Store) -> None:
@@ -93,7 +98,7 @@ def test_a_file_whose_copy_was_made_before_a_crash_is_not_taken_again(pickup: Pi
     store.move(queue_id, INCOMING, ACTIVE)
     again = Pickup(pickup.service)
     again.take(name, from_scan=True)
-    assert queued(store) == [] and again.new_ids == []
+    assert queued(store) == [] and again.qmgr.ids == []
 
 
 @pytest.mark.parametrize("state", [INCOMING, CORRUPT])

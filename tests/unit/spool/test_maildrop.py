@@ -1,6 +1,7 @@
 """Writing into maildrop/: complete and durable, or gone."""
 
 import os
+import resource
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sendmail_py.core.errors import SpoolError
-from sendmail_py.spool.layout import MAILDROP, TRIGGER
-from sendmail_py.spool.maildrop import Drop, check_space, is_name, poke
+from sendmail_py.core.errors import NoWayIn, SpoolError
+from sendmail_py.spool.layout import BLOCKED, MAILDROP, TRIGGER
+from sendmail_py.spool.maildrop import Drop, blocked_until, check_space, is_name, poke
 from sendmail_py.spool.store import Store
 
 
@@ -99,8 +100,44 @@ def test_too_little_room_is_refused_with_the_figure(store: Store) -> None:
         check_space(store.top, 2**62, 0)
     with pytest.raises(SpoolError, match="not enough free space"):
         check_space(store.top, 0, 2**62)
-    with pytest.raises(SpoolError, match="No such file"):
-        check_space(store.top + "/nowhere", 0, 0)
+
+
+def test_who_is_kept_out_of_the_spool_is_told_so_by_the_file_not_by_the_room(store: Store) -> None:
+    check_space(store.top + "/nowhere", 0, 2**62)
+    with pytest.raises(NoWayIn, match="No such file"):
+        Drop(store.top + "/nowhere")
+
+
+def test_a_full_table_of_files_is_no_lack_of_a_way_in(store: Store) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(SpoolError, match="Too many open files") as caught:
+            Drop(store.top)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not isinstance(caught.value, NoWayIn)
+
+
+def test_a_blocked_user_is_found_in_pickups_file_and_nobody_in_another_users(store: Store) -> None:
+    assert blocked_until(store.top, 1000) == 0
+    path = Path(f"{store.top}/{MAILDROP}/{BLOCKED}")
+    path.write_text("100 1795438000\n1000 1795439999\n")
+    assert [blocked_until(store.top, uid) for uid in (1000, 100, 10, 0)] == [1795439999, 1795438000, 0, 0]
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    assert blocked_until(store.top, 0) == 0
+    path.unlink()
+    path.mkdir()
+    assert blocked_until(store.top, 0) == 0
+
+
+@pytest.mark.real(root=True)
+def test_a_file_that_a_user_made_blocks_nobody(store: Store) -> None:
+    path = Path(f"{store.top}/{MAILDROP}/{BLOCKED}")
+    path.write_text("1000 1795439999\n")
+    os.chown(path, 65534, -1)
+    assert blocked_until(store.top, 1000) == 0
 
 
 def test_a_poke_reaches_whoever_reads_the_trigger_and_nobody_is_missed_when_none_does(store: Store) -> None:

@@ -1,0 +1,50 @@
+"""pickup's connection to qmgr: the ids of what has come in, told in batches.
+
+When qmgr is down nothing is lost: it finds the files when it starts.
+"""
+
+import socket
+
+from ..host.sockets import connect, send_record
+from ..host.syslog import Log
+
+_BATCH = 50
+
+
+class QmgrLine:
+    """The ids that qmgr has not been told yet, and the connection, which is kept."""
+
+    def __init__(self, path: str, log: Log) -> None:
+        self._path = path
+        self._log = log
+        self._end: socket.socket | None = None
+        self.ids: list[str] = []
+
+    def add(self, queue_id: str) -> None:
+        """Take an id; a full batch is told at once."""
+        self.ids.append(queue_id)
+        if len(self.ids) >= _BATCH:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell qmgr what has come in."""
+        ids, self.ids = self.ids, []
+        if not ids:
+            return
+        try:
+            try:
+                self._send(ids)
+            except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
+                self._send(ids)  # it was started again
+        except OSError as error:
+            self._log.warning(f"qmgr cannot be told of new mail now: {error}")
+
+    def _send(self, ids: list[str]) -> None:
+        if self._end is None:
+            self._end = connect(self._path, timeout=5)
+        try:
+            send_record(self._end, {"verb": "incoming", "ids": ids})
+        except OSError:
+            self._end.close()
+            self._end = None
+            raise
