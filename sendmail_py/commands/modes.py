@@ -19,6 +19,8 @@ def run(mode: str, directory: str, options: "Options") -> int:
         _daemon(directory, mode == "D")
     if mode == "s":
         return _smtp(options, directory)
+    if mode == "r":
+        return _rmail(directory, options)
     if mode in "hH":
         return EX_OK  # no host status is kept: nothing to print, nothing to purge
     from . import other_modes
@@ -34,6 +36,13 @@ def _daemon(directory: str, foreground: bool) -> None:
     if root[:1] != "/":
         root = f"{posix.getcwd()}/{root}"
     run_slow(root, "mailctl", ["-c", directory, "start", *(["--foreground"] if foreground else [])])
+
+
+def _rmail(directory: str, options: "Options") -> int:
+    from .rmail import run
+
+    run(directory, options)
+    return EX_OK
 
 
 def _smtp(options: "Options", directory: str) -> int:

@@ -82,8 +82,8 @@ def _say(text: str) -> None:
 # --- submission ------------------------------------------------------------------------------
 
 
-def submit(options: "Options", directory: str) -> None:
-    """Read the message from stdin and put it into maildrop/; raises MailError."""
+def submit(options: "Options", directory: str, begun: bytes = b"") -> None:
+    """Read the message, as far as it is not begun, from stdin and put it into maildrop/; raises MailError."""
     if not options.recipients and not options.extract:
         raise UsageError("no recipients: name them as arguments, or use -t")
     settings = essentials(directory)
@@ -98,7 +98,7 @@ def submit(options: "Options", directory: str) -> None:
     recipients = [address for text in options.recipients for address in _addresses(text)]
     sender = None if options.sender is None else _sender(options.sender)
     check_space(top, limit, _number(settings, "queue_minfree"))
-    blocks = _content(options.ignore_dots)
+    blocks = _content(options.ignore_dots, begun)
     head, more = _beginning(blocks, options.extract)
     if options.extract:
         from . import addresses
@@ -148,8 +148,10 @@ def _is_plain(text: str) -> bool:
     return not at or (bool(domain) and "@" not in domain and ".." not in domain and "." not in (domain[0], domain[-1]))
 
 
-def _content(ignore_dots: bool) -> "Iterator[bytes]":
-    """Yield the message from stdin in blocks."""
+def _content(ignore_dots: bool, begun: bytes) -> "Iterator[bytes]":
+    """Yield the message in blocks: what is begun, which holds no dots to look at, then what stdin brings."""
+    if begun:
+        yield begun
     reader = None
     if not ignore_dots:
         from ..formats.stdin_lines import DotReader

@@ -64,7 +64,7 @@ MODES = {
     "H": "purge the host status: none is kept",
 }
 # The mode of a program called by another name, until -b says otherwise.
-PROGRAM_MODES = {"mailq": "p", "newaliases": "i", "hoststat": "h", "purgestat": "H"}
+PROGRAM_MODES = {"mailq": "p", "newaliases": "i", "rmail": "r", "hoststat": "h", "purgestat": "H"}
 REFUSED = {"t": "-bt: there are no rewriting rules to test; `mailctl config` shows the configuration"}
 
 
