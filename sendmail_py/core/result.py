@@ -59,6 +59,14 @@ class DeliveryResult:
     handover: Handover = Handover.FINAL
 
 
+class Settled(Exception):
+    """The result is known, and what was begun is not to go on."""
+
+    def __init__(self, result: DeliveryResult) -> None:
+        super().__init__(result.reason)
+        self.result = result
+
+
 def delivered(
     reason: str, status: str = "2.0.0", relay: str = "none", handover: Handover = Handover.FINAL
 ) -> DeliveryResult:

@@ -8,19 +8,18 @@ import os
 from collections.abc import Iterator
 
 from ..core.delivery import Delivery
-from ..core.result import DeliveryResult, deferred
+from ..core.result import DeliveryResult, Settled, deferred, failed
 from ..formats.delivery_fields import delivered_to, delivery_fields, is_among
 
 SMALL = 1 << 16
 PIECE = 1 << 20
 
 
-class ContentError(Exception):
+class ContentError(Settled):
     """The content cannot be read, or ends before its size: the fault is this message's own."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.result = deferred("4.3.0", f"cannot read the message: {text}")
+        super().__init__(deferred("4.3.0", f"cannot read the message: {text}"))
 
 
 class Copy:
@@ -70,6 +69,27 @@ class Copy:
                 data = _read(self.delivery, 0, min(PIECE, self.delivery.size))
         end = data.find(b"\n\n")
         return data[:end] if end >= 0 else data
+
+
+def copy_of(delivery: Delivery) -> Copy | None:
+    """Return the copy for all recipients without a result; None when there is no such recipient (any more).
+
+    Recipients in a loop fail here; content that cannot be read defers them.
+    """
+    waiting = [n for n, result in enumerate(delivery.results) if result is None]
+    if not waiting:
+        return None
+    try:
+        copy = Copy(delivery, waiting)
+        loops = copy.looping()
+    except ContentError as error:
+        delivery.end_all(error.result)
+        return None
+    for number in loops:
+        address = delivery.recipients[number].forward_path
+        delivery.results[number] = failed("5.4.6", f"mail forwarding loop for {address}")
+    copy.address_to([n for n in waiting if n not in loops])
+    return copy if copy.numbers else None
 
 
 def _read(delivery: Delivery, start: int, length: int) -> bytes:

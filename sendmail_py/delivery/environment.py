@@ -15,11 +15,12 @@ from ..host.programs import PATH
 from ..host.users import User
 
 
-def environment(delivery: Delivery, recipient: Recipient, user: User | None, config: Config) -> dict[str, str]:
-    """Return the variables for one message and one recipient.
+def environment(delivery: Delivery, user: User | None, config: Config) -> dict[str, str]:
+    """Return the variables for one message, by its first recipient.
 
     user is whose home and shell it is, None for a program that runs with default_privs.
     """
+    recipient = delivery.recipients[0]
     address = recipient.forward_path
     local, extension = address.local_part, recipient.extension
     name = user.name if user else local[: -len(extension) - 1] if extension else local

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ..core.config import Config
 from ..core.envelope import Recipient
-from ..core.result import DeliveryResult, from_errno
+from ..core.result import Settled, from_errno
 from ..formats import macros
 from ..formats.aliases import Kind, Target, parse_list
 from ..host.privileges import acts_for_others, effective
@@ -32,12 +32,8 @@ class Unsafe(Exception):
     """A file that cannot be used, and why."""
 
 
-class Unreadable(Exception):
+class Unreadable(Settled):
     """The disk failed, or a file of the user's is missing for now: the mail waits."""
-
-    def __init__(self, result: DeliveryResult) -> None:
-        super().__init__(result.reason)
-        self.result = result
 
 
 @dataclass(frozen=True, slots=True)

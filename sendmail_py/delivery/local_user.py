@@ -1,48 +1,101 @@
-"""Local delivery of a batch to one user: who is it, is it a loop, which mailbox.
+"""Local delivery as a list of decisions: who it is, where the mail goes, with whose rights.
 
-Every recipient has a result when deliver() returns; when it raises Busy, none was delivered
-and the same call can be made again.
+The service asks these questions in the order of docs/local-delivery.md. What cannot go on raises
+Settled with the result for everyone; Busy means that a lock is held, nothing was delivered, and
+the same call can be made again.
 """
 
 import os
 
 from ..core.config import Config
 from ..core.delivery import Delivery
-from ..core.result import DeliveryResult, deferred, delivered, failed
-from ..host.privileges import effective
-from ..host.users import User, UserCache
+from ..core.result import DeliveryResult, Settled, deferred, failed
+from ..host.privileges import acts_for_others, effective
+from ..host.programs import Command
+from ..host.users import UidCache, User, UserCache
 from . import mailbox, maildir
-from .copy import ContentError, Copy
+from .copy import copy_of
+from .environment import environment
 from .mailbox_lock import Busy
 
 LOCK_FAILED = deferred("4.2.0", "unable to lock for exclusive access: Resource temporarily unavailable")
 
 
-def deliver(deliveries: list[Delivery], name: str, users: UserCache, config: Config) -> None:
-    """Deliver a batch to the user called name; raises Busy while the mailbox is locked."""
-    try:
-        user = users.find(name)
-    except OSError as error:
-        return end_all(deliveries, deferred("4.3.0", f'cannot look up user "{name}": {error.strerror}'))
-    if user is None:
-        return end_all(deliveries, failed("5.1.1", f'unknown user: "{name}"'))
-    for delivery in deliveries:
-        if delivery.verify:
-            delivery.end_all(delivered("delivers to mailbox"))
-    copies = _without_loops(deliveries)
-    if not copies:
-        return None
-    if not config.home_mailbox:
+class Users:
+    """Who is who on this host, and whose rights apply."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._names = UserCache()
+        self._uids = UidCache()
+
+    def recipient(self, name: str) -> User | None:
+        """Return the user that mail is for, None when there is no such user; raises Settled."""
+        try:
+            return self._names.find(name)
+        except OSError as error:
+            raise Settled(deferred("4.3.0", f'cannot look up user "{name}": {error.strerror}')) from error
+
+    def rights(self, uid: int) -> tuple[User, bool]:
+        """Return with whose rights a target of this uid is used, and whether it is default_privs; raises Settled.
+
+        Nothing of root's is used as root. An instance of one ordinary user has only that user's rights.
+        """
+        uid = uid if os.getuid() == 0 else os.getuid()
+        name = self._config.default_privs if uid in (-1, 0) else ""
+        try:
+            user = self._names.find(name) if name else self._uids.find(uid)
+        except OSError as error:
+            raise Settled(deferred("4.3.0", f"cannot look up {name or f'uid {uid}'}: {error.strerror}")) from error
+        if user is None:
+            raise Settled(deferred("4.3.5", f"there is no user {name or f'with uid {uid}'} whose rights apply"))
+        return user, bool(name)
+
+
+def check_home(user: User, config: Config) -> None:
+    """Raise Settled where a home directory is required and not there."""
+    if config.require_home_directory and not _has_home(user):
+        raise Settled(_no_home(user))
+
+
+def to_mailbox(deliveries: list[Delivery], user: User, config: Config) -> None:
+    """Deliver to the user's mailbox; raises Busy while it is locked."""
+    if not config.home_mailbox or user.uid == 0:
         place = mailbox.Place(config.mail_spool_directory, user.name, in_spool=True)
-        return mailbox.append(copies, user, place, config)
+        return _append(deliveries, user, place, config)
     if not _has_home(user):
-        reason = f"home directory {user.home} of user {user.name} is not there"  # it may not be mounted yet
-        return end_all(deliveries, deferred("4.2.0", reason))
-    path = f"{user.home}/{config.home_mailbox}"
+        return end_all(deliveries, _no_home(user))  # it may not be mounted yet
+    return to_file(deliveries, user, f"{user.home}/{config.home_mailbox}", config)
+
+
+def to_file(deliveries: list[Delivery], user: User, path: str, config: Config) -> None:
+    """Append to a file with this user's rights, or store in a Maildir (path/); raises Busy while it is locked."""
+    if os.getuid() == 0 and not acts_for_others():
+        reason = "an instance that root runs for itself writes to no files"
+        return end_all(deliveries, deferred("4.3.5", f"{path}: {reason}"))
     if path.endswith("/"):
-        return maildir.store(copies, user, path.rstrip("/"))
+        copies = [copy for delivery in deliveries if (copy := copy_of(delivery)) is not None]
+        return maildir.store(copies, user, path.rstrip("/")) if copies else None
     directory, _, file_name = path.rpartition("/")
-    return mailbox.append(copies, user, mailbox.Place(directory, file_name, in_spool=False), config)
+    return _append(deliveries, user, mailbox.Place(directory or "/", file_name, in_spool=False), config)
+
+
+def _append(deliveries: list[Delivery], user: User, place: mailbox.Place, config: Config) -> None:
+    copies = [copy for delivery in deliveries if (copy := copy_of(delivery)) is not None]
+    if copies:
+        mailbox.append(copies, user, place, config)
+
+
+def command(delivery: Delivery, line: str, user: User, is_default: bool, config: Config) -> Command:
+    """Return the program to run for a message: as this user, in the user's home (default_privs: in /)."""
+    variables = environment(delivery, None if is_default else user, config)
+    directory = "/" if is_default else user.home
+    return Command(line, variables, directory, user, config.mailbox_size_limit)
+
+
+def unknown(name: str) -> DeliveryResult:
+    """Return the result for a name that is no user."""
+    return failed("5.1.1", f'unknown user: "{name}"')
 
 
 def end_all(deliveries: list[Delivery], result: DeliveryResult) -> None:
@@ -51,32 +104,13 @@ def end_all(deliveries: list[Delivery], result: DeliveryResult) -> None:
         delivery.end_all(result)
 
 
-def _without_loops(deliveries: list[Delivery]) -> list[Copy]:
-    """Return one copy for each message that can be read and does not go in circles."""
-    copies = []
-    for delivery in deliveries:
-        waiting = [n for n, result in enumerate(delivery.results) if result is None]
-        if not waiting:
-            continue  # ended before the mailbox was found locked
-        try:
-            copy = Copy(delivery, waiting)
-            loops = copy.looping()
-        except ContentError as error:
-            delivery.end_all(error.result)
-            continue
-        for number in loops:
-            address = delivery.recipients[number].forward_path
-            delivery.results[number] = failed("5.4.6", f"mail forwarding loop for {address}")
-        rest = [n for n in waiting if n not in loops]
-        if rest:
-            copy.address_to(rest)
-            copies.append(copy)
-    return copies
-
-
 def _has_home(user: User) -> bool:
     with effective(user.uid, user.gid, list(user.groups)):
         return os.path.isdir(user.home)
 
 
-__all__ = ["LOCK_FAILED", "Busy", "deliver", "end_all"]
+def _no_home(user: User) -> DeliveryResult:
+    return deferred("4.2.0", f"home directory {user.home} of user {user.name} is not there")
+
+
+__all__ = ["LOCK_FAILED", "Busy", "Users", "check_home", "command", "end_all", "to_file", "to_mailbox", "unknown"]

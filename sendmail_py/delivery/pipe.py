@@ -10,40 +10,34 @@ import contextlib
 import errno
 import fcntl
 import os
+import signal
 import time
 
-from ..core.delivery import Delivery
-from ..core.result import DeliveryResult, after_time_limit, deferred, failed, from_exit_status
+from ..core.result import DeliveryResult, Settled, after_time_limit, deferred, from_exit_status
 from ..formats import mbox
 from ..host.programs import Command, end_group, exit_code, start
-from .copy import ContentError, Copy
+from .copy import Copy
 
 OUTPUT_LIMIT = 4096
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 class Program:
-    """A program that has been started for one recipient of one message.
+    """A program that has been started for one copy of a message; raises Settled when it cannot be."""
 
-    Raises NotStarted with the recipient's result, when that is known without a program.
-    """
-
-    def __init__(self, delivery: Delivery, number: int, command: Command, time_limit: float) -> None:
-        self.delivery = delivery
-        self.number = number
+    def __init__(self, copy: Copy, command: Command, time_limit: float) -> None:
         self.line = command.line
-        self.started = time.monotonic()
-        self.deadline = self.started + time_limit
-        self.output = -1
+        self.deadline = time.monotonic() + time_limit
+        self.time_limit = time_limit
         self._said = bytearray()
         self._killed = False
-        standard_input = _message(delivery, number)
+        standard_input = _message(copy)
         try:
             child = start(command, standard_input)
         except OSError as error:
-            raise NotStarted(deferred("4.3.0", f"cannot start a program: {error.strerror}")) from error
+            raise Settled(deferred("4.3.0", f"cannot start a program: {error.strerror}")) from error
         except ValueError as error:
-            raise NotStarted(deferred("4.3.5", str(error))) from error
+            raise Settled(deferred("4.3.5", str(error))) from error
         finally:
             os.close(standard_input)
         self.pid, self.pidfd, self.output = child.pid, child.pidfd, child.output
@@ -68,6 +62,11 @@ class Program:
         self._killed = True
         end_group(self.pid)
 
+    def stop(self) -> None:
+        """Ask the program and its process group to end, because nobody will hear of the result."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGTERM)
+
     def result(self) -> DeliveryResult:
         """Return what came of it, once pidfd is readable. The process stays until end()."""
         said = _printable(bytes(self._said))
@@ -87,26 +86,13 @@ class Program:
             self.output = -1
 
 
-class NotStarted(Exception):
-    """There is no program, but a result."""
-
-    def __init__(self, result: DeliveryResult) -> None:
-        super().__init__(result.reason)
-        self.result = result
-
-
-def _message(delivery: Delivery, number: int) -> int:
-    """Return a descriptor from which the message can be read, and never changed; raises NotStarted."""
+def _message(copy: Copy) -> int:
+    """Return a descriptor from which the message can be read, and never changed; raises Settled."""
     try:
-        copy = Copy(delivery, [number])
-        if copy.looping():
-            address = delivery.recipients[number].forward_path
-            raise NotStarted(failed("5.4.6", f"mail forwarding loop for {address}"))
-        copy.address_to([number])
         descriptor = os.memfd_create("message", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             with open(descriptor, "wb", closefd=False) as file:
-                file.write(mbox.from_line(delivery.sender, time.localtime()) + copy.fields)
+                file.write(mbox.from_line(copy.delivery.sender, time.localtime()) + copy.fields)
                 for piece in copy.pieces():
                     file.write(piece)
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
@@ -115,21 +101,12 @@ def _message(delivery: Delivery, number: int) -> int:
             os.close(descriptor)
             raise
         return descriptor
-    except ContentError as error:
-        raise NotStarted(error.result) from error
     except OSError as error:
         status = "4.3.1" if error.errno in (errno.ENOSPC, errno.ENOMEM) else "4.3.0"
-        raise NotStarted(deferred(status, f"cannot hand the message to a program: {error.strerror}")) from error
+        raise Settled(deferred(status, f"cannot hand the message to a program: {error.strerror}")) from error
 
 
 def _printable(said: bytes) -> str:
     """Return output as text on one line."""
     text = " ".join(said.decode("utf-8", "replace").split())
     return "".join(c if c.isprintable() else "_" for c in text)
-
-
-def stop_all(programs: list[Program]) -> None:
-    """Ask programs to end, because nobody will hear of their results."""
-    for program in programs:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(program.pid, 15)

@@ -111,6 +111,11 @@ class Report:
     descriptor: int = -1
 
 
+def encode_aside(number: int) -> dict[str, Any]:
+    """Return the record that says: this batch takes its time, others could be handed out."""
+    return {"batch": number, "aside": True}
+
+
 def encode_reports(number: int, reports: Iterable[Report], done: bool) -> tuple[dict[str, Any], list[int]]:
     """Return the record of some reports and their descriptors; done: no more follow for this batch."""
     rows: list[list[Any]] = []

@@ -11,7 +11,7 @@ import time
 
 from ..core.delivery import Delivery
 from ..core.result import DeliveryResult, Outcome
-from ..formats.batch import Batch, HandBack, Report, decode_batch, encode_reports
+from ..formats.batch import Batch, HandBack, Report, decode_batch, encode_aside, encode_reports
 from ..host.sockets import receive_record, send_record
 from ..host.syslog import Log
 
@@ -26,6 +26,7 @@ class AgentChannel:
         self.end = end
         self.log = log
         self._reports: dict[int, list[Report]] = {}
+        self._aside: set[int] = set()
         self._done: set[int] = set()
         self._lines: list[str] = []
         self.waiting = 0
@@ -68,8 +69,13 @@ class AgentChannel:
         if self.waiting >= FLUSH_COUNT:
             self.flush()
 
+    def set_aside(self, batch: Batch) -> None:
+        """Say that a batch waits for a lock or a program, so that others can be handed out meanwhile."""
+        self._aside.add(batch.number)
+
     def end_batch(self, batch: Batch) -> None:
         """Say that no more results follow for this batch, and close its descriptors."""
+        self._aside.discard(batch.number)
         self._done.add(batch.number)
         for d in batch.deliveries:
             with contextlib.suppress(OSError):  # it was only read from
@@ -84,6 +90,9 @@ class AgentChannel:
         reports, self._reports = self._reports, {}
         done, self._done = self._done, set()
         self.waiting = 0
+        aside, self._aside = self._aside, set()
+        for number in aside:
+            send_record(self.end, encode_aside(number))
         for number in reports.keys() | done:
             rows = reports.get(number, [])
             for start in range(0, max(len(rows), 1), FLUSH_COUNT):

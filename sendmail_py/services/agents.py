@@ -22,6 +22,7 @@ from ..host.sockets import receive_record, send_record
 from .active_queue import Entry, Work
 
 BATCHES_UNDER_WAY = {LOCAL: 8, SMTP: 40}
+_AT_MOST = 100  # batches with an agent, those that it has set aside among them
 _BUSY = 4
 _NO_ANSWER = deferred("4.3.0", "the delivery agent gave no result")
 
@@ -41,6 +42,11 @@ class Agent:
     transport: str
     end: socket.socket
     sent: dict[int, _Sent] = field(default_factory=dict)
+    aside: set[int] = field(default_factory=set)
+
+    def load(self) -> int:
+        """Return how many batches keep it busy; those that wait for a lock or a program do not."""
+        return len(self.sent) - len(self.aside)
 
 
 class Listener(Protocol):
@@ -100,11 +106,13 @@ class Agents:
     def free(self, transport: str) -> Agent | None:
         """Return an agent that takes another batch; asks master for one when that would help."""
         agents = self._agents[transport]
-        best = min(agents, key=lambda agent: len(agent.sent), default=None)
-        if (best is None or len(best.sent) >= _BUSY) and len(agents) + self._asked[transport] < self._limits[transport]:
+        best = min(agents, key=Agent.load, default=None)
+        if (best is None or best.load() >= _BUSY) and len(agents) + self._asked[transport] < self._limits[transport]:
             self._asked[transport] += 1
             self._want(transport)
-        return best if best is not None and len(best.sent) < BATCHES_UNDER_WAY[transport] else None
+        if best is None or best.load() >= BATCHES_UNDER_WAY[transport] or len(best.sent) >= _AT_MOST:
+            return None
+        return best
 
     def send(self, agent: Agent, work: Work) -> bool:
         """Hand a batch to an agent; False when it does not take one now. Raises OSError for a message."""
@@ -169,10 +177,13 @@ class Agents:
         if received is not None:
             unused = set(received[1])
             try:
+                if received[0].get("aside"):
+                    agent.aside |= agent.sent.keys() & {received[0]["batch"]}
+                    return True
                 number, reports, done = decode_reports(*received)
                 self._take(agent, number, reports, done, unused)
                 return True
-            except (ValueError, KeyError, TypeError, IndexError):
+            except (AttributeError, ValueError, KeyError, TypeError, IndexError):
                 pass  # an agent that does not keep the protocol is treated as one that died
             finally:
                 for descriptor in unused:
@@ -209,6 +220,7 @@ class Agents:
             for recipient in list(left):
                 self._answered(sent, delivery, left.pop(recipient), _NO_ANSWER)
         del agent.sent[number]
+        agent.aside.discard(number)
         self._listener.work_ended(sent.work)
 
     def _answered(self, sent: _Sent, delivery: int, place: int, result: DeliveryResult) -> None:

@@ -1,105 +1,303 @@
-"""local: the service that puts mail into mailboxes. In a root instance it is root, so it is small.
+"""local: the service that delivers on this host. In a root instance it is root, so it is small.
 
-Single-threaded; it parses no mail and reaches messages through descriptors only. A batch whose
-mailbox is locked waits aside while others go on, as long as there are descriptors for it. The
-channel to qmgr is written blocking, so no result is lost when qmgr is slow, and read only when
-something is there.
+Single-threaded; it parses no mail and reaches messages through descriptors only. What cannot be
+done at once - a mailbox that is locked, a program - waits aside while the rest goes on, as long
+as there are descriptors for it. The channel to qmgr is written blocking, so no result is lost
+when qmgr is slow, and read only when something is there.
 """
 
 import os
 import resource
 import selectors
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..core.result import deferred
-from ..delivery.local_user import LOCK_FAILED, Busy, deliver, end_all
-from ..formats.batch import Batch
+from ..core.delivery import Delivery
+from ..core.envelope import MAILBOX
+from ..core.result import DeliveryResult, Settled, deferred, delivered
+from ..delivery import forward
+from ..delivery.copy import copy_of
+from ..delivery.local_user import (
+    LOCK_FAILED,
+    Busy,
+    Users,
+    check_home,
+    command,
+    end_all,
+    to_file,
+    to_mailbox,
+    unknown,
+)
+from ..formats.batch import Batch, HandBack
 from ..host.privileges import RightsError
 from ..host.sockets import DESCRIPTOR_LIMIT
-from ..host.users import UserCache
+from ..host.users import User
 from .agent import AgentChannel
-from .service import Service
+from .programs import Job, Programs
+from .service import Service, decode_settings
 
 _DESCRIPTORS = 8192
 _OWN_DESCRIPTORS = 100
+_NO_ROOM = deferred("4.3.0", "too much mail waits for programs")
 
 
-@dataclass(slots=True)
-class Waiting:
-    """A batch whose mailbox is locked: attempts made, and when the next one is due (monotonic)."""
+@dataclass(slots=True, eq=False)
+class Work:
+    """A batch under way: the deliveries that have not ended, by their place in it."""
 
     batch: Batch
-    attempts: int
-    due: float
+    left: set[int]
+
+    def pick(self, places: list[int]) -> list[Delivery]:
+        """Return the deliveries at these places."""
+        return [self.batch.deliveries[place] for place in places]
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """Deliveries to one mailbox or file that are made together, under one lock."""
+
+    work: Work
+    places: list[int]
+    deliver: Callable[[list[Delivery]], None]
+    attempts: int = 0
+    due: float = 0.0
 
 
 class Local:
     """The agent for one channel."""
 
-    def __init__(self, service: Service, channel: AgentChannel) -> None:
-        self._config = service.config
-        self._log = service.log
+    def __init__(self, service: Service, channel: AgentChannel, selector: selectors.BaseSelector) -> None:
+        self._service = service
         self._channel = channel
-        self._users = UserCache()
-        self._waiting: list[Waiting] = []
+        self._selector = selector
+        self._programs = Programs(selector, service.log)
+        self._waiting: list[Part] = []
+        self._open = 0
         self._room = max(1, (_descriptors() - _OWN_DESCRIPTORS) // DESCRIPTOR_LIMIT - 1)
+        self._leave_by: float | None = None
+        self._is_over = False
+        self._configure()
+
+    def _configure(self) -> None:
+        self._config = self._service.config
+        self._users = Users(self._config)
+
+    # --- the order of decisions (docs/local-delivery.md) ------------------------------------
 
     def take(self, batch: Batch) -> None:
-        """Attempt a new batch."""
-        self._attempt(Waiting(batch, 0, 0.0))
-
-    def retry_due(self) -> None:
-        """Attempt again what has waited long enough for its lock."""
-        now = time.monotonic()
-        due = [waiting for waiting in self._waiting if waiting.due <= now]
-        if due:
-            self._waiting = [waiting for waiting in self._waiting if waiting.due > now]
-            for waiting in due:
-                self._attempt(waiting)
-
-    def pause(self) -> float | None:
-        """Return the seconds until something is due; None when nothing waits."""
-        if not self._waiting:
-            return None
-        return max(0.0, min(waiting.due for waiting in self._waiting) - time.monotonic())
-
-    def leave(self) -> None:
-        """End what still waits for a lock, and send what is known."""
-        for waiting in self._waiting:
-            self._lock_failed(waiting.batch)
-        self._waiting = []
-        self._channel.flush()
-
-    def _attempt(self, waiting: Waiting) -> None:
-        batch = waiting.batch
-        waiting.attempts += 1
+        """Begin with a new batch."""
+        work = Work(batch, set(range(len(batch.deliveries))))
+        self._open += 1
+        places = list(work.left)
         try:
-            deliver(batch.deliveries, batch.nexthop, self._users, self._config)
-        except Busy:
-            is_last = waiting.attempts >= max(1, self._config.deliver_lock_attempts)
-            if is_last or len(self._waiting) >= self._room:
-                return self._lock_failed(batch)
-            waiting.due = time.monotonic() + self._config.deliver_lock_delay * _random_part()
-            self._waiting.append(waiting)
-            return None
+            self._begin(work, places)
+        except Settled as settled:
+            self._settle(work, places, settled.result)
         except RightsError:
             raise
         except Exception as error:
-            self._log.error(f"delivery to {batch.nexthop}: {type(error).__name__}: {error}")
-            end_all(batch.deliveries, deferred("4.3.0", f"internal error: {type(error).__name__}"))
-        return self._report(batch)
+            self._fault(work, places, error)
 
-    def _lock_failed(self, batch: Batch) -> None:
-        end_all(batch.deliveries, LOCK_FAILED)
-        self._report(batch)
+    def _begin(self, work: Work, places: list[int]) -> None:
+        target = work.batch.target
+        if target and target != MAILBOX:
+            user, is_default = self._users.rights(work.batch.uid)
+            if target.startswith("|"):
+                return self._run(work, places, target[1:], user, is_default)
+            places = self._unverified(work, places, f"delivers to file: {target}")
+            return self._deliver(Part(work, places, lambda some: to_file(some, user, target, self._config)))
+        user_or_none = self._users.recipient(work.batch.nexthop)
+        if user_or_none is None:
+            return self._unknown(work, places)
+        check_home(user_or_none, self._config)
+        if target != MAILBOX:
+            places = self._without_forwarded(work, places, user_or_none)
+        return self._to_mailbox(work, places, user_or_none)
 
-    def _report(self, batch: Batch) -> None:
-        for i, delivery in enumerate(batch.deliveries):
-            delivery.results = [result and replace(result, relay="local") for result in delivery.results]
-            for j in range(len(delivery.recipients)):
-                self._channel.report(batch, i, j)
-        self._channel.end_batch(batch)
+    def _unknown(self, work: Work, places: list[int]) -> None:
+        if self._config.luser_relay or self._config.fallback_transport:
+            return self._hand_back(work, places, HandBack.UNKNOWN)
+        return self._settle(work, places, unknown(work.batch.nexthop))
+
+    def _without_forwarded(self, work: Work, places: list[int], user: User) -> list[int]:
+        """Hand back what the user's .forward sends elsewhere; return the places that are for the mailbox."""
+        found: dict[str, forward.Forward | Settled | None] = {}
+        rest = []
+        for place in places:
+            recipient = work.batch.deliveries[place].recipients[0]
+            if recipient.extension not in found:
+                try:
+                    found[recipient.extension] = forward.find(user, recipient, self._config, self._service.log.warning)
+                except Settled as settled:
+                    found[recipient.extension] = settled
+            what = found[recipient.extension]
+            if what is None or (isinstance(what, forward.Forward) and what.is_just(user)):
+                rest.append(place)
+            elif isinstance(what, Settled):
+                self._settle(work, [place], what.result)
+            elif self._unverified(work, [place], f"forward via file: {what.path}"):
+                self._forward(work, place, what, user)
+        return rest
+
+    def _forward(self, work: Work, place: int, found: forward.Forward, user: User) -> None:
+        if copy_of(work.batch.deliveries[place]) is None:  # a loop: it ends here
+            return self._ended(work, place)
+        descriptor = os.memfd_create("forward", os.MFD_CLOEXEC)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(found.lines())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        self._channel.report_expansion(work.batch, place, descriptor, user.uid)
+        return self._ended(work, place)
+
+    def _to_mailbox(self, work: Work, places: list[int], user: User) -> None:
+        if places and self._config.mailbox_transport:
+            return self._hand_back(work, places, HandBack.MAILBOX)
+        if self._config.mailbox_command and user.uid != 0:
+            return self._run(work, places, self._config.mailbox_command, user, is_default=False)
+        places = self._unverified(work, places, "delivers to mailbox")
+        return self._deliver(Part(work, places, lambda some: to_mailbox(some, user, self._config)))
+
+    def _unverified(self, work: Work, places: list[int], would: str) -> list[int]:
+        """Answer for deliveries that only ask what would be done; return the places of the others."""
+        asking = [place for place in places if work.batch.deliveries[place].verify]
+        self._settle(work, asking, delivered(would))
+        return [place for place in places if place not in asking] if asking else places
+
+    # --- programs, and what may find a lock -------------------------------------------------
+
+    def _run(self, work: Work, places: list[int], line: str, user: User, is_default: bool) -> None:
+        places = self._unverified(work, places, f"delivers to command: {line}")
+        if places and self._open > self._room:
+            return self._settle(work, places, _NO_ROOM)
+        for place in places:
+            self._run_one(work, place, line, user, is_default)
+        if places:
+            self._channel.set_aside(work.batch)
+        return None
+
+    def _run_one(self, work: Work, place: int, line: str, user: User, is_default: bool) -> None:
+        delivery = work.batch.deliveries[place]
+        what = command(delivery, line, user, is_default, self._config)
+        self._programs.add(Job(delivery, what, lambda: self._ended(work, place)))
+
+    def _deliver(self, part: Part) -> None:
+        if not part.places:
+            return None
+        part.attempts += 1
+        deliveries = part.work.pick(part.places)
+        try:
+            part.deliver(deliveries)
+        except Busy:
+            is_last = part.attempts >= max(1, self._config.deliver_lock_attempts)
+            if is_last or self._open > self._room or self._leave_by is not None:
+                return self._settle(part.work, part.places, LOCK_FAILED)
+            part.due = time.monotonic() + self._config.deliver_lock_delay * _random_part()
+            self._waiting.append(part)
+            return self._channel.set_aside(part.work.batch)
+        except RightsError:
+            raise
+        except Exception as error:
+            return self._fault(part.work, part.places, error)
+        return self._all_ended(part.work, part.places)
+
+    # --- results ----------------------------------------------------------------------------
+
+    def _fault(self, work: Work, places: list[int], error: Exception) -> None:
+        name = type(error).__name__
+        self._service.log.error(f"delivery to {work.batch.nexthop}: {name}: {error}")
+        left = [place for place in places if place in work.left]
+        self._settle(work, left, deferred("4.3.0", f"internal error: {name}"))
+
+    def _settle(self, work: Work, places: list[int], result: DeliveryResult) -> None:
+        end_all(work.pick(places), result)
+        self._all_ended(work, places)
+
+    def _hand_back(self, work: Work, places: list[int], back: HandBack) -> None:
+        for place in places:
+            self._channel.report_elsewhere(work.batch, place, back)
+            self._ended(work, place)
+
+    def _all_ended(self, work: Work, places: list[int]) -> None:
+        for place in places:
+            self._ended(work, place)
+
+    def _ended(self, work: Work, place: int) -> None:
+        """Report what a delivery came to; after the last one the batch is over."""
+        if place not in work.left:
+            return
+        work.left.remove(place)
+        delivery = work.batch.deliveries[place]
+        delivery.results = [result and replace(result, relay="local") for result in delivery.results]
+        for recipient in range(len(delivery.recipients)):
+            self._channel.report(work.batch, place, recipient)
+        if not work.left:
+            self._channel.end_batch(work.batch)
+            self._open -= 1
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    def qmgr_speaks(self) -> None:
+        """Take the next batch; without qmgr nobody hears of results, so all ends here."""
+        try:
+            batch = self._channel.receive()
+        except (ConnectionResetError, BrokenPipeError):
+            batch = None
+        if batch is None:
+            self._programs.end_running()
+            self._is_over = True
+        else:
+            self.take(batch)
+
+    def master_speaks(self) -> None:
+        """Obey: a new configuration, or stop."""
+        record, descriptors = self._service.told()
+        if record.get("do") == "reload":
+            if descriptors:
+                self._service.log.move_to(descriptors[0])
+            self._service.config = decode_settings(record["settings"])
+            self._configure()
+        elif record.get("do") == "stop" and self._leave_by is None:
+            self._selector.unregister(self._service.lifeline)
+            self._selector.unregister(self._channel.end)
+            self._leave_by = time.monotonic() + self._config.stop_timeout
+            waiting, self._waiting = self._waiting, []
+            for part in waiting:
+                self._settle(part.work, part.places, LOCK_FAILED)
+            self._programs.drop_waiting()
+
+    def turn(self) -> None:
+        """Do what has become due."""
+        now = time.monotonic()
+        due = [part for part in self._waiting if part.due <= now]
+        if due:
+            self._waiting = [part for part in self._waiting if part.due > now]
+            for part in due:
+                self._deliver(part)
+        self._programs.turn(self._config.command_time_limit)
+        if self._leave_by is not None and (now >= self._leave_by or not self._programs.is_busy()):
+            self._programs.end_running()
+            self._channel.flush()
+            self._is_over = True
+
+    def pause(self) -> float | None:
+        """Return the seconds until something is due; None when nothing waits."""
+        times = [part.due for part in self._waiting] + ([self._leave_by] if self._leave_by is not None else [])
+        pauses = [max(0.0, min(times) - time.monotonic())] if times else []
+        programs = self._programs.pause()
+        return min(pauses + ([programs] if programs is not None else []), default=None)
+
+    def serve(self) -> None:
+        """Go on until it is over."""
+        while not self._is_over:
+            events = self._selector.select(0)
+            if not events:
+                self._channel.flush()
+                events = self._selector.select(self.pause())
+            for key, _ in events:
+                key.data()
+            self.turn()
 
 
 def _descriptors() -> int:
@@ -121,27 +319,12 @@ def run(service: Service) -> None:
     end = service.socket("agent")
     end.setblocking(True)
     channel = AgentChannel(end, service.log)
-    service.ready()
-    try:
-        _serve(service, channel, Local(service, channel))
-    except (BrokenPipeError, ConnectionResetError):
-        return  # qmgr is gone: what it did not hear of, it will hand over again
-
-
-def _serve(service: Service, channel: AgentChannel, local: Local) -> None:
     with selectors.DefaultSelector() as selector:
-        selector.register(service.lifeline, selectors.EVENT_READ)
-        selector.register(channel.end, selectors.EVENT_READ)
-        while True:
-            ready = {key.fileobj for key, _ in selector.select(0)}
-            if not ready:
-                channel.flush()
-                ready = {key.fileobj for key, _ in selector.select(local.pause())}
-            if service.lifeline in ready and service.told()[0].get("do") in ("stop", "reload"):
-                return local.leave()
-            local.retry_due()
-            if channel.end in ready:
-                batch = channel.receive()
-                if batch is None:
-                    return None
-                local.take(batch)
+        local = Local(service, channel, selector)
+        selector.register(service.lifeline, selectors.EVENT_READ, local.master_speaks)
+        selector.register(end, selectors.EVENT_READ, local.qmgr_speaks)
+        service.ready()
+        try:
+            local.serve()
+        except (BrokenPipeError, ConnectionResetError):
+            return  # qmgr is gone: what it did not hear of, it will hand over again

@@ -190,7 +190,7 @@ class Master:
         self.throttle.longest = config.service_throttle_time
         record = {"do": "reload", "settings": encode_settings(config)}
         for child in self.children.values():
-            child.is_leaving = child.name != "qmgr"
+            child.is_leaving = child.name not in ("qmgr", "local")
             child.tell(record, [log_file] if log_file >= 0 else None)
         if old_log > 2:
             os.close(old_log)

@@ -10,7 +10,7 @@ from sendmail_py.core.address import Address
 from sendmail_py.core.delivery import Delivery
 from sendmail_py.core.envelope import Recipient
 from sendmail_py.core.result import DeliveryResult
-from sendmail_py.formats.batch import Batch, decode_reports, encode_batch
+from sendmail_py.formats.batch import Batch, Report, decode_reports, encode_batch
 from sendmail_py.host import sockets
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,11 +41,18 @@ class Agent:
         received = sockets.receive_record(self.lifeline)
         assert received and received[0] == {"ready": True}
         self._number = 0
+        self.aside: list[int] = []
+        self.handed_back: list[Report] = []
 
-    def send(self, user: str, messages: list[Delivery]) -> Batch:
+    def forwarded(self) -> list[str]:
+        """Return the targets of the .forward that came back last."""
+        with open(self.handed_back.pop().descriptor, encoding="utf-8") as file:
+            return file.read().splitlines()
+
+    def send(self, user: str, messages: list[Delivery], target: str = "", uid: int = -1) -> Batch:
         """Hand a batch over; its descriptors are closed on this side."""
         self._number += 1
-        batch = Batch(self._number, "local", user, messages)
+        batch = Batch(self._number, "local", user, messages, uid, target)
         sockets.send_record(self.channel, *encode_batch(batch))
         for message in messages:
             os.close(message.fd)
@@ -57,17 +64,27 @@ class Agent:
         while waiting:
             received = sockets.receive_record(self.channel)
             assert received, "the service closed its channel"
+            if received[0].get("aside"):
+                self.aside.append(received[0]["batch"])
+                continue
             number, reports, done = decode_reports(*received)
             for report in reports:
                 waiting[number].deliveries[report.delivery].results[report.recipient] = report.result
+                if report.back is not None:
+                    self.handed_back.append(report)
             if done:
                 del waiting[number]
 
-    def deliver(self, user: str, *messages: Delivery) -> list[DeliveryResult | None]:
+    def deliver(self, user: str, *messages: Delivery, target: str = "", uid: int = -1) -> list[DeliveryResult | None]:
         """Hand a batch over and return all its results in order."""
-        batch = self.send(user, list(messages))
+        batch = self.send(user, list(messages), target, uid)
         self.collect(batch)
         return [result for delivery in batch.deliveries for result in delivery.results]
+
+    def reload(self, **settings: str) -> None:
+        """Tell the service of a new configuration."""
+        record = {"do": "reload", "settings": {k: [v, "test"] for k, v in settings.items()}}
+        sockets.send_record(self.lifeline, record)
 
     def stop(self) -> int:
         """Tell the service to stop; returns its exit status."""
@@ -84,12 +101,17 @@ class Agent:
 
 
 def message(
-    directory: Path, content: bytes, *recipients: str, sender: str = "alice@example.org", queue_id: str = ""
+    directory: Path,
+    content: bytes,
+    *recipients: str,
+    sender: str = "alice@example.org",
+    queue_id: str = "",
+    extension: str = "",
 ) -> Delivery:
     """Return a delivery of this content, which stands at an offset in a file as in the queue."""
     path = directory / f"q{len(os.listdir(directory))}"
     path.write_bytes(b"envelope\n" + content)
-    names = [Recipient(Address.parse(r)) for r in recipients or ("bob@example.net",)]
+    names = [Recipient(Address.parse(r), extension=extension) for r in recipients or ("bob@example.net",)]
     arrived = int(time.time() * 1e6)
     fd = os.open(path, os.O_RDONLY)
     return Delivery(

@@ -191,11 +191,23 @@ def test_a_stop_ends_what_waits_for_a_lock_as_deferred(tree: Tree) -> None:
     agent = tree.start(deliver_lock_attempts="1000", deliver_lock_delay="1h")
     locked = agent.send("daemon", [tree.message()])
     agent.deliver("bin", tree.message())
-    agent.lifeline.send(b'{"do":"reload"}')
+    agent.lifeline.send(b'{"do":"stop"}')
     agent.collect(locked)
     agent.stop()
     assert agent.process.returncode == 0
     assert locked.deliveries[0].results[0] is not None
+
+
+def test_a_reload_takes_effect_while_mail_waits_for_a_lock(tree: Tree) -> None:
+    put(tree.spool / "daemon.lock", b"%d\n" % os.getpid(), tree.spool)
+    agent = tree.start(deliver_lock_attempts="1000", deliver_lock_delay="1h")
+    locked = agent.send("daemon", [tree.message()])
+    agent.deliver("bin", tree.message())
+    agent.reload(mail_spool_directory=str(tree.spool), mailbox_size_limit="10")
+    results = [agent.deliver("bin", tree.message())[0] for _ in range(2)]
+    assert results[-1] and results[-1].status == "5.2.2"
+    assert locked.deliveries[0].results[0] is None
+    agent.stop()
 
 
 @pytest.mark.parametrize(
