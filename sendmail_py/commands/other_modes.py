@@ -6,15 +6,11 @@ import sys
 from ..core.config import Config
 from ..core.errors import MailError
 from ..core.exitcodes import EX_DATAERR, EX_OK
-from ..formats.aliases import Kind, parse
 from ..formats.listing import json_lines, mailq_text
-from ..host.alias_files import path_of
+from ..host.alias_files import source_of
 from ..host.configuration import load
 from .ask import ask_one
 from .queue_view import messages
-
-# What stands before a target in the file, for sendmail's count of bytes.
-_MARKS = {Kind.INCLUDE: ":include:", Kind.COMMAND: "|"}
 
 
 def run(mode: str, directory: str, as_json: bool = False) -> int:
@@ -46,24 +42,21 @@ def flush(config: Config) -> int:
 def newaliases(config: Config) -> int:
     """Check the alias files and say what they hold; each fault is named with file and line."""
     code = EX_OK
-    for source in config.alias_maps:
+    for source in dict.fromkeys((*config.alias_maps, *config.alias_database)):
         code = max(code, _check(source))
     sys.stdout.flush()
     return code
 
 
-def _check(source: str) -> int:
+def _check(text: str) -> int:
     try:
-        path = path_of(source)
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            entries, faults = parse(file.read())
+        source = source_of(text)
+        os.stat(source.path)
+        source.refresh(lambda fault: print(f"newaliases: {fault}", file=sys.stderr))
+        count, longest, total, faults = source.summary()
     except ValueError as error:
         raise MailError(str(error)) from error
     except OSError as error:
-        raise MailError(f"{path}: {error.strerror}") from error
-    for fault in faults:
-        print(f"newaliases: {path}, line {fault.line}: {fault.text}", file=sys.stderr)
-    lengths = [len(", ".join(_MARKS.get(t.kind, "") + t.text for t in entry.targets)) for entry in entries]
-    total = sum(lengths) + sum(len(entry.name) for entry in entries)
-    print(f"{path}: {len(entries)} aliases, longest {max(lengths, default=0)} bytes, {total} bytes total")
+        raise MailError(f"{text.rpartition(':')[2]}: {error.strerror or error}") from error
+    print(f"{source.path}: {count} aliases, longest {longest} bytes, {total} bytes total")
     return EX_DATAERR if faults else EX_OK

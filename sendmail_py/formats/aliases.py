@@ -22,6 +22,9 @@ class Kind(Enum):
     FILE = "file"
 
 
+_MARKS = {Kind.INCLUDE: _INCLUDE, Kind.COMMAND: "|"}
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One element of an address list.
@@ -34,6 +37,17 @@ class Target:
     text: str
     address: Address | None = None
     real_user: bool = False
+
+    def __str__(self) -> str:
+        return _MARKS.get(self.kind, "\\" if self.real_user else "") + self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """What an alias stands for, and the uid whose rights its programs and files are used with (-1: default_privs)."""
+
+    targets: tuple[Target, ...]
+    uid: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +219,8 @@ def _target(element: str) -> Target:
 def _with_text(kind: Kind, text: str, element: str) -> Target:
     if not text:
         raise ValueError(f"nothing after the mark in: {element}")
+    if text[0] == '"' and _skip_quoted(text, 0) == len(text):
+        text = _unquote(text)  # |"program args" is "|program args"
     return Target(kind, text)
 
 

@@ -1,73 +1,52 @@
-"""The alias files of alias_maps, read as text and kept until they change.
+"""alias_maps: several sources of aliases, asked in order.
 
-A type before the path (hash:, lmdb:, texthash:) is accepted: the text source is what is read,
-and no compiled form is needed. A file that does not exist holds no aliases.
+Text is what is read: hash:, btree:, lmdb:, cdb:, dbm: and texthash: before a path mean the text
+file itself, and no compiled form is needed. proxy: changes nothing.
 """
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from ..formats.aliases import Target, parse
+from ..formats.aliases import Alias
+from .alias_sources import PatternAliases, Source, SqliteAliases, TextAliases
 
-_TYPES = ("hash", "lmdb", "btree", "cdb", "dbm", "texthash")
 _CHECK_SECONDS = 1.0
-_Stamp = tuple[int, int, int]
+_TYPES: dict[str, Callable[[str], Source]] = {
+    **dict.fromkeys(("hash", "lmdb", "btree", "cdb", "dbm", "texthash"), TextAliases),
+    **dict.fromkeys(("regexp", "pcre"), PatternAliases),
+    "sqlite": SqliteAliases,
+}
 
 
-def path_of(source: str) -> str:
-    """Return the path of an alias map; raises ValueError for a type that is no text file."""
-    kind, colon, path = source.partition(":")
+def source_of(text: str) -> Source:
+    """Return the source that type:path, or a path, names; raises ValueError for a type that is not known here."""
+    kind, colon, path = text.removeprefix("proxy:").partition(":")
     if not colon:
-        return source
+        kind, path = "hash", kind
     if kind not in _TYPES:
-        raise ValueError(f"alias_maps: {source}: table type {kind} is not supported")
-    return path
+        raise ValueError(f"{text}: table type {kind} is not supported")
+    if not path.startswith("/"):
+        raise ValueError(f"{text}: an absolute path is needed")
+    return _TYPES[kind](path)
 
 
 class AliasFiles:
-    """The aliases of several files; the first file that has a name decides."""
+    """The aliases of several sources; the first that has a name decides, but all must be readable."""
 
-    def __init__(self, sources: list[str], warn: Callable[[str], None]) -> None:
-        self._paths = [path_of(source) for source in sources]
+    def __init__(self, sources: Iterable[str], warn: Callable[[str], None]) -> None:
+        self._sources = [source_of(text) for text in sources]
         self._warn = warn
-        self._stamps: dict[str, _Stamp | None] = {}
-        self._names: dict[str, dict[str, tuple[Target, ...]]] = {}
-        self._faults: dict[str, dict[str, str]] = {}
         self._checked = float("-inf")
 
-    def look_up(self, name: str) -> tuple[Target, ...] | None:
+    def look_up(self, name: str) -> Alias | None:
         """Return what an alias (lower case) stands for; raises OSError (cannot read), ValueError (a bad line)."""
         now = time.monotonic()
         if now - self._checked > _CHECK_SECONDS:
-            for path in self._paths:
-                self._refresh(path)
+            for source in self._sources:
+                source.refresh(self._warn)
             self._checked = now
-        for path in self._paths:
-            if name in self._faults[path]:
-                raise ValueError(self._faults[path][name])
-            found = self._names[path].get(name)
+        for source in self._sources:
+            found = source.look_up(name)
             if found is not None:
                 return found
         return None
-
-    def _refresh(self, path: str) -> None:
-        try:
-            status = os.stat(path)
-            stamp: _Stamp | None = (status.st_ino, status.st_size, status.st_mtime_ns)
-        except FileNotFoundError:
-            stamp = None
-        if path in self._stamps and self._stamps[path] == stamp:
-            return
-        if stamp is None:
-            self._names[path], self._faults[path] = {}, {}
-        else:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                entries, faults = parse(file.read())
-            self._names[path] = {entry.name: entry.targets for entry in entries}
-            self._faults[path] = {
-                fault.name: f"{path}, line {fault.line}: {fault.text}" for fault in faults if fault.name
-            }
-            for fault in faults:
-                self._warn(f"{path}, line {fault.line}: {fault.text}")
-        self._stamps[path] = stamp

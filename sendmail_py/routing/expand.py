@@ -1,137 +1,245 @@
-"""Expansion: what one local name stands for, through aliases and include files.
+"""Expansion: what one local name stands for, through aliases, include files and .forward.
 
 Pure: alias look-ups and include files come in as functions. Targets are yielded as they are
-found, so an include file of any length costs only the set that merges duplicates.
+found, so an include file of any length costs only the set that merges duplicates. Each result
+carries with whose rights it is used and who gets its bounces, as the place it stands in says.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..core.address import Address
-from ..core.result import DeliveryResult, deferred, from_errno
-from ..formats.aliases import Kind, Target, parse_list
+from ..core.config import Config
+from ..core.envelope import MAILBOX
+from ..core.result import DeliveryResult, deferred, failed, from_errno
+from ..formats.aliases import Alias, Kind, Target, parse_list
+from .resolve import ALWAYS_THERE, Routing
 
-LookUp = Callable[[str], Iterable[Target] | None]
-ReadLines = Callable[[str], Iterable[str]]
+LookUp = Callable[[str], Alias | None]
+ReadInclude = Callable[[str, int], tuple[int, Iterable[str]]]
 
-ALWAYS_THERE = ("postmaster", "mailer-daemon")
+ALIAS, INCLUDE, FORWARD, LUSER = "alias", "include", "forward", "luser"
 DISCARD = "/dev/null"
+FORWARDED = "~"  # before the name of a user whose .forward has been used
+_PLACES = {ALIAS: "alias", INCLUDE: "include file", FORWARD: ".forward of", LUSER: "parameter"}
 
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """One result: a user of this host (no domain), an address elsewhere, or None to discard."""
+    """One result of an expansion.
+
+    address is a user of this host (no domain) or an address elsewhere; None with a target is a
+    program or file, to be used with the rights of uid, and None without one discards. target is
+    as in core/envelope. sender, where it is given, becomes the envelope sender.
+    """
 
     address: Address | None
+    target: str = ""
+    uid: int = -1
+    sender: Address | None = None
 
 
-def expand(
-    local_part: str,
-    lookup_alias: LookUp,
-    read_include: ReadLines,
-    is_local: Callable[[str], bool] = lambda domain: False,
-) -> Iterator[Final | DeliveryResult]:
-    """Yield the final targets of a local name, each once, in the order they are written.
+class Rules:
+    """What an expansion depends on beside the aliases."""
 
-    lookup_alias takes a name in lower case; read_include yields the lines of a file. Both may
-    raise OSError, and ValueError for text that has a fault. A DeliveryResult is the last thing
-    yielded, and what came before it must not be used: the whole recipient waits. A name that
-    refers to itself is the real user.
-    """
-    try:
-        yield from _Expansion(lookup_alias, read_include, is_local).run(local_part)
-    except _Stopped as stopped:
-        yield stopped.result
+    def __init__(self, config: Config, routing: Routing) -> None:
+        self.routing = routing
+        self.places = {"programs": config.allow_mail_to_commands, "files": config.allow_mail_to_files}
+        self.propagates = frozenset(config.propagate_unmatched_extensions)
+        self.expands_owner = config.expand_owner_alias
 
 
-def is_unchanged(local_part: str, finals: list[Final]) -> bool:
-    """Say whether an expansion came to just the name it started from."""
-    return len(finals) == 1 and finals[0].address is not None and finals[0].address == Address(local_part)
+class Stopped(Exception):
+    """The expansion ends with one result for the whole recipient."""
 
-
-class _Stopped(Exception):
     def __init__(self, result: DeliveryResult) -> None:
         super().__init__(result.reason)
         self.result = result
 
 
 @dataclass(slots=True)
-class _Expansion:
+class _Source:
+    """A place that targets stand in: extension is what its name was found without, with its delimiter."""
+
+    name: str
+    kind: str
+    targets: Iterator[Target]
+    uid: int = -1
+    sender: Address | None = None
+    extension: str = ""
+
+    def __str__(self) -> str:
+        return f'{_PLACES[self.kind]} "{self.name}"'
+
+
+@dataclass(slots=True)
+class Expansion:
+    """One expansion; use one of its two methods, once.
+
+    lookup_alias takes a name in lower case; read_include takes a path and the uid whose rights
+    apply where it is named, and returns the file's owner and its lines. Both may raise OSError,
+    and ValueError for text that has a fault. visited is that of the envelope. A DeliveryResult is
+    the last thing yielded, and what came before it must not be used: the whole recipient has that
+    result. A name that refers to itself is the real user.
+    """
+
+    rules: Rules
     lookup_alias: LookUp
-    read_include: ReadLines
-    is_local: Callable[[str], bool]
-    open: dict[str, Iterator[Target]] = field(default_factory=dict)  # innermost last; its keys are the way here
-    done: set[str] = field(default_factory=set)
-    seen: set[tuple[str, str]] = field(default_factory=set)
+    read_include: ReadInclude
+    visited: Collection[str] = ()
+    _open: dict[str, _Source] = field(default_factory=dict)  # innermost last; its keys are the way here
+    _done: set[str] = field(default_factory=set)
+    _seen: set[str] = field(default_factory=set)
 
-    def run(self, local_part: str) -> Iterator[Final]:
-        yield from self._name(Address(local_part))
-        while self.open:
-            source = next(reversed(self.open))
-            target = next(self.open[source], None)
-            if target is None:
-                del self.open[source]
-            else:
-                yield from self._target(target, source)
+    def of_name(self, local_part: str) -> Iterator[Final | DeliveryResult]:
+        """Yield what a local name stands for, each thing once, in the order it is written."""
+        return self._guarded(self._name(Address(local_part), None))
 
-    def _target(self, target: Target, source: str) -> Iterator[Final]:
+    def of_targets(
+        self, targets: Iterable[Target], kind: str, name: str, uid: int = -1
+    ) -> Iterator[Final | DeliveryResult]:
+        """Yield what these targets come to; FORWARD: they are the .forward of the user of this name, and uid his."""
+        if kind == FORWARD:
+            self.visited = (*self.visited, FORWARDED + name)
+        self._open["\0" + kind] = _Source(name, kind, iter(targets), uid)
+        return self._guarded(iter(()))
+
+    def _guarded(self, first: Iterator[Final]) -> Iterator[Final | DeliveryResult]:
+        try:
+            yield from first
+            while self._open:
+                key = next(reversed(self._open))
+                source = self._open[key]
+                target = self._next(source)
+                if target is None:
+                    del self._open[key]
+                else:
+                    yield from self._target(target, source)
+        except Stopped as stopped:
+            yield stopped.result
+
+    @staticmethod
+    def _next(source: _Source) -> Target | None:
+        try:
+            return next(source.targets, None)
+        except OSError as error:
+            raise Stopped(from_errno(error, f"cannot read {source}")) from error
+        except ValueError as error:
+            raise Stopped(deferred("4.3.5", f"{source}: {error}")) from error
+
+    def _target(self, target: Target, source: _Source) -> Iterator[Final]:
         if target.kind is Kind.INCLUDE:
-            self._enter(":include:" + target.text, self._include(target.text))
+            self._include(target.text, source)
         elif target.kind is Kind.FILE and target.text == DISCARD:
-            yield from self._final(("/", DISCARD), None)
+            yield from self._once("", Final(None))
         elif target.address is None:
-            what = "programs" if target.kind is Kind.COMMAND else "files"
-            raise _Stopped(deferred("4.3.5", f'alias "{source}": delivery to {what} is not enabled'))
-        elif target.address.domain and not self.is_local(target.address.domain):
-            yield from self._final(target.address.key(), target.address)
+            yield from self._action(target, source)
+        elif target.address.domain and not self.rules.routing.is_local(target.address.domain):
+            address = self._extended(target.address, source)
+            key = f"{address.local_part}\0{address.domain.lower()}"
+            yield from self._once(key, Final(address, sender=source.sender))
         elif target.real_user:
-            yield from self._user(target.address)
+            yield from self._user(target.address, source, MAILBOX)
         else:
-            yield from self._name(target.address)
+            yield from self._name(self._extended(target.address, source), source)
 
-    def _name(self, address: Address) -> Iterator[Final]:
+    def _action(self, target: Target, source: _Source) -> Iterator[Final]:
+        """A program or a file, where such may stand; never with the rights of root."""
+        is_program = target.kind is Kind.COMMAND
+        if source.kind not in self.rules.places["programs" if is_program else "files"]:
+            what = "command" if is_program else "file"
+            raise Stopped(failed("5.7.1", f"mail to {what} is restricted: {source}"))
+        if source.uid == 0:
+            raise Stopped(deferred("4.3.5", f"{source}: programs and files are not used with the rights of root"))
+        text = ("|" if is_program else "") + target.text
+        yield from self._once(f"{text}\0\0{source.uid}", Final(None, text, source.uid, source.sender))
+
+    def _extended(self, address: Address, source: _Source) -> Address:
+        """Give an address the extension that its place was found without, where it has none of its own."""
+        if not source.extension or source.kind not in self.rules.propagates:
+            return address
+        if self.rules.routing.split(address.local_part)[2]:
+            return address
+        return Address(address.local_part + source.extension, address.domain)
+
+    def _name(self, address: Address, source: _Source | None) -> Iterator[Final]:
         """Open the alias of this name; without one, or inside it, the name is a user."""
-        name = address.local_part.lower()
-        if name in self.open:
-            yield from self._user(address)
-            return
-        if name in self.done:
+        local_part = address.local_part
+        for name in self.rules.routing.names(local_part):
+            if name in self._open or name in self.visited or FORWARDED + name in self.visited:
+                break
+            if name in self._done:
+                return
+            alias = self._look_up(name)
+            if alias is not None:
+                self._enter(name, self._alias(name, alias, local_part[len(name) :], source))
+                return
+        yield from self._user(address, source, "")
+
+    def _look_up(self, name: str) -> Alias | None:
+        try:
+            found = self.lookup_alias(name)
+        except OSError as error:
+            raise Stopped(from_errno(error, f'cannot look up alias "{name}"')) from error
+        except ValueError as error:
+            raise Stopped(deferred("4.3.5", f'alias "{name}": {error}')) from error
+        if found is None and name in ALWAYS_THERE:
+            return Alias((Target(Kind.ADDRESS, "root", Address("root")),))
+        return found
+
+    def _alias(self, name: str, alias: Alias, extension: str, source: _Source | None) -> _Source:
+        sender = self._owner(name) or (source.sender if source else None)
+        return _Source(name, ALIAS, iter(alias.targets), alias.uid, sender, extension)
+
+    def _owner(self, name: str) -> Address | None:
+        """Return who gets the bounces of an alias: its owner- alias, where it has one."""
+        if name.startswith("owner-"):
+            return None
+        owner = self._look_up("owner-" + name)
+        if owner is None:
+            return None
+        (first, *others) = owner.targets
+        if self.rules.expands_owner and not others and first.address is not None:
+            return first.address
+        return Address("owner-" + name)
+
+    def _enter(self, key: str, source: _Source) -> None:
+        self._done.add(key)
+        self._open[key] = source
+
+    def _include(self, path: str, source: _Source) -> None:
+        """Open an include file: the rights are those of the place that names it, else its owner's."""
+        if source.kind == FORWARD:
+            raise Stopped(deferred("4.3.5", f"{source}: an include file is left in it"))
+        key = f"\0{INCLUDE} {source.uid} {path}"
+        if key in self._done:
             return
         try:
-            targets = self.lookup_alias(name)
+            owner, lines = self.read_include(path, source.uid)
         except OSError as error:
-            raise _Stopped(from_errno(error, f'cannot look up alias "{name}"')) from error
-        except ValueError as error:
-            raise _Stopped(deferred("4.3.5", f'alias "{name}": {error}')) from error
-        if targets is None and name in ALWAYS_THERE:
-            targets = [Target(Kind.ADDRESS, "root", Address("root"))]
-        if targets is None:
-            yield from self._user(address)
-        else:
-            self._enter(name, iter(targets))
+            raise Stopped(from_errno(error, f"cannot read include file {path}")) from error
+        uid = source.uid if source.uid >= 0 else owner or -1
+        self._enter(key, _Source(path, INCLUDE, included(lines), uid, source.sender, source.extension))
 
-    def _enter(self, key: str, targets: Iterator[Target]) -> None:
-        if key not in self.done:
-            self.done.add(key)
-            self.open[key] = targets
+    def _user(self, address: Address, source: _Source | None, target: str) -> Iterator[Final]:
+        user = self.rules.routing.split(address.local_part)[0].lower()
+        if FORWARDED + user in self.visited:
+            target = MAILBOX
+        final = Final(Address(address.local_part), target, sender=source.sender if source else None)
+        yield from self._once(f"{address.local_part.lower()}\0\0{target}", final)
 
-    def _include(self, path: str) -> Iterator[Target]:
-        number = 0
-        try:
-            for line in self.read_include(path):
-                number += 1
-                text = line.strip()
-                if text and not text.startswith("#"):
-                    yield from parse_list(text)
-        except OSError as error:
-            raise _Stopped(from_errno(error, f"cannot read include file {path}")) from error
-        except ValueError as error:
-            raise _Stopped(deferred("4.3.5", f"include file {path}, line {number}: {error}")) from error
+    def _once(self, key: str, final: Final) -> Iterator[Final]:
+        if key not in self._seen:
+            self._seen.add(key)
+            yield final
 
-    def _user(self, address: Address) -> Iterator[Final]:
-        yield from self._final((address.local_part.lower(), ""), Address(address.local_part))
 
-    def _final(self, key: tuple[str, str], address: Address | None) -> Iterator[Final]:
-        if key not in self.seen:
-            self.seen.add(key)
-            yield Final(address)
+def included(lines: Iterable[str]) -> Iterator[Target]:
+    """Yield the targets in the lines of an include file; raises ValueError with the number of a faulty line."""
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if text and not text.startswith("#"):
+            try:
+                yield from parse_list(text)
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None

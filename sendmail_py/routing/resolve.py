@@ -1,8 +1,19 @@
-"""Where an address goes: this host, the relayhost, or the domain's own mail exchangers."""
+"""Where an address goes: this host, the relayhost, or the domain's own mail exchangers.
+
+Also how a local part is taken apart at recipient_delimiter: the names that must always work
+(postmaster), and where "-" is a delimiter those of lists (owner-list, list-request), stay whole.
+"""
+
+from collections.abc import Iterator
 
 from ..core.address import Address
 from ..core.config import Config
+from ..core.envelope import MAILBOX
 from ..core.route import ERROR, LOCAL, SMTP, Route
+from .hosts import parse_nexthop
+
+ALWAYS_THERE = ("postmaster", "mailer-daemon")
+_WHOLE = frozenset((*ALWAYS_THERE, "double-bounce"))
 
 
 class Routing:
@@ -11,18 +22,78 @@ class Routing:
     def __init__(self, config: Config) -> None:
         self._local_domains = frozenset(domain.lower() for domain in config.mydestination)
         self._relayhost = config.relayhost
+        self._delimiters = config.recipient_delimiter
+        self._origin = config.myorigin
 
     def is_local(self, domain: str) -> bool:
         """Say whether mail for this domain is delivered on this host; "" is this host."""
         return not domain or domain.lower().removesuffix(".") in self._local_domains
+
+    def split(self, local_part: str) -> tuple[str, str, str]:
+        """Return the user, the delimiter and the extension of a local part; the last two "" where it has none."""
+        at = min((p for p in map(local_part.find, self._delimiters) if p >= 0), default=-1)
+        if at <= 0 or local_part.lower() in _WHOLE:
+            return local_part, "", ""
+        lower = local_part.lower()
+        if "-" in self._delimiters and (lower.startswith("owner-") or lower.endswith("-request")):
+            return local_part, "", ""
+        return local_part[:at], local_part[at], local_part[at + 1 :]
+
+    def names(self, local_part: str) -> Iterator[str]:
+        """Yield the names to look up for a local part, in lower case: with its extension, then without."""
+        name = local_part.lower()
+        yield name
+        user = self.split(name)[0]
+        if user != name:
+            yield user
+
+    def qualified(self, address: Address) -> Address:
+        """Return an address with the domain that bare names get."""
+        return address if address.domain else Address(address.local_part, self._origin)
 
     def route(self, address: Address) -> Route:
         """Return the route of an address, before aliases."""
         if not address.local_part:
             return Route(ERROR, "5.1.3 empty local part", address)
         if self.is_local(address.domain):
-            return Route(LOCAL, address.local_part.lower(), address)
+            return self._local(address)
         domain = address.domain.lower().removesuffix(".")
         if not domain:
             return Route(ERROR, "5.1.2 empty domain", address)
         return Route(SMTP, self._relayhost or domain, address)
+
+    def _local(self, address: Address) -> Route:
+        if address.local_part[0] == "\\" and len(address.local_part) > 1:
+            return self.mailbox(Address(address.local_part[1:], address.domain))
+        user, _, extension = self.split(address.local_part)
+        return Route(LOCAL, user.lower(), address, extension=extension)
+
+    def mailbox(self, address: Address) -> Route:
+        """Return the route to the mailbox of the user that an address names, past aliases and .forward."""
+        user, _, extension = self.split(address.local_part)
+        return Route(LOCAL, user.lower(), address, target=MAILBOX, extension=extension)
+
+    def target(self, address: Address, target: str, uid: int) -> Route:
+        """Return the route of what an expansion made of an address: MAILBOX, a program or a file."""
+        if target == MAILBOX:
+            return self.mailbox(address)
+        return Route(LOCAL, target, address, uid, target, self.split(address.local_part)[2])
+
+
+def transport_of(text: str) -> tuple[str, str] | None:
+    """Read the value of mailbox_transport or fallback_transport; None for none. Raises ValueError."""
+    if not text:
+        return None
+    transport, _, nexthop = text.partition(":")
+    if transport != SMTP:
+        raise ValueError(f"{text}: smtp:nexthop is what is known here")
+    parse_nexthop(nexthop, 25)
+    return transport, nexthop
+
+
+def named_nexthops(config: Config) -> frozenset[str]:
+    """Return the nexthops that the administrator names, where loopback and this host are allowed."""
+    found = {config.relayhost}
+    for text in (config.mailbox_transport, config.fallback_transport):
+        found.add((transport_of(text) or ("", ""))[1])
+    return frozenset(found - {""})

@@ -1,45 +1,33 @@
-"""Aliases in qmgr: what a local recipient becomes, and its children when it becomes many.
+"""What becomes of a local recipient in qmgr: aliases first, then what an agent hands back.
 
-One result is delivered as it is. Several are written as child messages, durable, before the
-recipient's mark is set, and released after it: a crash anywhere repeats none of them.
+An alias or .forward that comes to one thing is delivered as it is, where nothing else of the
+message changes with it; anything else becomes child messages.
 """
 
-import contextlib
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import chain, islice
 
 from ..core.address import Address
 from ..core.config import Config
-from ..core.envelope import Envelope, Mark, Recipient
-from ..core.result import DeliveryResult, Handover, deferred, delivered, from_errno
-from ..core.route import Route
-from ..formats.aliases import Target
-from ..formats.xtext import original_recipient
+from ..core.envelope import MAILBOX, Envelope, Recipient
+from ..core.result import DeliveryResult, deferred, delivered, failed, from_errno
+from ..core.route import LOCAL, Route
+from ..formats import macros
+from ..formats.batch import HandBack, Report
 from ..host.alias_files import AliasFiles
-from ..routing.expand import ALWAYS_THERE, Final, expand, is_unchanged
-from ..routing.resolve import Routing
-from ..spool.layout import ACTIVE, TMP
-from ..spool.queue_id import child_id
+from ..host.alias_sources import read_include
+from ..routing.expand import FORWARD, FORWARDED, LUSER, Expansion, Final, Rules, included
+from ..routing.resolve import ALWAYS_THERE, Routing, transport_of
 from ..spool.store import Store
 from .active_queue import Message
-from .finishing import not_durable
-from .intake import blocks
-from .reports import without_success
+from .child_messages import Children, Expanded, Plan
+from .local_checks import luser_targets
 
+Decision = Route | DeliveryResult | Plan
 
-@dataclass(slots=True)
-class Expanded:
-    """One recipient's expansion; its children, if any, wait in the message to be released."""
-
-    message: Message
-    index: int
-    result: DeliveryResult
-    lines: list[str] = field(default_factory=list)
-
-
-Finals = Iterator[Final | DeliveryResult]
+RELAYED = "?"  # among the visited names: luser_relay has been used
+_FORWARD_LIMIT = 64 << 20
 
 
 class Expander:
@@ -47,130 +35,128 @@ class Expander:
 
     def __init__(self, config: Config, store: Store, routing: Routing, aliases: AliasFiles) -> None:
         self.config = config
-        self.store = store
         self.routing = routing
         self.aliases = aliases
+        self._rules = Rules(config, routing)
+        self._children = Children(config, store, routing, self._aliases_of)
 
-    def decide(self, envelope: Envelope, route: Route) -> Route | DeliveryResult | Finals:
-        """Return where a local recipient goes: one route, a result, or finals that need children."""
-        name = route.nexthop
-        if name in envelope.visited:
+    def decide(self, envelope: Envelope, recipient: Recipient) -> Decision:
+        """Return where a recipient goes: one route, a result, or a plan for children."""
+        address = recipient.forward_path
+        if recipient.target:
+            if envelope.controlling_uid == 0 and recipient.target != MAILBOX:
+                return deferred("4.3.5", "programs and files are not used with the rights of root")
+            return self.routing.target(address, recipient.target, envelope.controlling_uid)
+        route = self.routing.route(address)
+        if route.transport != LOCAL or route.target:
             return route
         try:
-            if self._look_up(name) is None and name not in ALWAYS_THERE:
+            if not self._is_alias(envelope, address):
                 return route
         except OSError as error:
             return from_errno(error, "cannot read the aliases")
         except ValueError as error:
             return deferred("4.3.5", str(error))
-        finals = expand(route.address.local_part, self._look_up, _lines, self.routing.is_local)
-        first = list(islice(finals, 2))
+        finals = self._expansion(envelope).of_name(address.local_part)
+        return self._settled(envelope, route, Plan(finals))
+
+    def expand(self, message: Message, indexes: list[int], plan: Plan) -> Expanded:
+        """Write the children that a plan comes to; runs in a thread."""
+        return self._children.expand(message, indexes, plan)
+
+    def _expansion(self, envelope: Envelope) -> Expansion:
+        return Expansion(self._rules, self.aliases.look_up, read_include, envelope.visited)
+
+    def _is_alias(self, envelope: Envelope, address: Address) -> bool:
+        for name in self.routing.names(address.local_part):
+            if name in envelope.visited:
+                return False
+            if self.aliases.look_up(name) is not None or name in ALWAYS_THERE:
+                return True
+        return False
+
+    def _aliases_of(self, user: Address) -> list[str]:
+        """Return the names under which a user has an alias; one that cannot be looked up may have."""
+        found = []
+        for name in self.routing.names(user.local_part):
+            try:
+                if self.aliases.look_up(name) is not None or name in ALWAYS_THERE:
+                    found.append(name)
+            except (OSError, ValueError):
+                found.append(name)
+        return found
+
+    def _settled(self, envelope: Envelope, route: Route, plan: Plan) -> Decision:
+        """Take the one thing that an expansion comes to as it is, where that will do; else return the plan.
+
+        What a .forward sends on is a child, for it is marked; so only an end of the way will do there.
+        """
+        first = list(islice(plan.finals, 2))
         for item in first:
             if isinstance(item, DeliveryResult):
                 return item
-        only = [item for item in first if isinstance(item, Final)]
-        if len(only) == 1:
-            return self._single(route, only)
-        return chain(first, finals) if only else delivered("alias without recipients")
+        if not first:
+            return delivered("alias without recipients")
+        if len(first) == 1 and isinstance(first[0], Final) and (first[0].sender is None or not envelope.sender):
+            decision = self._single(route, first[0])
+            if plan.delivered_to is None or isinstance(decision, DeliveryResult) or decision.target:
+                return decision
+        return replace(plan, finals=chain(first, plan.finals))
 
-    def _single(self, route: Route, only: list[Final]) -> Route | DeliveryResult:
-        address = only[0].address
-        if address is None:
-            return delivered("discarded by alias")
-        if is_unchanged(route.nexthop, only):
-            return route
-        return self.routing.route(self._qualified(address))
+    def _single(self, route: Route, only: Final) -> Route | DeliveryResult:
+        if only.address is None:
+            if not only.target:
+                return delivered("discarded by alias")
+            return self.routing.target(route.address, only.target, only.uid)
+        if not only.address.domain and only.address.local_part.lower() == route.address.local_part.lower():
+            return replace(route, target=only.target)  # the user whom the address names: it stays as it is
+        address = self.routing.qualified(only.address)
+        return self.routing.mailbox(address) if only.target else self.routing.route(address)
 
-    def _qualified(self, address: Address) -> Address:
-        return address if address.domain else Address(address.local_part, self.config.myorigin)
+    # --- what an agent hands back -----------------------------------------------------------------
 
-    def _look_up(self, name: str) -> Iterable[Target] | None:
-        return self.aliases.look_up(name)
+    def handed_back(self, envelope: Envelope, route: Route, report: Report) -> Decision:
+        """Return what becomes of a delivery that the local agent did not end; takes charge of the descriptor."""
+        if report.back is HandBack.FORWARD:
+            return self._forward(envelope, route, report)
+        mailbox = transport_of(self.config.mailbox_transport)
+        if report.back is HandBack.MAILBOX and mailbox:
+            return Route(*mailbox, route.address)
+        return self._unknown(envelope, route)
 
-    def _has_alias(self, name: str) -> bool:
+    def _forward(self, envelope: Envelope, route: Route, report: Report) -> Decision:
+        user = route.nexthop
+        file = os.fdopen(report.descriptor, encoding="utf-8", errors="surrogateescape")
+        if os.fstat(report.descriptor).st_size > _FORWARD_LIMIT:
+            file.close()
+            return deferred("4.3.5", f".forward of {user}: it is too large")
+        file.seek(0)
+        finals = self._expansion(envelope).of_targets(included(file), FORWARD, user, report.uid)
+        first = next(finals, None)
+        if first is None:
+            return replace(route, target=MAILBOX)
+        plan = Plan(chain([first], finals), (FORWARDED + user,), route.address)
+        return self._settled(envelope, route, plan)
+
+    def _unknown(self, envelope: Envelope, route: Route) -> Decision:
+        """Mail for a user whom nobody knows: fallback_transport, then luser_relay, which is asked once."""
+        fallback = transport_of(self.config.fallback_transport)
+        if fallback:
+            return Route(*fallback, route.address)
+        unknown = failed("5.1.1", f'unknown user: "{route.nexthop}"')
+        if RELAYED in envelope.visited:
+            return unknown
         try:
-            return self._look_up(name) is not None
-        except ValueError:
-            return True
+            targets = luser_targets(macros.expand(self.config.luser_relay, self._values(route)))
+        except ValueError as error:
+            return deferred("4.3.5", f"luser_relay: {error}")
+        if not targets:
+            return unknown
+        return Plan(self._expansion(envelope).of_targets(targets, LUSER, "luser_relay"), visited=(RELAYED,))
 
-    # --- children ---------------------------------------------------------------------------
-
-    def expand(self, message: Message, index: int, finals: Finals) -> Expanded:
-        """Write the children of one recipient and set its mark; runs in a thread."""
-        children: list[str] = []
-        try:
-            stopped = self._write_children(message, index, finals, children)
-            if stopped is None:
-                return self._release(message, index, children)
-        except OSError as error:
-            stopped = from_errno(error, "cannot write the expansion")
-        self._discard(children)
-        return Expanded(message, index, stopped)
-
-    def _discard(self, children: list[str]) -> None:
-        for queue_id in children:
-            with contextlib.suppress(OSError):  # the next expansion writes it again, under the same name
-                self.store.remove(TMP, queue_id)
-
-    def _write_children(
-        self, message: Message, index: int, finals: Finals, children: list[str]
-    ) -> DeliveryResult | None:
-        limit = max(1, self.config.expansion_recipient_limit)
-        descriptor = self.store.open(ACTIVE, message.queue_id)
-        try:
-            while part := list(islice(finals, limit)):
-                if isinstance(part[-1], DeliveryResult):
-                    return part[-1]
-                addresses = [item.address for item in part if isinstance(item, Final) and item.address is not None]
-                if not addresses:
-                    continue
-                child = self._child(message.envelope, index, len(children), addresses)
-                self.store.write(
-                    child, blocks(descriptor, message.envelope.content_offset, message.envelope.size), durable=True
-                )
-                children.append(child.queue_id)
-        finally:
-            os.close(descriptor)
-        return None
-
-    def _child(self, parent: Envelope, index: int, number: int, addresses: list[Address]) -> Envelope:
-        recipient = parent.recipients[index]
-        original = recipient.original or original_recipient(recipient.forward_path)
-        notify = without_success(recipient.notify)
-        recipients = [Recipient(self._qualified(address), original, notify) for address in addresses]
-        child = Envelope(
-            child_id(parent.queue_id, index, number), parent.arrived_at, parent.sender, recipients, parent.submitter
-        )
-        child.body, child.envid, child.ret = parent.body, parent.envid, parent.ret
-        child.smtputf8 = parent.smtputf8 or not all(address.is_ascii for address in addresses)
-        child.parent = parent.queue_id, recipient.offset
-        child.visited = tuple(dict.fromkeys((*parent.visited, *self._users_with_alias(addresses))))
-        child.size = parent.size
-        child.verify, child.report = parent.verify, parent.report and not parent.reported
-        return child
-
-    def _users_with_alias(self, addresses: list[Address]) -> list[str]:
-        """Return the real users among the results that have an alias too: it must not apply again."""
-        names = {a.local_part.lower() for a in addresses if self.routing.is_local(a.domain)}
-        return sorted(name for name in names if self._has_alias(name) or name in ALWAYS_THERE)
-
-    def _release(self, message: Message, index: int, children: list[str]) -> Expanded:
-        recipient = message.envelope.recipients[index]
-        try:
-            error = self.store.mark(ACTIVE, message.queue_id, [(recipient, Mark.DELIVERED)], durable=True)
-        except OSError as late:
-            if recipient.mark == Mark.PENDING:
-                raise
-            error = late  # the mark is set: the children answer for the recipient now
-        message.unreleased += children  # the end of the pass releases them
-        names = ", ".join(children[:3]) + (" ..." if children[3:] else "")
-        if names:
-            result = delivered(f"expanded into {names}", relay="local", handover=Handover.EXPANDED)
-        else:
-            result = delivered("discarded by alias", relay="local")
-        return Expanded(message, index, result, [not_durable(message, error)] if error is not None else [])
-
-
-def _lines(path: str) -> Iterator[str]:
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        yield from file
+    def _values(self, route: Route) -> dict[str, str]:
+        """Return the macros of luser_relay."""
+        address = route.address
+        user, delimiter, extension = self.routing.split(address.local_part)
+        values = {"user": user, "local": address.local_part, "extension": extension, "domain": address.domain}
+        return values | {"recipient": str(address), "recipient_delimiter": delimiter}

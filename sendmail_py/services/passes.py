@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..core.config import Config
-from ..core.envelope import Mark
+from ..core.envelope import Mark, Recipient
 from ..core.result import DeliveryResult, Outcome, deferred, failed
 from ..core.route import ERROR, LOCAL, SMTP, Route
 from ..formats.batch import Report
@@ -26,7 +26,8 @@ from ..spool.store import Store
 from .active_queue import ActiveQueue, Entry, Message, Work
 from .agent import result_line
 from .agents import Agent, Agents
-from .expansion import Expanded, Expander, Finals
+from .child_messages import Expanded, Plan
+from .expansion import Decision, Expander
 from .finishing import Ended, Finisher
 from .pool import Pool
 from .reports import QUEUE_ONLY, STOPPING
@@ -36,7 +37,6 @@ _OPEN_DESCRIPTORS = 400
 _DEFERRED_TRANSPORT = deferred("4.3.2", "deferred transport")
 _LOST_LIMIT = 3
 _LOST = deferred("4.3.0", "the delivery agent ended before it answered")
-_NOT_EXPANDED = deferred("4.3.5", "the expansion that the agent found is not enabled")
 
 
 class Owner(Protocol):
@@ -96,23 +96,25 @@ class Passes:
         for index, recipient in enumerate(e.recipients):
             if recipient.mark != Mark.PENDING:
                 continue
-            decision = self._decide(message, self.routing.route(recipient.forward_path), state)
+            decision = self._decide(message, recipient, state)
             if isinstance(decision, Route):
                 routed.append((index, decision))
             elif isinstance(decision, DeliveryResult):
                 self._decided(message, index, decision)
             else:
-                self._expand(message, index, decision)
+                self._expand(message, [index], decision)
         self.active.add(message, routed)
         self._end_entry(message)
 
-    def _decide(self, message: Message, route: Route, state: str) -> Route | DeliveryResult | Finals:
+    def _decide(self, message: Message, recipient: Recipient, state: str) -> Decision:
         e = message.envelope
         if e.refused:
             return failed(e.refused.partition(" ")[0], e.refused.partition(" ")[2])
         if e.queue_only and state == INCOMING and not message.forced:
             return QUEUE_ONLY
-        decision = self.expander.decide(e, route) if route.transport == LOCAL else route
+        return self._allowed(message, self.expander.decide(e, recipient))
+
+    def _allowed(self, message: Message, decision: Decision) -> Decision:
         if not isinstance(decision, Route):
             return decision
         if decision.transport == ERROR:
@@ -133,15 +135,16 @@ class Passes:
             )
         )
 
-    def _expand(self, message: Message, index: int, finals: Finals) -> None:
+    def _expand(self, message: Message, indexes: list[int], plan: Plan) -> None:
         message.waiting += 1
 
         def done(expanded: Expanded) -> None:
             self.lines += expanded.lines
-            self._decided(message, index, expanded.result)
+            for index in expanded.indexes:
+                self._decided(message, index, expanded.result)
             self._end_entry(message)
 
-        self.pool.submit(lambda: self.expander.expand(message, index, finals), done)
+        self.pool.submit(lambda: self.expander.expand(message, indexes, plan), done)
 
     # --- out to agents, and back ----------------------------------------------------------------
 
@@ -213,11 +216,18 @@ class Passes:
 
     def entry_handed_back(self, entry: Entry, report: Report) -> None:
         """Take charge of an entry whose user has a .forward, or whose mailbox is elsewhere."""
-        if report.descriptor >= 0:
-            os.close(report.descriptor)
-        for index in entry.indexes:
-            self._decided(entry.message, index, _NOT_EXPANDED)
-        self.entry_ended(entry)
+        message = entry.message
+        message.attempted = True
+        decision = self._allowed(message, self.expander.handed_back(message.envelope, entry.routes[0], report))
+        if isinstance(decision, Route):
+            message.waiting += 1
+            self.active.add_again(Entry(message, entry.indexes, [decision] * len(entry.indexes)))
+        elif isinstance(decision, DeliveryResult):
+            for index in entry.indexes:
+                self._decided(message, index, decision)
+        else:
+            self._expand(message, entry.indexes, decision)
+        self._end_entry(message)
 
     def put_aside(self) -> None:
         """For a stop: end what has not been handed out, keeping what other recipients came to."""

@@ -12,6 +12,7 @@ from ..host.network import is_own_address
 from ..host.syslog import Log
 from ..routing import hosts
 from ..routing.hosts import Nexthop, Policy, Target
+from ..routing.resolve import named_nexthops
 
 
 class HostFinder:
@@ -24,11 +25,12 @@ class HostFinder:
         self._families = _families(config.inet_protocols)
         self._resolver: Resolver | None = None
         self._own_names = {name.lower() for name in [config.myhostname, *config.mydestination]}
+        self._named = named_nexthops(config)
 
     async def find(self, nexthop: str) -> list[Target] | DeliveryResult:
         """Return where to connect, best first, or the result of everybody.
 
-        A relayhost that clearly cannot be is a mistake of the configuration: its mail waits.
+        A nexthop that the configuration names and that clearly cannot be is a mistake there: its mail waits.
         """
         try:
             hop = hosts.parse_nexthop(nexthop, self._config.smtp_tcp_port)
@@ -36,8 +38,8 @@ class HostFinder:
             found: list[Target] | DeliveryResult = failed("5.1.2", str(error), Scope.HOST)
         else:
             found = await self._find(hop, self._policy(nexthop))
-        if isinstance(found, DeliveryResult) and found.outcome is Outcome.FAILED and nexthop == self._config.relayhost:
-            self._log.warning(f"relayhost configuration problem: {found.reason}")
+        if isinstance(found, DeliveryResult) and found.outcome is Outcome.FAILED and nexthop in self._named:
+            self._log.warning(f"configuration problem with the nexthop {nexthop}: {found.reason}")
             return deferred("4.3.5", found.reason, Scope.HOST)
         return found
 
@@ -48,7 +50,7 @@ class HostFinder:
             is_own_address=is_own_address,
             port=config.smtp_tcp_port,
             permit_loopback=config.smtp_permit_loopback_mx,
-            trusted=nexthop[:1] == "[" and nexthop == config.relayhost,
+            trusted=nexthop[:1] == "[" and nexthop in self._named,
             preference=config.smtp_address_preference,
             address_limit=config.smtp_mx_address_limit,
         )

@@ -97,7 +97,7 @@ def test_a_relayhost_that_cannot_be_is_a_mistake_of_ours_and_mail_waits(start):
     agent = start(25, relayhost="nowhere.test")
     result = agent.result("nowhere.test")
     assert (result.outcome, result.status) == (DEFERRED, "4.3.5")
-    assert "warning: relayhost configuration problem" in agent.log()
+    assert "warning: configuration problem with the nexthop" in agent.log()
 
 
 @pytest.mark.parametrize(

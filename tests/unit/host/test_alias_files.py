@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sendmail_py.host import alias_files
-from sendmail_py.host.alias_files import AliasFiles, path_of
+from sendmail_py.host.alias_files import AliasFiles, source_of
 
 
 @pytest.fixture(autouse=True)
@@ -16,16 +16,18 @@ def every_look_up_looks_at_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def names(aliases: AliasFiles, name: str) -> list[str] | None:
     found = aliases.look_up(name)
-    return None if found is None else [target.text for target in found]
+    return None if found is None else [target.text for target in found.targets]
 
 
-@pytest.mark.parametrize("source", ["/etc/aliases", "hash:/etc/aliases", "lmdb:/etc/aliases", "texthash:/etc/aliases"])
+@pytest.mark.parametrize(
+    "source", ["/etc/aliases", "hash:/etc/aliases", "lmdb:/etc/aliases", "proxy:texthash:/etc/aliases"]
+)
 def test_a_type_before_the_path_is_accepted(source: str) -> None:
-    assert path_of(source) == "/etc/aliases"
+    assert source_of(source).path == "/etc/aliases"
 
 
-@pytest.mark.parametrize("source", ["ldap:/etc/ldap.cf", "mysql:x", "nis:mail.aliases"])
-def test_a_type_that_is_no_text_file_is_refused(source: str) -> None:
+@pytest.mark.parametrize("source", ["ldap:/etc/ldap.cf", "mysql:/x", "nis:mail.aliases"])
+def test_a_type_that_is_not_known_is_refused(source: str) -> None:
     with pytest.raises(ValueError, match="not supported"):
         AliasFiles([source], print)
 

@@ -13,7 +13,8 @@ from sendmail_py.core.route import LOCAL, SMTP, Route
 from sendmail_py.host.alias_files import AliasFiles
 from sendmail_py.routing.resolve import Routing
 from sendmail_py.services.active_queue import Message
-from sendmail_py.services.expansion import Expanded, Expander
+from sendmail_py.services.child_messages import Expanded, Plan
+from sendmail_py.services.expansion import Expander
 from sendmail_py.spool.layout import ACTIVE, INCOMING, TMP
 from sendmail_py.spool.store import Store, read_message
 from tests.unit.conftest import PutMessage, envelope_for
@@ -42,14 +43,14 @@ def make(store: Store, tmp_path: Path) -> Make:
 
 
 def decide(expander: Expander, envelope: Envelope) -> object:
-    return expander.decide(envelope, expander.routing.route(envelope.recipients[0].forward_path))
+    return expander.decide(envelope, envelope.recipients[0])
 
 
 def expanded(expander: Expander, envelope: Envelope) -> tuple[Message, Expanded]:
-    finals = decide(expander, envelope)
-    assert not isinstance(finals, Route | DeliveryResult)
+    plan = decide(expander, envelope)
+    assert isinstance(plan, Plan)
     message = Message(ID, envelope, -1, 0)
-    return message, expander.expand(message, 0, finals)  # type: ignore[arg-type]
+    return message, expander.expand(message, [0], plan)
 
 
 def ids(store: Store, state: str) -> list[str]:

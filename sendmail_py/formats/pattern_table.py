@@ -1,0 +1,107 @@
+"""regexp_table(5) and pcre_table(5): patterns, tried in order, the first that fits gives the result.
+
+Pure. Both are read with Python's patterns, after the classes of POSIX ([[:digit:]]) have been
+written out; flags turn i, m, s and x on or off (i is on at first). Results are literal: in
+an alias table no part of the name may come into what it stands for.
+"""
+
+import re
+from dataclasses import dataclass
+
+from .aliases import Fault, logical_lines, parse_list
+
+_CLASSES = {
+    "alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z", "xdigit": "0-9a-fA-F",
+    "space": r" \t\n\r\f\v", "blank": r" \t", "punct": re.escape("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"), "word": r"\w",
+}  # fmt: skip
+_CLASS = re.compile(r"\[:([a-z]+):\]")
+_FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE}
+_NO_MEANING = "AEUXRS"  # flags of PCRE that change nothing, or nothing for a name
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One line: if the patterns of its if-blocks hold, and its own does (or, negated, does not)."""
+
+    conditions: tuple[tuple[re.Pattern[str], bool], ...]
+    result: str
+
+
+class PatternTable:
+    """The rules of one table; faults are lines that cannot be used."""
+
+    def __init__(self, text: str) -> None:
+        self.faults: list[Fault] = []
+        self._rules: list[_Rule] = []
+        self._blocks: list[tuple[re.Pattern[str], bool]] = []
+        for number, line in logical_lines(text):
+            try:
+                self._line(line.strip())
+            except (ValueError, re.error) as error:
+                self.faults.append(Fault(number, str(error)))
+        if self._blocks:
+            self.faults.append(Fault(0, "an if without its endif"))
+
+    def look_up(self, name: str) -> str | None:
+        """Return the result of the first rule that fits."""
+        for rule in self._rules:
+            if all((pattern.search(name) is None) == negated for pattern, negated in rule.conditions):
+                return rule.result
+        return None
+
+    def results(self) -> list[str]:
+        """Return what all rules give."""
+        return [rule.result for rule in self._rules]
+
+    def _line(self, line: str) -> None:
+        word = line[:5].lower().rstrip()
+        if word == "endif":
+            if not self._blocks:
+                raise ValueError("an endif without its if")
+            self._blocks.pop()
+            return
+        is_block = line[:3].lower() in ("if ", "if\t", "if/", "if!")
+        condition, rest = _pattern(line[2:].lstrip() if is_block else line)
+        if is_block:
+            self._blocks.append(condition)
+            return
+        if not rest:
+            raise ValueError("a pattern without a result")
+        if re.search(r"\$(\d|\{\d|\(\d)", rest):
+            raise ValueError("$number is not allowed in what an alias stands for")
+        parse_list(rest)
+        self._rules.append(_Rule((*self._blocks, condition), rest))
+
+
+def _pattern(text: str) -> tuple[tuple[re.Pattern[str], bool], str]:
+    """Read !/pattern/flags; returns it compiled, whether it is negated, and the rest of the line."""
+    negated = False
+    while text[:1] == "!":
+        negated = not negated
+        text = text[1:].lstrip()
+    mark = text[:1]
+    if not mark or mark.isalnum() or mark.isspace() or mark == "\\":
+        raise ValueError("a pattern between two marks, as in /pattern/, was expected")
+    end = 1
+    while end < len(text) and text[end] != mark:
+        end += 2 if text[end] == "\\" else 1
+    if end >= len(text):
+        raise ValueError(f"a pattern is not closed with {mark}")
+    word, _, rest = text[end + 1 :].replace("\t", " ").partition(" ")
+    flags = re.IGNORECASE
+    for letter in word:
+        if letter not in _FLAGS and letter not in _NO_MEANING:
+            raise ValueError(f'unknown flag "{letter}" after a pattern')
+        flags ^= _FLAGS.get(letter, re.NOFLAG)
+    return (re.compile(_written_out(text[1:end], mark), flags), negated), rest.strip()
+
+
+def _written_out(pattern: str, mark: str) -> str:
+    def members(found: re.Match[str]) -> str:
+        if found[1] not in _CLASSES:
+            raise ValueError(f"unknown class {found[0]}")
+        return _CLASSES[found[1]]
+
+    if mark in "!\"#%',/:;<=>@_`~&":  # not special in a pattern, so its backslash only kept it from ending it
+        pattern = pattern.replace("\\" + mark, mark)
+    return _CLASS.sub(members, pattern)

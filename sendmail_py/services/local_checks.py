@@ -1,0 +1,41 @@
+"""The parameters of local delivery that must make sense before the services start."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..core.config import Config
+from ..core.errors import ConfigError
+from ..formats.aliases import Target, parse_list
+from ..host.alias_files import source_of
+from ..routing.expand import ALIAS, FORWARD, INCLUDE
+from ..routing.resolve import transport_of
+
+_PLACES = (ALIAS, FORWARD, INCLUDE)
+
+
+def check_local(config: Config) -> None:
+    """Raise ConfigError for a value that local delivery cannot use."""
+    for name in ("alias_maps", "alias_database"):
+        _check(config, name, lambda sources: [source_of(source) for source in sources])
+    for name in ("allow_mail_to_commands", "allow_mail_to_files"):
+        for word in getattr(config, name):
+            if word not in _PLACES:
+                raise ConfigError(f"{config.origin(name)}: {name}: {word}: {', '.join(_PLACES)} may stand here")
+    for name in ("mailbox_transport", "fallback_transport"):
+        _check(config, name, transport_of)
+    _check(config, "luser_relay", luser_targets)
+
+
+def luser_targets(text: str) -> list[Target]:
+    """Return the targets that luser_relay names; raises ValueError where they are no addresses."""
+    targets = parse_list(text)
+    if any(target.address is None for target in targets):
+        raise ValueError("addresses alone may stand here")
+    return targets
+
+
+def _check(config: Config, name: str, check: Callable[[Any], object]) -> None:
+    try:
+        check(getattr(config, name))
+    except ValueError as error:
+        raise ConfigError(f"{config.origin(name)}: {name}: {error}") from error
