@@ -26,7 +26,6 @@ from ..spool.lock import take
 from .children import Child, Throttle, is_one_user, start
 from .control import Control
 from .local_checks import check_local
-from .local_checks import check_local
 from .service import encode_settings
 
 ALWAYS = ("pickup", "qmgr")
