@@ -21,11 +21,13 @@ def run(mode: str, directory: str, options: "Options") -> int:
         return _smtp(options, directory)
     if mode == "r":
         return _rmail(directory, options)
+    if mode == "v":
+        return _verify(directory, options)
     if mode in "hH":
         return EX_OK  # no host status is kept: nothing to print, nothing to purge
     from . import other_modes
 
-    return other_modes.run(mode, directory, options.json)
+    return other_modes.run(mode, directory, options)
 
 
 def _daemon(directory: str, foreground: bool) -> None:
@@ -36,6 +38,13 @@ def _daemon(directory: str, foreground: bool) -> None:
     if root[:1] != "/":
         root = f"{posix.getcwd()}/{root}"
     run_slow(root, "mailctl", ["-c", directory, "start", *(["--foreground"] if foreground else [])])
+
+
+def _verify(directory: str, options: "Options") -> int:
+    from .verification import run
+
+    run(directory, options)
+    return EX_OK
 
 
 def _rmail(directory: str, options: "Options") -> int:

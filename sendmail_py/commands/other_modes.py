@@ -4,28 +4,39 @@ import os
 import sys
 
 from ..core.config import Config
-from ..core.errors import MailError
+from ..core.errors import MailError, UsageError
 from ..core.exitcodes import EX_DATAERR, EX_OK
 from ..formats.listing import json_lines, mailq_text
+from ..formats.selection import Selection, parse
 from ..host.alias_files import source_of
 from ..host.configuration import load
-from .ask import ask_one
+from .ask import ask
 from .queue_view import messages
+from .sendmail_options import Options
+
+_EVERYTHING = Selection()
 
 
-def run(mode: str, directory: str, as_json: bool = False) -> int:
+def run(mode: str, directory: str, options: Options) -> int:
     """Run a mode by its letter; returns the exit code. Raises MailError."""
+    try:
+        selection = parse(options.queue)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     config, _ = load(directory)
     if mode == "p":
-        return mailq(config, as_json)
-    return {"i": newaliases, "q": flush}[mode](config)
+        return mailq(config, selection, options.json)
+    if mode == "q":
+        return flush(config, selection)
+    return newaliases(config)
 
 
-def mailq(config: Config, as_json: bool = False) -> int:
+def mailq(config: Config, selection: Selection = _EVERYTHING, as_json: bool = False) -> int:
     """Print the queue, as Postfix's mailq or `postqueue -j` does; a reader that goes away is no error."""
+    found = (m for m in messages(config) if selection.selects(m.queue_id, m.sender, (r[0] for r in m.recipients)))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        for text in (json_lines if as_json else mailq_text)(messages(config)):
+        for text in (json_lines if as_json else mailq_text)(found):
             sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -33,9 +44,12 @@ def mailq(config: Config, as_json: bool = False) -> int:
     return EX_OK
 
 
-def flush(config: Config) -> int:
-    """Ask for an attempt at everything that is deferred."""
-    ask_one(config, "public", {"verb": "flush"})
+def flush(config: Config, selection: Selection = _EVERYTHING) -> int:
+    """Ask for an attempt at everything that is deferred and selected."""
+    if selection.is_nothing:
+        raise UsageError("-qL and -qQ: no message here is lost or quarantined; `mailctl queue release` frees held ones")
+    for _ in ask(config, "public", {"verb": "flush", "limits": selection.rows()}):
+        pass
     return EX_OK
 
 

@@ -98,7 +98,7 @@ def submit(options: "Options", directory: str, begun: bytes = b"") -> None:
     recipients = [address for text in options.recipients for address in _addresses(text)]
     sender = None if options.sender is None else _sender(options.sender)
     check_space(top, limit, _number(settings, "queue_minfree"))
-    blocks = _content(options.ignore_dots, begun)
+    blocks = iter((begun,)) if options.mode == "v" else _content(options.ignore_dots, begun)
     head, more = _beginning(blocks, options.extract)
     if options.extract:
         from . import addresses
@@ -113,7 +113,14 @@ def submit(options: "Options", directory: str, begun: bytes = b"") -> None:
         from . import interrupted
 
         interrupted.watch()
-    _write(envelope, head, blocks if more else iter(()), top, limit, directory)
+    drop = _write(envelope, head, blocks if more else iter(()), top, limit, directory)
+    if options.deliver_first or envelope.report or envelope.verify:
+        from . import afterwards
+
+        if envelope.report or envelope.verify:
+            afterwards.tell(envelope)
+        if options.deliver_first:
+            afterwards.wait(directory, drop)
 
 
 def _number(settings: "dict[str, str]", name: str) -> int:
@@ -199,7 +206,7 @@ def envelope_of(options: "Options", sender: "Address | None", addresses: "list[A
     recipients = [Recipient(address, notify=options.notify) for address in dict.fromkeys(addresses)]
     submitter = Submitter(posix.getuid(), "", posix.getpid(), _working_directory(), _callers_command())
     envelope = Envelope("", time.time_ns() // 1000, sender, recipients, submitter)
-    envelope.queue_only = options.queue_only
+    envelope.queue_only, envelope.report, envelope.verify = options.queue_only, options.report, options.mode == "v"
     envelope.body, envelope.envid, envelope.ret = options.body, options.envid, options.ret
     envelope.full_name = options.full_name
     return envelope
@@ -235,7 +242,7 @@ def open_drop(top: str, directory: str) -> Drop:
         return SocketDrop(directory, error)
 
 
-def _write(envelope: Envelope, head: bytes, rest: "Iterator[bytes]", top: str, limit: int, directory: str) -> None:
+def _write(envelope: Envelope, head: bytes, rest: "Iterator[bytes]", top: str, limit: int, directory: str) -> Drop:
     size = envelope.size = len(head)
     if limit and size > limit:
         raise too_large(limit)
@@ -257,3 +264,4 @@ def _write(envelope: Envelope, head: bytes, rest: "Iterator[bytes]", top: str, l
         drop.rewrite(queue_file.size_offset(envelope), queue_file.size_digits(size))
     drop.finish()
     drop.announce()
+    return drop

@@ -40,13 +40,13 @@ OPTIONS = {
     "i": (FLAG, "a lone dot does not end the message"),
     "m": (FLAG, "ignored: the sender stays in an alias it belongs to"),
     "n": (FLAG, "ignored: aliases are always used"),
-    "o": (VALUE, "old-style options: i, d; others are ignored"),
+    "o": (VALUE, "old-style options: i, and di, db, dq for the mode of delivery; others are ignored"),
     "p": (VALUE, "ignored: protocol and host of origin"),
-    "q": (ATTACHED, "deliver what is queued"),
+    "q": (ATTACHED, "deliver what is queued, or with -bp list it: all, or what -qI -qR -qS select"),
     "r": (VALUE, "the same as -f"),
     "s": (FLAG, "ignored: obsolete"),
     "t": (FLAG, "take recipients from To, Cc and Bcc"),
-    "v": (FLAG, "ignored: nothing is printed on success"),
+    "v": (FLAG, "once: mail a report of the delivery to the sender"),
     "x": (FLAG, "ignored: AIX compatibility"),
 }
 
@@ -55,6 +55,7 @@ MORE = {"mailq": {"j": (FLAG, "list the queue as lines of JSON, as postqueue -j 
 
 MODES = {
     "m": "deliver mail",
+    "v": "verify the recipients, deliver nothing, and mail a report to the sender",
     "s": "speak SMTP on standard input and output",
     "p": "list the queue",
     "i": "check the aliases",
@@ -74,18 +75,20 @@ class Options:
     __slots__ = (
         "body",
         "config_directory",
+        "deliver_first",
         "envid",
         "extract",
-        "flush",
         "full_name",
         "ignore_dots",
         "json",
         "mode",
         "notify",
+        "queue",
         "queue_only",
         "recipients",
         "ret",
         "sender",
+        "verbose",
     )
 
     def __init__(self) -> None:
@@ -93,8 +96,20 @@ class Options:
         self.sender: str | None = None
         self.full_name = self.config_directory = self.body = self.envid = self.ret = ""
         self.notify: tuple[str, ...] = ()
-        self.extract = self.ignore_dots = self.queue_only = self.flush = self.json = False
+        self.extract = self.ignore_dots = self.queue_only = self.deliver_first = self.json = False
+        self.verbose = 0
+        self.queue: list[str] = []  # what stood after each -q
         self.recipients: list[str] = []
+
+    @property
+    def flush(self) -> bool:
+        """True with -q in any form."""
+        return bool(self.queue)
+
+    @property
+    def report(self) -> bool:
+        """True when the delivery is to be reported on. Several -v ask for a debugging log, and there is none."""
+        return self.verbose == 1 and self.mode == "m"
 
 
 def parse(words: "list[str]", program: str = "sendmail") -> Options:
@@ -147,6 +162,8 @@ def _set_flag(options: Options, letter: str) -> None:
         options.mode = "i"
     elif letter == "j":
         options.json = True
+    elif letter == "v":
+        options.verbose += 1
 
 
 def _set_value(options: Options, letter: str, value: str) -> None:
@@ -162,10 +179,11 @@ def _set_value(options: Options, letter: str, value: str) -> None:
             raise UsageError(REFUSED.get(mode, f"mode -b{value} is not supported"))
         options.mode = mode
     elif letter == "q":
-        options.flush = True
+        options.queue.append(value)
     elif letter == "o":
         options.ignore_dots = options.ignore_dots or value[:1] == "i"
-        options.queue_only = value == "dq" or (options.queue_only and value[:1] != "d")
+        if value[:1] == "d":
+            options.queue_only, options.deliver_first = value == "dq", value == "di"
     elif letter in "BNRV":
         _set_dsn(options, letter, value)
 

@@ -56,10 +56,19 @@ class DeferredIndex:
 
     def flush(self) -> int:
         """Make everything due now, whatever transports are deferred; returns how many."""
-        self._forced.update(self._due)
-        for queue_id in list(self._due):
-            self.add(queue_id, 0.0)
-        return len(self._due)
+        return sum(self.force(queue_id) for queue_id in self.ids())
+
+    def ids(self) -> list[str]:
+        """Return the ids of all deferred messages that are known."""
+        return list(self._due)
+
+    def force(self, queue_id: str) -> bool:
+        """Make one message due now, whatever transports are deferred; False when it is not here."""
+        if queue_id not in self._due:
+            return False
+        self._forced.add(queue_id)
+        self.add(queue_id, 0.0)
+        return True
 
     def mend_clock(self, now: float) -> None:
         """Make due what a clock that was set back has put too far ahead."""

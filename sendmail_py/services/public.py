@@ -2,7 +2,7 @@
 
 One request a connection, as a record, but for what pickup tells; who asks is the kernel's word.
 A long answer is sent in pieces, when the asker can take them, so that a listing never holds up
-deliveries.
+deliveries. An answer that is only there later leaves its connection at rest until then.
 """
 
 import os
@@ -14,13 +14,14 @@ from typing import Any
 
 from ..formats.listing import ListedMessage
 from ..host.sockets import may_steer, receive_record, send_record
+from .waiting import Later
 
 _PIECE = 25
 _WITHOUT_ANSWER = ("incoming",)  # pickup keeps its connection
-_OPEN_TO_ALL = ("list", "count", "flush")
+_OPEN_TO_ALL = ("list", "count", "flush", "wait")
 
 Answer = Iterator[dict[str, Any]]
-Handler = Callable[[dict[str, Any]], Answer]
+Handler = Callable[[dict[str, Any]], Answer | Later]
 
 
 class Refused(Exception):
@@ -35,7 +36,7 @@ def listing_answer(messages: Iterable[ListedMessage | None]) -> Answer:
 
 
 class Asker:
-    """One connection: first its request, then the rest of its answer."""
+    """One connection: first its request, then the rest of its answer. rests is for who counts them."""
 
     def __init__(self, end: socket.socket, uid: int, handlers: dict[str, Handler]) -> None:
         end.setblocking(False)
@@ -44,6 +45,8 @@ class Asker:
         self._handlers = handlers
         self._answer: Answer | None = None
         self._unsent: dict[str, Any] | None = None
+        self.later: Later | None = None
+        self.rests = False
 
     def fileno(self) -> int:
         """Return the descriptor, for a selector."""
@@ -57,6 +60,8 @@ class Asker:
     def serve(self) -> bool:
         """Read the request or send a piece of the answer; False when the connection is over."""
         try:
+            if self.later is not None:
+                return self._rest(self.later)
             if self._answer is None:
                 received = receive_record(self.end)
                 if received is None:
@@ -66,6 +71,9 @@ class Asker:
                 answer = self._handle(received[0])
                 if received[0]["verb"] in _WITHOUT_ANSWER:
                     return True
+                if isinstance(answer, Later):
+                    self.later = answer
+                    return True
                 self._answer = answer
             return self._send()
         except BlockingIOError:
@@ -73,7 +81,19 @@ class Asker:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
 
-    def _handle(self, request: dict[str, Any]) -> Answer:
+    def close(self) -> None:
+        """End the connection."""
+        self.end.close()
+        if self.later is not None:
+            self.later.over()
+
+    def _rest(self, later: Later) -> bool:
+        """Answer when it is time to; who says something before that, or leaves, is let go."""
+        if not later.open:
+            send_record(self.end, {"end": True})
+        return False
+
+    def _handle(self, request: dict[str, Any]) -> Answer | Later:
         verb = request["verb"]
         handler = self._handlers.get(verb)
         if handler is None:

@@ -25,6 +25,7 @@ from .passes import Passes
 from .public import Asker
 from .requests import Requests
 from .service import Service, decode_settings
+from .waiting import Later
 
 _ACTIVATIONS_A_TURN = 50
 _SCANNED_A_TURN = 500
@@ -32,6 +33,7 @@ _LONGEST_PAUSE = 60.0
 _BLOCKED_PAUSE = 0.01
 _LEFTOVER_AGE = 36 * 3600
 _CONNECTIONS_OF_A_USER = 10
+_RESTING_OF_A_USER = 50
 
 
 class QueueManager:
@@ -45,10 +47,11 @@ class QueueManager:
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.stop_by: float | None = None
         self.asking: Counter[int] = Counter()
+        self.resting: Counter[int] = Counter()
         self.selector = selectors.DefaultSelector()
         self.passes = Passes(service.config, self.store, self.log, self.selector, self)
         self.deferred = DeferredIndex(self.passes.schedule)
-        self.requests = Requests(self.store, self.deferred, self.incoming)
+        self.requests = Requests(self.store, self.deferred, self.incoming, self.passes.messages)
 
     # --- what passes need -------------------------------------------------------------------
 
@@ -59,6 +62,7 @@ class QueueManager:
     def ended(self, ended: Ended) -> None:
         """Take note that a message has left active/."""
         self.incoming.extend(ended.children)
+        self.requests.waiting.ended(ended.message.queue_id, ended.children, ended.error is None)
         if ended.due is not None:
             self.deferred.add(ended.message.queue_id, ended.due)
 
@@ -103,6 +107,7 @@ class QueueManager:
         try:
             message = self._take(queue_id, state, forced)
         except FileNotFoundError:
+            self.requests.waiting.ended(queue_id)
             return  # an administrator removed it, or it was told twice
         except OSError as error:
             self.log.error(f"{queue_id}: {error}; it is tried again")
@@ -110,6 +115,8 @@ class QueueManager:
             return
         if message is not None:
             self.passes.begin(message, state)
+        else:
+            self.requests.waiting.ended(queue_id)
 
     def _take(self, queue_id: str, state: str, forced: bool) -> Message | None:
         """Read a message and move it to active/; None for a corrupt one, which is put aside."""
@@ -147,11 +154,25 @@ class QueueManager:
 
     def _serve(self, asker: Asker) -> None:
         if not asker.serve():
-            self.selector.unregister(asker)
-            asker.end.close()
-            self.asking[asker.uid] -= 1
+            self._close(asker)
+        elif asker.later is not None:
+            self._let_rest(asker, asker.later)
         elif asker.is_answering:
             self.selector.modify(asker, selectors.EVENT_WRITE, lambda: self._serve(asker))
+
+    def _let_rest(self, asker: Asker, later: Later) -> None:
+        """Keep a connection that waits beside those that are being answered, unless its user has too many."""
+        self.asking[asker.uid] -= 1
+        asker.rests = True
+        self.resting[asker.uid] += 1
+        later.ready = lambda: self._serve(asker)
+        if self.resting[asker.uid] > _RESTING_OF_A_USER and not may_steer(asker.uid):
+            self._close(asker)
+
+    def _close(self, asker: Asker) -> None:
+        self.selector.unregister(asker)
+        asker.close()
+        (self.resting if asker.rests else self.asking)[asker.uid] -= 1
 
     # --- the loop ---------------------------------------------------------------------------------
 

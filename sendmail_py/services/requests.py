@@ -1,29 +1,46 @@
 """What can be asked of qmgr over the public socket, each verb a function on its state."""
 
+import contextlib
+import os
 from collections import deque
+from collections.abc import Container
+from itertools import islice
 from typing import Any
 
+from ..core.errors import QueueFileError
+from ..formats.selection import Selection, from_rows
 from ..spool.contents import listed, waiting
-from ..spool.layout import DEFERRED, HOLD, INCOMING
+from ..spool.layout import ACTIVE, DEFERRED, HOLD, INCOMING, MAILDROP
+from ..spool.maildrop import is_name
 from ..spool.queue_id import is_queue_id
-from ..spool.store import Store
+from ..spool.store import Store, is_there, read_head
 from .deferred_index import DeferredIndex
 from .public import Answer, Handler, Refused, listing_answer
+from .waiting import Later, Waiting
 
 _SCANNED_AT_ONCE = 500
+_OPENED_AT_ONCE = 25
 
 
 class Requests:
-    """The verbs. They touch the deferred index and the list of what is incoming, nothing else of qmgr."""
+    """The verbs. They touch the deferred index and the list of what is incoming, nothing else of qmgr.
 
-    def __init__(self, store: Store, deferred: DeferredIndex, incoming: deque[str]) -> None:
+    active holds the ids of the messages under delivery.
+    """
+
+    def __init__(
+        self, store: Store, deferred: DeferredIndex, incoming: deque[str], active: Container[str] = frozenset()
+    ) -> None:
         self.store = store
         self.deferred = deferred
         self.incoming = incoming
+        self.active = active
+        self.waiting = Waiting()
         self.handlers: dict[str, Handler] = {
             "list": self._list,
             "count": self._count,
             "flush": self._flush,
+            "wait": self._wait,
             "incoming": self._told_of,
             "release": self._release,
             "hold": self._hold,
@@ -47,7 +64,53 @@ class Requests:
         self.find_incoming()
         while self.deferred.scan_some(_SCANNED_AT_ONCE):
             pass
-        return iter([{"flushed": self.deferred.flush()}])
+        try:
+            selection = from_rows(request.get("limits", []))
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        if not selection.limits:
+            return iter([{"flushed": self.deferred.flush()}])
+        if not selection.is_by_id:
+            return self._flush_some(selection)
+        chosen = [queue_id for queue_id in self.deferred.ids() if selection.selects(queue_id)]
+        return iter([{"flushed": sum(map(self.deferred.force, chosen))}])
+
+    def _flush_some(self, selection: Selection) -> Answer:
+        """Flush what a look into each message selects, some messages a piece of the answer."""
+        ids = iter(self.deferred.ids())
+        while piece := list(islice(ids, _OPENED_AT_ONCE)):
+            yield {"flushed": sum(self.deferred.force(queue_id) for queue_id in piece if self._is(queue_id, selection))}
+
+    def _is(self, queue_id: str, selection: Selection) -> bool:
+        with contextlib.suppress(OSError, QueueFileError):  # it has just left, or nobody can tell what it is
+            descriptor = self.store.open(DEFERRED, queue_id)
+            try:
+                e = read_head(descriptor)
+            finally:
+                os.close(descriptor)
+            return selection.selects(queue_id, str(e.sender), [str(r.forward_path) for r in e.pending()])
+        return False
+
+    def _wait(self, request: dict[str, Any]) -> Answer | Later:
+        """Answer when the first pass of a message has ended: at once, when it has by now."""
+        queue_id, name = request["id"], request.get("maildrop", "")
+        if not is_queue_id(queue_id) or (name and not is_name(name)):
+            raise Refused("a queue id expected")
+        if not self._is_still_to_come(queue_id, name):
+            return iter(())
+        later = self.waiting.add(queue_id)
+        if later is None:
+            raise Refused("too many wait")
+        return later
+
+    def _is_still_to_come(self, queue_id: str, name: str) -> bool:
+        """Say whether the first pass of a message has not ended. Its original goes before its copy does."""
+        if queue_id in self.active or queue_id in self.incoming:
+            return True
+        state = self.store.find(queue_id)
+        if state is None:
+            return bool(name) and is_there(f"{self.store.top}/{MAILDROP}/{name}")
+        return state in (INCOMING, ACTIVE)
 
     def _told_of(self, request: dict[str, Any]) -> Answer:
         self.incoming.extend(queue_id for queue_id in request["ids"] if is_queue_id(queue_id))

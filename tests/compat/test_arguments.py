@@ -184,9 +184,9 @@ def test_a_sender_that_could_not_be_sent_is_refused_with_65(resting, text):
         ["-om"], ["-oem"], ["-oee"], ["-oep"], ["-odb"], ["-odi"], ["-or0s"], ["-oXMIT"], ["-oA/etc/aliases"],
         ["-o", "7"], ["-O", "DeliveryMode=b"], ["-ODeliveryMode=b"], ["-O", "QueueDirectory=/nowhere"], ["-bm"],
         ["-B8BITMIME"], ["-B", "7bit"], ["-G", "-pUUCP:hosta"], ["-h", "3"], ["-L", "tag"], ["-U"], ["-n"], ["-m"],
-        ["-v"], ["-vv"], ["-x"], ["-e", "m"], ["-Am"], ["-Ac"], ["-c"], ["-s"], ["-T"], ["-d0.1"], ["-M", "x"],
+        ["-vv"], ["-x"], ["-e", "m"], ["-Am"], ["-Ac"], ["-c"], ["-s"], ["-T"], ["-d0.1"], ["-M", "x"],
         ["-Q", "x"], ["-C", "/etc/mail/other.cf"], ["-N", "never"], ["-N", "success,failure"], ["-R", "hdrs"],
-        ["-V", "00000042"], ["-D", "/nowhere"], ["-itv"], ["-d"], ["-OErrorMode=m"],
+        ["-V", "00000042"], ["-D", "/nowhere"], ["-itvv"], ["-d"], ["-OErrorMode=m"],
     ],
     ids=" ".join,
 )  # fmt: skip

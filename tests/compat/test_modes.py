@@ -13,7 +13,7 @@ def running(tmp_path_factory):
         yield instance
 
 
-@pytest.mark.parametrize("mode", ["t", "v", "Z", "e", "a", "Zm", "V"])
+@pytest.mark.parametrize("mode", ["t", "Z", "e", "a", "Zm", "V"])
 def test_a_mode_that_is_not_there_is_64_and_stdin_is_not_read(resting, mode):
     assert f"-b{mode}" in resting.refused(64, f"-b{mode}", "bob")
     done = resting.instance.run(
@@ -37,7 +37,12 @@ def test_the_host_status_is_empty(resting, words):
 
 
 @pytest.mark.parametrize(
-    "words", [["-q"], ["-q30m"], ["-qI660F3F292A7D"], ["-qRexample.org"], ["-qS", "alice"], ["-qf"], ["-v", "-q"]]
+    "words",
+    [
+        *(["-q"], ["-q30m"], ["-q1h30m"], ["-qp"], ["-qp5m"], ["-qf"], ["-qGmqueue"], ["-v", "-q"]),
+        *(["-qR" + me()], ["-q!Rnobody.example"], ["-qS", "alice"], ["-qS" + me().upper()], ["-q!I660F3F292A7D"]),
+        ["-qInowhere", "-q!Inowhere"],
+    ],
 )
 def test_q_in_its_forms_flushes_the_queue_in_silence(running, words):
     running.submit(b"Subject: " + "".join(words).encode() + b"\n\nx\n", "-odq", me())
@@ -46,6 +51,37 @@ def test_q_in_its_forms_flushes_the_queue_in_silence(running, words):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     running.wait_for_mail(me(), b"Subject: " + "".join(words).encode() + b"\n")
     running.wait_empty()
+
+
+def test_q_with_limits_tries_what_they_select_and_mailq_lists_it(running):
+    for name in ("first", "second", "third"):
+        running.submit(f"Subject: {name}\n\nx\n".encode(), "-odq", "-f", f"{name}@example.org", me())
+    running.wait_for(lambda: running.mailq().count("(queued only") == 3, "three messages queued only")
+    assert "first@" not in _listed(running, "-qSsecond@") and "second@" in _listed(running, "-qSsecond@")
+    (queue_id,) = [line.split()[0] for line in running.mailq().splitlines() if "third@example.org" in line]
+    running.run("sendmail", "-qInowhere", check=True)
+    running.run("sendmail", f"-qI{queue_id[:-1]}", "-q!Sthird@", check=True)
+    running.run("sendmail", f"-qI{queue_id}", "-qSthird@", check=True)
+    running.wait_for_mail(me(), b"Subject: third\n")
+    running.run("sendmail", "-qS<FIRST@", check=True)
+    running.wait_for_mail(me(), b"Subject: first\n")
+    assert _listed(running, "-q!Sfirst@").count("@example.org") == 1
+    assert _listed(running, "-qQ") == _listed(running, "-qL") == "Mail queue is empty\n"
+    (queue_id,) = [line.split()[0] for line in running.mailq().splitlines() if "second@example.org" in line]
+    running.mailctl("queue", "flush", queue_id[:-1], check=True)
+    assert b"Subject: second\n" not in running.mailbox(me())
+    running.mailctl("queue", "flush", queue_id, check=True)
+    running.wait_for_mail(me(), b"Subject: second\n")
+    running.wait_empty()
+
+
+def _listed(running, *words) -> str:
+    return running.run("mailq", *words, check=True).stdout.decode()
+
+
+@pytest.mark.parametrize("word", ["-qx", "-q30x", "-q!", "-qGother", "-qQ", "-qL", "-q!30m"])
+def test_a_q_that_selects_nothing_sensible_is_64_and_one_line(resting, word):
+    assert resting.refused(64, word).startswith("sendmail: -q")
 
 
 def test_q_without_services_is_69_and_one_line(resting):

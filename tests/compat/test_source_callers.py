@@ -6,12 +6,14 @@ from sendmail_py.commands.sendmail_options import Options, parse
 
 # program: (argv, what has to come of it); what is not named has its default.
 CALLERS = {
-    "Vixie cron": ("-FCronDaemon -odi -oem -or0s bob", {"full_name": "CronDaemon", "recipients": ["bob"]}),
-    "bcron": ("-FCronDaemon -odi -oem bob", {"full_name": "CronDaemon", "recipients": ["bob"]}),
+    "Vixie cron": (
+        "-FCronDaemon -odi -oem -or0s bob", {"full_name": "CronDaemon", "deliver_first": True, "recipients": ["bob"]}
+    ),
+    "bcron": ("-FCronDaemon -odi -oem bob", {"full_name": "CronDaemon", "deliver_first": True, "recipients": ["bob"]}),
     "Sympa": (
         ["-oi", "-odi", "-oem", "-N", "success,delay,failure", "-V00000042", "-f", "", "--", "bob", "-carol"],
         {"ignore_dots": True, "notify": ("SUCCESS", "DELAY", "FAILURE"), "envid": "00000042", "sender": "",
-         "recipients": ["bob", "-carol"]},
+         "deliver_first": True, "recipients": ["bob", "-carol"]},
     ),
     "INN news2mail": (
         "-oi -oee -odq -falice@example.org -pNNTP:news.example.org bob carol",
@@ -29,7 +31,9 @@ CALLERS = {
         "-f master -oi -t owner", {"sender": "master", "ignore_dots": True, "extract": True, "recipients": ["owner"]}
     ),
     "mon": ("-oi -t -f a -F x", {"ignore_dots": True, "extract": True, "sender": "a", "full_name": "x"}),
-    "changetrack": ("-f a -oi -odi bob", {"sender": "a", "ignore_dots": True, "recipients": ["bob"]}),
+    "changetrack": (
+        "-f a -oi -odi bob", {"sender": "a", "ignore_dots": True, "deliver_first": True, "recipients": ["bob"]}
+    ),
     "mrtg-traffic-sum": ("-f bob bob", {"sender": "bob", "recipients": ["bob"]}),
     "bacula, debsecan, warnquota, cvs-mailcommit": ("-t", {"extract": True}),
     "cron-apt": ("-t -oi", {"extract": True, "ignore_dots": True}),
@@ -43,8 +47,8 @@ CALLERS = {
     "CodeIgniter": ("-oi -f a -t", {"ignore_dots": True, "sender": "a", "extract": True}),
     "CodeIgniter, older": ("-oi -f a -t -r b", {"ignore_dots": True, "sender": "b", "extract": True}),
     "PEAR Mail": ("-i -fa -- bob", {"ignore_dots": True, "sender": "a", "recipients": ["bob"]}),
-    "if-up and ppp hooks": ("-q", {"flush": True}),
-    "qtool": ("-qI660F3F292A7D -O Timeout.queuereturn=now", {"flush": True}),
+    "if-up and ppp hooks": ("-q", {"queue": [""]}),
+    "qtool": ("-qI660F3F292A7D -O Timeout.queuereturn=now", {"queue": ["I660F3F292A7D"]}),
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ hold and release are asked of qmgr; without services they are done under its loc
 from ...core.config import Config
 from ...core.errors import UsageError
 from ...core.exitcodes import EX_OK
+from ...formats.selection import by_ids
 from ...host.configuration import load
 from ...spool.layout import DEFERRED, HOLD, INCOMING
 from ...spool.queue_id import is_queue_id
@@ -15,7 +16,7 @@ from ..other_modes import flush, mailq
 from ..queue_view import counts
 
 _MOVES = {"hold": (DEFERRED, HOLD), "release": (HOLD, INCOMING)}
-_USAGE = "queue list | count | flush | hold ID... | release ID... (ALL names every message)"
+_USAGE = "queue list | count | flush [ID...] | hold ID... | release ID... (ALL names every message)"
 
 
 def main(arguments: list[str], directory: str) -> int:
@@ -24,9 +25,12 @@ def main(arguments: list[str], directory: str) -> int:
     verb, *ids = arguments or ["?"]
     if verb in _MOVES and ids:
         return move(config, verb, ids)
-    if ids or verb not in ("list", "count", "flush"):
+    if verb == "flush":
+        _check_ids(ids)
+        return flush(config, by_ids(ids if ids != ["ALL"] else []))
+    if ids or verb not in ("list", "count"):
         raise UsageError(_USAGE)
-    return {"list": mailq, "count": count, "flush": flush}[verb](config)
+    return mailq(config) if verb == "list" else count(config)
 
 
 def count(config: Config) -> int:
@@ -37,14 +41,18 @@ def count(config: Config) -> int:
 
 def move(config: Config, verb: str, ids: list[str]) -> int:
     """Hold or release messages and print the ids that were."""
-    if ids != ["ALL"] and not all(is_queue_id(name) for name in ids):
-        raise UsageError("queue ids expected, or ALL")
+    _check_ids(ids)
     try:
         done = ask_one(config, "public", {"verb": verb, "ids": ids}).get("ids", [])
     except NotRunning:
         done = _move_directly(config, verb, ids)
     print(f"{verb}: {len(done)} message{'' if len(done) == 1 else 's'}")
     return EX_OK
+
+
+def _check_ids(ids: list[str]) -> None:
+    if ids != ["ALL"] and not all(is_queue_id(name) for name in ids):
+        raise UsageError("queue ids expected, or ALL")
 
 
 def _move_directly(config: Config, verb: str, ids: list[str]) -> list[str]:

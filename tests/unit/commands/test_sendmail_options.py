@@ -134,7 +134,47 @@ def test_only_mailq_has_the_option_j() -> None:
 
 def test_i_is_newaliases_and_q_a_flush() -> None:
     assert parse(["-I"]).mode == "i"
-    assert parse(["-q"]).flush and parse(["-q30m"]).flush
+    assert parse(["-q"]).flush and not parse(["bob"]).flush
+
+
+def test_every_q_keeps_what_stands_after_it() -> None:
+    assert parse(["-q", "-qIabc", "-q!Rbob", "-iq30m", "bob"]).queue == ["", "Iabc", "!Rbob", "30m"]
+
+
+@pytest.mark.parametrize(
+    ("words", "report"),
+    [
+        (["-v"], True),
+        (["-itv"], True),
+        (["-vv"], False),
+        (["-v", "-v"], False),
+        (["-v", "-bm"], True),
+        (["-v", "-bs"], False),
+        (["-bv", "-v"], False),
+        ([], False),
+    ],
+)
+def test_one_v_with_a_message_asks_for_a_report(words: list[str], report: bool) -> None:
+    assert parse([*words, "bob"]).report == report
+
+
+@pytest.mark.parametrize(
+    ("words", "deliver_first", "queue_only"),
+    [
+        (["-odi"], True, False),
+        (["-odb"], False, False),
+        (["-odq"], False, True),
+        (["-odi", "-odb"], False, False),
+        (["-odq", "-odi"], True, False),
+        (["-odi", "-odq"], False, True),
+        (["-odi", "-oi", "-oem"], True, False),
+        (["-od", "i"], False, False),
+        (["-o", "di"], True, False),
+    ],
+)
+def test_the_last_mode_of_delivery_counts(words: list[str], deliver_first: bool, queue_only: bool) -> None:
+    options = parse([*words, "bob"])
+    assert (options.deliver_first, options.queue_only) == (deliver_first, queue_only)
 
 
 @pytest.mark.parametrize(
