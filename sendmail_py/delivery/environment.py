@@ -15,15 +15,16 @@ from ..host.programs import PATH
 from ..host.users import User
 
 
-def environment(delivery: Delivery, user: User | None, config: Config) -> dict[str, str]:
+def environment(delivery: Delivery, user: User | None, name: str, config: Config) -> dict[str, str]:
     """Return the variables for one message, by its first recipient.
 
-    user is whose home and shell it is, None for a program that runs with default_privs.
+    user is whose home and shell it is, None for a program that runs with default_privs. name is
+    for USER and LOGNAME; "" takes it from the address, as an alias need not be the name of a user.
     """
     recipient = delivery.recipients[0]
     address = recipient.forward_path
     local, extension = address.local_part, recipient.extension
-    name = user.name if user else local[: -len(extension) - 1] if extension else local
+    name = name or (local[: -len(extension) - 1] if extension else local)
     values = {
         "USER": name,
         "LOGNAME": name,

@@ -86,11 +86,10 @@ def _append(deliveries: list[Delivery], user: User, place: mailbox.Place, config
         mailbox.append(copies, user, place, config)
 
 
-def command(delivery: Delivery, line: str, user: User, is_default: bool, config: Config) -> Command:
+def command(delivery: Delivery, line: str, user: User, is_default: bool, name: str, config: Config) -> Command:
     """Return the program to run for a message: as this user, in the user's home (default_privs: in /)."""
-    variables = environment(delivery, None if is_default else user, config)
-    directory = "/" if is_default else user.home
-    return Command(line, variables, directory, user, config.mailbox_size_limit)
+    variables = environment(delivery, None if is_default else user, name, config)
+    return Command(line, variables, "/" if is_default else user.home, user, config.mailbox_size_limit)
 
 
 def unknown(name: str) -> DeliveryResult:

@@ -12,6 +12,7 @@ import selectors
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..core.delivery import Delivery
 from ..core.envelope import MAILBOX
@@ -31,6 +32,7 @@ from ..delivery.local_user import (
 )
 from ..formats.batch import Batch, HandBack
 from ..host.privileges import RightsError
+from ..host.programs import Command
 from ..host.sockets import DESCRIPTOR_LIMIT
 from ..host.users import User
 from .agent import AgentChannel
@@ -105,7 +107,7 @@ class Local:
         if target and target != MAILBOX:
             user, is_default = self._users.rights(work.batch.uid)
             if target.startswith("|"):
-                return self._run(work, places, target[1:], user, is_default)
+                return self._run(work, places, lambda one: command(one, target[1:], user, is_default, "", self._config))
             places = self._unverified(work, places, f"delivers to file: {target}")
             return self._deliver(Part(work, places, lambda some: to_file(some, user, target, self._config)))
         user_or_none = self._users.recipient(work.batch.nexthop)
@@ -117,7 +119,7 @@ class Local:
         return self._to_mailbox(work, places, user_or_none)
 
     def _unknown(self, work: Work, places: list[int]) -> None:
-        if self._config.luser_relay or self._config.fallback_transport:
+        if self._config.mailbox_transport or self._config.fallback_transport or self._config.luser_relay:
             return self._hand_back(work, places, HandBack.UNKNOWN)
         return self._settle(work, places, unknown(work.batch.nexthop))
 
@@ -155,7 +157,8 @@ class Local:
         if places and self._config.mailbox_transport:
             return self._hand_back(work, places, HandBack.MAILBOX)
         if self._config.mailbox_command and user.uid != 0:
-            return self._run(work, places, self._config.mailbox_command, user, is_default=False)
+            line = self._config.mailbox_command
+            return self._run(work, places, lambda one: command(one, line, user, False, user.name, self._config))
         places = self._unverified(work, places, "delivers to mailbox")
         return self._deliver(Part(work, places, lambda some: to_mailbox(some, user, self._config)))
 
@@ -167,20 +170,17 @@ class Local:
 
     # --- programs, and what may find a lock -------------------------------------------------
 
-    def _run(self, work: Work, places: list[int], line: str, user: User, is_default: bool) -> None:
+    def _run(self, work: Work, places: list[int], what: Callable[[Delivery], Command]) -> None:
+        line = what(work.batch.deliveries[places[0]]).line if places else ""
         places = self._unverified(work, places, f"delivers to command: {line}")
         if places and self._open > self._room:
             return self._settle(work, places, _NO_ROOM)
         for place in places:
-            self._run_one(work, place, line, user, is_default)
+            delivery = work.batch.deliveries[place]
+            self._programs.add(Job(delivery, what(delivery), partial(self._ended, work, place)))
         if places:
             self._channel.set_aside(work.batch)
         return None
-
-    def _run_one(self, work: Work, place: int, line: str, user: User, is_default: bool) -> None:
-        delivery = work.batch.deliveries[place]
-        what = command(delivery, line, user, is_default, self._config)
-        self._programs.add(Job(delivery, what, lambda: self._ended(work, place)))
 
     def _deliver(self, part: Part) -> None:
         if not part.places:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from sendmail_py.core.address import Address
@@ -86,6 +87,10 @@ class Agent:
         record = {"do": "reload", "settings": {k: [v, "test"] for k, v in settings.items()}}
         sockets.send_record(self.lifeline, record)
 
+    def tell(self, what: str) -> None:
+        """Speak as master."""
+        sockets.send_record(self.lifeline, {"do": what})
+
     def stop(self) -> int:
         """Tell the service to stop; returns its exit status."""
         try:
@@ -98,6 +103,14 @@ class Agent:
             self.process.kill()
             self.lifeline.close()
             self.channel.close()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.02)
 
 
 def message(
