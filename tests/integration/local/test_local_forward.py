@@ -59,10 +59,8 @@ def is_ignored(agent: Agent, tree: Tree, reason: str) -> bool:
 
 def test_all_kinds_of_targets_come_back_as_an_expansion_with_the_users_uid(tree: Tree, home: Path) -> None:
     agent = start(tree, home)
-    write(
-        home,
-        f'# mine\n\\{USER}, carol@example.org (Carol)\n"|/bin/filter \\"a b\\" c\\\\d", /var/box\n/var/dir/\nbob\n',
-    )
+    program = '"|/bin/filter \\"a b\\" c\\\\d"'
+    write(home, f"# mine\n\\{USER}, carol@example.org (Carol)\n{program}, /var/box\n/var/dir/\nbob\n")
     assert deliver(agent, tree) is None
     (report,) = agent.handed_back
     assert (report.back, report.uid) == (HandBack.FORWARD, pwd.getpwnam(USER).pw_uid)
