@@ -76,7 +76,7 @@ PARAMS = (
     Param("default_privs", "str", "nobody", _L,
           "The user whose rights programs and files of aliases have, where the alias file is root's."),
     Param("expand_owner_alias", "bool", "no", _L, "Make the envelope sender of a list what its owner- alias stands for, if that is one address."),
-    Param("recipient_delimiter", "str", "", _L, "The characters that may part a user from an extension, as in user+extension."),
+    Param("recipient_delimiter", "str", "+", _L, "The characters that may part a user from an extension, as in user+extension; empty: no extensions."),
     Param("propagate_unmatched_extensions", "list", "", _L,
           "Where an address gets the extension that its alias was found without: alias, include."),
     Param("mailbox_transport", "str", "", _L, "smtp:nexthop takes the mail of all mailboxes, after aliases and .forward."),

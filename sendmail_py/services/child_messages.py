@@ -14,7 +14,7 @@ from itertools import islice
 
 from ..core.address import Address
 from ..core.config import Config
-from ..core.envelope import Envelope, Mark, Recipient
+from ..core.envelope import MAILBOX, Envelope, Mark, Recipient
 from ..core.result import DeliveryResult, Handover, delivered, failed, from_errno
 from ..formats.xtext import original_recipient
 from ..routing.expand import Final
@@ -77,10 +77,11 @@ class Children:
     def expand(self, message: Message, indexes: list[int], plan: Plan) -> Expanded:
         """Write the children of a recipient and set his mark, and that of others who are the same mailbox."""
         written: list[str] = []
+        senders: set[Address | None] = set()
         try:
-            stopped = self._write(message, indexes[0], plan, written)
+            stopped = self._write(message, indexes, plan, written, senders)
             if stopped is None:
-                return self._release(message, indexes, written)
+                return self._release(message, indexes, written, is_list=senders != {None})
         except OSError as error:
             stopped = from_errno(error, "cannot write the expansion")
         self._discard(written)
@@ -91,32 +92,53 @@ class Children:
             with contextlib.suppress(OSError):  # the next expansion writes it again, under the same name
                 self._store.remove(TMP, queue_id)
 
-    def _write(self, message: Message, index: int, plan: Plan, written: list[str]) -> DeliveryResult | None:
+    def _write(
+        self, message: Message, indexes: list[int], plan: Plan, written: list[str], senders: set[Address | None]
+    ) -> DeliveryResult | None:
         """Write all children; returns the result that stops the expansion, if one does."""
         descriptor = self._store.open(ACTIVE, message.queue_id)
         try:
-            for kind, part in self._parts(message.envelope, plan):
+            for kind, part in self._parts(message.envelope, plan, self._others(message.envelope, indexes)):
                 if isinstance(part, DeliveryResult):
                     return part
-                child = self._child(message.envelope, index, len(written), kind, part, plan)
+                child = self._child(message.envelope, indexes[0], len(written), kind, part, plan)
                 if not is_queue_id(child.queue_id):
                     return failed("5.4.6", "forwarded too often")
                 content = blocks(descriptor, message.envelope.content_offset, message.envelope.size)
                 self._store.write(child, self._with_trace(child, content, kind, plan), durable=True)
                 written.append(child.queue_id)
+                senders.add(kind.sender)
         finally:
             os.close(descriptor)
         return None
 
-    def _parts(self, parent: Envelope, plan: Plan) -> Iterator[tuple[_Kind, list[Final] | DeliveryResult]]:
+    def _others(self, parent: Envelope, indexes: list[int]) -> set[tuple[str, str]]:
+        """Return the other recipients of the message that have not failed, each as _mailbox_key does."""
+        own = set(indexes)
+        others = (r for i, r in enumerate(parent.recipients) if i not in own and r.mark != Mark.FAILED and not r.target)
+        return {self._mailbox_key(r.forward_path) for r in others}
+
+    def _mailbox_key(self, address: Address) -> tuple[str, str]:
+        """Return what the spellings of one mailbox share."""
+        return (address.local_part.lower(), "") if self._routing.is_local(address.domain) else address.key()
+
+    def _has_own_copy(self, final: Final, others: set[tuple[str, str]]) -> bool:
+        """Say whether a result is a recipient of the message itself, and no alias makes another of it."""
+        if final.address is None or final.target not in ("", MAILBOX) or self._mailbox_key(final.address) not in others:
+            return False
+        return not self._routing.is_local(final.address.domain) or not self._aliases_of(final.address)
+
+    def _parts(
+        self, parent: Envelope, plan: Plan, others: set[tuple[str, str]]
+    ) -> Iterator[tuple[_Kind, list[Final] | DeliveryResult]]:
         """Yield the results that go into one child together, at most the limit."""
         waiting: dict[_Kind, list[Final]] = {}
         for final in plan.finals:
             if isinstance(final, DeliveryResult):
                 yield _Kind(None, -1, False), final
                 return
-            if final.address is None and not final.target:
-                continue  # discarded
+            if (final.address is None and not final.target) or self._has_own_copy(final, others):
+                continue  # discarded, or on its way already
             kind = self._kind(parent, final, plan)
             part = waiting.setdefault(kind, [])
             part.append(final)
@@ -128,7 +150,8 @@ class Children:
         yield from waiting.items()
 
     def _kind(self, parent: Envelope, final: Final, plan: Plan) -> _Kind:
-        sender = final.sender if parent.sender else None  # the null sender stays: nobody gets reports of reports
+        # The null sender stays: nobody gets reports of reports. And who verifies is to hear of all that comes of it.
+        sender = final.sender if parent.sender and not parent.verify else None
         leaves = plan.delivered_to is not None and final.address is not None
         leaves = leaves and not self._routing.is_local(self._recipient_of(final).domain)
         return _Kind(sender, final.uid, leaves)
@@ -146,7 +169,8 @@ class Children:
         queue_id = child_id(parent.queue_id, index, number)
         child = Envelope(queue_id, parent.arrived_at, sender, recipients, parent.submitter)
         child.body = parent.body
-        child.verify, child.report = parent.verify, parent.report and not parent.reported
+        child.verify = parent.verify
+        child.report = parent.report and not parent.reported and kind.sender is None
         if kind.sender is None:
             child.envid, child.ret = parent.envid, parent.ret
         child.smtputf8 = parent.smtputf8 or not all(a.is_ascii for a in (sender, *(r.forward_path for r in recipients)))
@@ -170,8 +194,11 @@ class Children:
             yield f"Delivered-To: {plan.delivered_to}\n".encode("utf-8", "surrogateescape")
         yield from content
 
-    def _release(self, message: Message, indexes: list[int], written: list[str]) -> Expanded:
-        """Set the marks; that of the recipient whom the children name comes last, since they answer for it."""
+    def _release(self, message: Message, indexes: list[int], written: list[str], is_list: bool) -> Expanded:
+        """Set the marks; that of the recipient whom the children name comes last, since they answer for it.
+
+        With a list that has an owner delivery ends: what comes of it is the owner's to hear (RFC 3461 5.2.7.3).
+        """
         recipients = [message.envelope.recipients[index] for index in reversed(indexes)]
         try:
             marks = [(recipient, Mark.DELIVERED) for recipient in recipients]
@@ -183,7 +210,8 @@ class Children:
         message.unreleased += written  # the end of the pass releases them
         names = ", ".join(islice(written, 3)) + (" ..." if written[3:] else "")
         if names:
-            result = delivered(f"expanded into {names}", relay="local", handover=Handover.EXPANDED)
+            handover = Handover.FINAL if is_list else Handover.EXPANDED
+            result = delivered(f"expanded into {names}", relay="local", handover=handover)
         else:
-            result = delivered("discarded by alias", relay="local")
+            result = delivered("nobody else to deliver to", relay="local")
         return Expanded(message, indexes, result, [not_durable(message, error)] if error is not None else [])

@@ -239,7 +239,7 @@ def test_an_extension_that_did_not_match_goes_on_where_that_is_wanted() -> None:
 def test_an_alias_for_a_user_with_an_extension_that_leads_to_himself_is_the_user() -> None:
     assert run("bob+t", "bob+t: bob\n", recipient_delimiter="+") == ["bob"]
     assert run("bob+t", "bob: bob+t, carol\n", recipient_delimiter="+") == ["bob+t", "carol"]
-    assert forwarded("bob", "bob+x@here") == ["bob+x"]
+    assert forwarded("bob", "bob+x@here") == ["\\bob+x"]
 
 
 def test_the_names_of_lists_stay_whole_where_the_delimiter_is_a_dash() -> None:

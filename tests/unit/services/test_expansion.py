@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sendmail_py.core.config import Config, Setting
-from sendmail_py.core.envelope import Envelope, Recipient
+from sendmail_py.core.envelope import Envelope, Mark, Recipient
 from sendmail_py.core.result import DeliveryResult, Outcome
 from sendmail_py.core.route import LOCAL, SMTP, Route
 from sendmail_py.host.alias_files import AliasFiles
@@ -117,6 +117,25 @@ def test_children_hold_the_content_the_sender_and_what_is_known_of_the_recipient
 def test_a_user_who_is_in_his_own_alias_is_not_expanded_again(make: Make, store: Store, put: PutMessage) -> None:
     message, _ = expanded(make("bob: bob, carol\n"), put("bob@mx.here", state=ACTIVE))
     assert read_message(store.path(TMP, message.unreleased[0])).visited == ("bob",)
+
+
+def test_who_is_a_recipient_of_the_message_gets_no_second_copy_from_a_list(
+    make: Make, store: Store, put: PutMessage
+) -> None:
+    e = put("list@mx.here", "Bob@localhost", "x@FAR.example", "dave@mx.here", "erin@mx.here", state=ACTIVE)
+    e.recipients[4].mark = Mark.FAILED
+    aliases = "list: bob, carol, x@far.example, X@far.example, \\dave, erin\ndave: frank\n"
+    message, _ = expanded(make(aliases), e)
+    child = read_message(store.path(TMP, message.unreleased[0]))
+    # X is another mailbox to who has it; dave's alias takes his copy elsewhere; erin's has failed
+    assert [r.forward_path.local_part for r in child.recipients] == ["carol", "X", "dave", "erin"]
+
+
+def test_a_list_of_nobody_else_is_done_without_a_child(make: Make, put: PutMessage) -> None:
+    e = put("list@mx.here", "bob@mx.here", "carol@mx.here", state=ACTIVE)
+    message, done = expanded(make("list: bob, carol\n"), e)
+    assert (message.unreleased, done.result.outcome) == ([], Outcome.DELIVERED)
+    assert [r.mark for r in e.recipients] == [Mark.DELIVERED, Mark.PENDING, Mark.PENDING]
 
 
 def test_a_long_list_becomes_children_of_the_limit_each_address_once(make: Make, store: Store, put: PutMessage) -> None:
