@@ -7,9 +7,10 @@ DESTDIR =
 # The system's interpreter where it is new enough: it is the one that bin/sendmail runs under.
 PYTHON := $(shell for python in /usr/bin/python3 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
-# The python3-* are what the installed system runs with; pflogsumm reads our log; tcc makes a name service that fails.
+# The python3-* are what the installed system runs with; pflogsumm reads our log; tcc makes a name service that fails;
+# mmdebstrap makes the root of the programs that tests/compat/real/packages.txt names.
 TEST_PACKAGES = python3-venv strace e2fsprogs xfsprogs util-linux iproute2 make passwd procps \
-	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm tcc swaks
+	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm tcc swaks mmdebstrap
 PRINT_DEPENDENCIES = import configparser; \
 	c = configparser.ConfigParser(interpolation=None); c.read("setup.cfg"); print(c["options"]["install_requires"])
 
@@ -43,6 +44,7 @@ test: check
 test-deps:
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(TEST_PACKAGES)
+	tests/compat/real/make-root
 
 bench:
 	N="$(N)" ROUNDS="$(ROUNDS)" benchmarks/run
@@ -50,13 +52,14 @@ bench:
 # The package goes beside the old one and takes its place as a whole. The byte code bears the
 # installed path (never DESTDIR), and is checked by time stamp: a checked hash would read every
 # source file again at each start. sendmail is installed twice, not linked: where sbin is a link to
-# bin, a link from one to the other would replace the program by itself.
+# bin, a link from one to the other would replace the program by itself. Its oldest name, in lib, is
+# the first that some programs try, and the file system standard asks for it.
 SHARE = $(PREFIX)/share/sendmail-py
 NEW = $(DESTDIR)$(SHARE)/new
 install:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
 	rm -rf $(NEW)
-	install -d $(NEW) $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
+	install -d $(NEW) $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/lib
 	tar -c --exclude=__pycache__ sendmail_py | tar -x --no-same-owner -C $(NEW)
 	$(PYTHON) -I -m compileall -q --invalidation-mode timestamp -s $(NEW) -p $(SHARE) $(NEW)/sendmail_py
 	$(PYTHON) -IS -X no_debug_ranges $(NEW)/sendmail_py/commands/fast_modules.py $(NEW) $(SHARE)
@@ -69,3 +72,4 @@ install:
 	install -m 755 bin/mailctl $(DESTDIR)$(PREFIX)/bin/mailctl
 	ln -sfn sendmail $(DESTDIR)$(PREFIX)/bin/mailq
 	ln -sfn sendmail $(DESTDIR)$(PREFIX)/bin/newaliases
+	ln -sfn ../sbin/sendmail $(DESTDIR)$(PREFIX)/lib/sendmail

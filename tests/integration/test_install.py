@@ -22,7 +22,9 @@ def destination(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.real("make", "tar")
-@pytest.mark.parametrize("program", ["bin/sendmail", "sbin/sendmail", "bin/mailq", "bin/newaliases", "bin/mailctl"])
+@pytest.mark.parametrize(
+    "program", ["bin/sendmail", "sbin/sendmail", "lib/sendmail", "bin/mailq", "bin/newaliases", "bin/mailctl"]
+)
 def test_every_program_is_executable_for_all_and_keeps_its_flags(destination: Path, program: str) -> None:
     path = destination / "usr" / program
     assert path.stat().st_mode & 0o7777 == 0o755
