@@ -10,7 +10,8 @@ PYTHON := $(shell for python in /usr/bin/python3 python3; do \
 # The python3-* are what the installed system runs with; pflogsumm reads our log; tcc makes a name service that fails;
 # mmdebstrap makes the root of the programs that tests/compat/real/packages.txt names.
 TEST_PACKAGES = python3-venv strace e2fsprogs xfsprogs util-linux iproute2 make passwd procps \
-	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm tcc swaks mmdebstrap
+	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm tcc swaks \
+	procmail maildrop vacation liblockfile-bin mmdebstrap
 PRINT_DEPENDENCIES = import configparser; \
 	c = configparser.ConfigParser(interpolation=None); c.read("setup.cfg"); print(c["options"]["install_requires"])
 

@@ -21,7 +21,9 @@ TIMEOUT = 20
 class Agent:
     """One running local service."""
 
-    def __init__(self, settings: dict[str, str], user: str, log: Path, wrapper: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, settings: dict[str, str], user: str, log: Path, wrapper: tuple[str, ...] = (), one_user: bool = False
+    ) -> None:
         self.lifeline, theirs = sockets.pair()
         self.channel, agent = sockets.pair()
         for end in (self.lifeline, self.channel):
@@ -34,6 +36,7 @@ class Agent:
         record = {
             "settings": {k: [v, "test"] for k, v in settings.items()},
             "user": user,
+            "one_user": one_user,
             "descriptors": ["log", "agent"],
         }
         sockets.send_record(self.lifeline, record, [descriptor, agent.fileno()])
@@ -144,10 +147,10 @@ class Tree:
         self.queue.mkdir()
         self.spool.mkdir(0o700)
 
-    def start(self, *, wrapper: tuple[str, ...] = (), **settings: str) -> Agent:
+    def start(self, *, wrapper: tuple[str, ...] = (), one_user: bool = False, **settings: str) -> Agent:
         """Start a local service with these parameters."""
         values = {"mail_spool_directory": str(self.spool), "deliver_lock_attempts": "3", "deliver_lock_delay": "1s"}
-        self.agents.append(Agent(values | settings, self.user, self.log, wrapper))
+        self.agents.append(Agent(values | settings, self.user, self.log, wrapper, one_user))
         return self.agents[-1]
 
     def message(self, content: bytes = b"Subject: x\n\nhello\n", *recipients: str, **more: str) -> Delivery:
