@@ -27,7 +27,8 @@ class Submission:
     """What is known of a message beside its header.
 
     arrived_at is in microseconds since the epoch, utc_offset in seconds east of UTC at that
-    time. full_name is -F's, else what full_name_from_gecos gives.
+    time. full_name is -F's, else what full_name_from_gecos gives. A field of more octets than
+    header_size_limit is not examined; 0 is no limit.
     """
 
     queue_id: str
@@ -38,6 +39,7 @@ class Submission:
     full_name: str
     myorigin: str
     myhostname: str
+    header_size_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def prepare_header(header: bytes, facts: Submission) -> PreparedHeader:
         seen[name] = seen.get(name, 0) + 1
         if name in _DROPPED:
             return b""
-        if name not in _QUALIFIED:
+        if name not in _QUALIFIED or 0 < facts.header_size_limit < len(raw):
             return raw
         room -= len(raw)
         return qualify_field(raw, facts.myorigin) if room >= 0 else raw

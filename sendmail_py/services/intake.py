@@ -79,7 +79,15 @@ class Intake:
         offset = time.localtime(e.arrived_at // 1_000_000).tm_gmtoff
         config = self.config
         return Submission(
-            e.queue_id, e.arrived_at, offset, e.submitter.uid, e.sender, e.full_name, config.myorigin, config.myhostname
+            queue_id=e.queue_id,
+            arrived_at=e.arrived_at,
+            utc_offset=offset,
+            uid=e.submitter.uid,
+            sender=e.sender,
+            full_name=e.full_name,
+            myorigin=config.myorigin,
+            myhostname=config.myhostname,
+            header_size_limit=config.header_size_limit,
         )
 
     def _check(self, envelope: Envelope, prepared: PreparedHeader) -> None:

@@ -151,6 +151,11 @@ def test_a_hundred_thousand_fields_are_prepared() -> None:
     assert result.header.count(b"@example.org") == 50_002
 
 
+def test_a_field_over_the_limit_is_left_as_it_is_and_the_next_is_not() -> None:
+    out = prepared(b"To: a, b, c\nCc: a, b\n", header_size_limit=10)
+    assert b"\nTo: a, b, c\nCc: a@example.org, b@example.org\n" in out
+
+
 def test_address_fields_of_absurd_size_are_left_as_they_are() -> None:
     monster = b"To: " + b"a," * 1_000_000 + b"b\n"
     out = prepared(b"Cc: c\n" + monster + b"Reply-To: d\n")
