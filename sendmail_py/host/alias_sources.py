@@ -42,8 +42,8 @@ class Source(Protocol):
 
 
 def owner_of(status: os.stat_result) -> int:
-    """Return the uid whose rights apply to what a file names."""
-    return status.st_uid or -1
+    """Return the uid whose rights apply to what a file names; never those of whoever owns the queue."""
+    return -1 if status.st_uid in (0, os.getuid()) else status.st_uid
 
 
 def open_regular(path: str) -> int:
@@ -56,7 +56,7 @@ def open_regular(path: str) -> int:
 
 
 def read_include(path: str, uid: int) -> tuple[int, Iterator[str]]:
-    """Open an include file named by an alias of this uid; returns its owner and its lines.
+    """Open an include file named by an alias of this uid; returns whose rights apply in it, and its lines.
 
     Someone who is not root may have read what he could read himself: his own files and those
     that everybody can. Raises OSError.
@@ -71,7 +71,7 @@ def read_include(path: str, uid: int) -> tuple[int, Iterator[str]]:
     if fault:
         os.close(descriptor)
         raise OSError(fault)
-    return status.st_uid, _lines(descriptor)
+    return owner_of(status), _lines(descriptor)
 
 
 def _lines(descriptor: int) -> Iterator[str]:

@@ -77,7 +77,7 @@ class Expansion:
     """One expansion; use one of its two methods, once.
 
     lookup_alias takes a name in lower case; read_include takes a path and the uid whose rights
-    apply where it is named, and returns the file's owner and its lines. Both may raise OSError,
+    apply where it is named, and returns the uid whose rights apply in it and its lines. Both may raise OSError,
     and ValueError for text that has a fault. visited is that of the envelope. A DeliveryResult is
     the last thing yielded, and what came before it must not be used: the whole recipient has that
     result. A name that refers to itself is the real user.
@@ -218,7 +218,7 @@ class Expansion:
             owner, lines = self.read_include(path, source.uid)
         except OSError as error:
             raise Stopped(from_errno(error, f"cannot read include file {path}")) from error
-        uid = source.uid if source.uid >= 0 else owner or -1
+        uid = source.uid if source.uid >= 0 else owner
         self._enter(key, _Source(path, INCLUDE, included(lines), uid, source.sender, source.extension))
 
     def _user(self, address: Address, source: _Source | None, target: str) -> Iterator[Final]:

@@ -120,7 +120,7 @@ class Expander:
         if report.back is HandBack.FORWARD:
             return self._forward(envelope, route, report)
         mailbox = transport_of(self.config.mailbox_transport)
-        if report.back is HandBack.MAILBOX and mailbox:
+        if mailbox:  # it may know users that this host does not
             return Route(*mailbox, route.address)
         return self._unknown(envelope, route)
 

@@ -32,7 +32,7 @@ def expansion(aliases: str = "", files: Files | None = None, uid: int = -1, **se
         found = (files or {}).get(path)
         if found is None:
             raise FileNotFoundError(2, "No such file or directory")
-        return found if isinstance(found, tuple) else (0, found)
+        return found if isinstance(found, tuple) else (-1, found)
 
     return Expansion(rules(**settings), table.get, read)
 
@@ -147,7 +147,7 @@ def test_an_include_file_has_the_rights_of_the_alias_that_names_it_else_those_of
     files: Files = {"/l": (1001, ["|prog\n"])}
     assert rights("p", "p: :include:/l\n", files, **settings) == {"|prog": 1001}
     assert rights("p", "p: :include:/l\n", files, uid=1000, **settings) == {"|prog": 1000}
-    assert rights("p", "p: :include:/l\n", {"/l": (0, ["|prog\n"])}, **settings) == {"|prog": -1}
+    assert rights("p", "p: :include:/l\n", {"/l": (-1, ["|prog\n"])}, **settings) == {"|prog": -1}
 
 
 def test_programs_and_files_in_include_files_are_refused_unless_they_are_allowed_there() -> None:
@@ -256,7 +256,7 @@ def test_an_alias_look_up_that_fails_defers() -> None:
     def broken(name: str) -> None:
         raise OSError(5, "Input/output error")
 
-    (result,) = Expansion(rules(), broken, lambda path, uid: (0, [])).of_name("bob")
+    (result,) = Expansion(rules(), broken, lambda path, uid: (-1, [])).of_name("bob")
     assert isinstance(result, DeliveryResult) and result.outcome is Outcome.DEFERRED
     assert result.reason == 'cannot look up alias "bob": Input/output error'
 
@@ -265,7 +265,7 @@ def test_an_alias_whose_line_has_a_fault_defers() -> None:
     def faulty(name: str) -> None:
         raise ValueError("line 3: a comma missing?")
 
-    (result,) = Expansion(rules(), faulty, lambda path, uid: (0, [])).of_name("bob")
+    (result,) = Expansion(rules(), faulty, lambda path, uid: (-1, [])).of_name("bob")
     assert isinstance(result, DeliveryResult) and (result.outcome, result.status) == (Outcome.DEFERRED, "4.3.5")
     assert result.reason == 'alias "bob": line 3: a comma missing?'
 
