@@ -29,18 +29,10 @@ def tell(envelope: Envelope) -> None:
 
 def wait(directory: str, drop: Drop) -> None:
     """Wait until the first attempt at a message has ended, and that at each message which comes of it."""
-    try:
-        queue_id = drop.queue_id or _id_of(drop)
-    except FileNotFoundError:
-        return  # done: who ends a message removes its original
+    ctime, inode = drop.identity
+    queue_id = drop.queue_id or base_id(ctime // 1000, inode)
     try:
         config, _ = load(directory)
         ask_one(config, "public", {"verb": "wait", "id": queue_id, "maildrop": drop.name}, timeout=LONGEST)
     except (MailError, OSError):
         return
-
-
-def _id_of(drop: Drop) -> str:
-    """Return the id that pickup gives to a file in maildrop/."""
-    status = os.lstat(drop.path)
-    return base_id(status.st_ctime_ns // 1000, status.st_ino)

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections import deque
-from collections.abc import Container
+from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
@@ -29,7 +29,7 @@ class Requests:
     """
 
     def __init__(
-        self, store: Store, deferred: DeferredIndex, incoming: deque[str], active: Container[str] = frozenset()
+        self, store: Store, deferred: DeferredIndex, incoming: deque[str], active: Collection[str] = frozenset()
     ) -> None:
         self.store = store
         self.deferred = deferred
@@ -92,13 +92,16 @@ class Requests:
         return False
 
     def _wait(self, request: dict[str, Any]) -> Answer | Later:
-        """Answer when the first pass of a message has ended: at once, when it has by now."""
+        """Answer when the first passes of a message and of its children have ended: at once, when they have by now."""
         queue_id, name = request["id"], request.get("maildrop", "")
         if not is_queue_id(queue_id) or (name and not is_name(name)):
             raise Refused("a queue id expected")
-        if not self._is_still_to_come(queue_id, name):
+        ids = [q for q in (*self.active, *self.incoming) if q.startswith(queue_id) and q != queue_id]
+        if self._is_still_to_come(queue_id, name):
+            ids.append(queue_id)
+        if not ids:
             return iter(())
-        later = self.waiting.add(queue_id)
+        later = self.waiting.add(ids)
         if later is None:
             raise Refused("too many wait")
         return later

@@ -29,14 +29,14 @@ class Waiting:
         self._by_id: dict[str, list[Later]] = {}
         self._count = 0
 
-    def add(self, queue_id: str) -> Later | None:
-        """Begin to wait for a message; None when too many wait already."""
+    def add(self, ids: Iterable[str]) -> Later | None:
+        """Begin to wait for messages; None when too many wait already."""
         if self._count >= _MOST:
             return None
         self._count += 1
         later = Later()
         later.over = lambda: self._forget(later)
-        self._enter(later, [queue_id])
+        self._enter(later, ids)
         return later
 
     def ended(self, queue_id: str, children: Iterable[str] = (), is_over: bool = True) -> None:

@@ -47,7 +47,8 @@ class Drop:
     It raises NoWayIn when the caller cannot create files there.
     """
 
-    queue_id = ""  # pickup will give it one
+    queue_id = ""  # pickup will give it one, from the identity of the finished file: ctime in nanoseconds, inode
+    identity = (0, 0)
 
     def __init__(self, top: str) -> None:
         self.top = top
@@ -88,6 +89,7 @@ class Drop:
             posix.fchmod(self.descriptor, COMPLETE_MODE)
             posix.fsync(self.descriptor)
             status = posix.fstat(self.descriptor)
+            self.identity = (status.st_ctime_ns, status.st_ino)
             parent = posix.stat(f"{self.top}/{MAILDROP}")
             owner = posix.stat(f"{self.top}/{INCOMING}").st_uid
         except OSError as error:
