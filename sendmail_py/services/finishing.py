@@ -8,6 +8,7 @@ original without a copy would be taken for new mail.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from ..core.config import Config
@@ -63,11 +64,19 @@ class Finisher:
         self.store.remove(ACTIVE, message.queue_id)
         ended.lines.append(f"{message.queue_id}: removed")
 
-    def end_pass(self, message: Message) -> Ended:
-        """End a pass with failures, deferrals or children; never raises OSError.
+    def end_passes(self, messages: Iterable[Message]) -> list[Ended]:
+        """End passes with failures, deferrals or children; never raises OSError.
 
-        After an error it can be called again: what is done is not done twice.
+        After an error it can be called again: what is done is not done twice. All that stays is
+        moved before the first of it is made durable, which is most of the work for the rest.
         """
+        all_ended = [self._end_pass(message) for message in messages]
+        for ended in all_ended:
+            if ended.due is not None:
+                self._make_durable(ended)
+        return all_ended
+
+    def _end_pass(self, message: Message) -> Ended:
         ended = Ended(message)
         try:
             if not message.is_marked:
@@ -130,11 +139,7 @@ class Finisher:
         )
 
     def _defer(self, message: Message, now: float, ended: Ended) -> None:
-        """Give a message its next time and move it; from the move on the pass has ended, whatever fails.
-
-        An original is removed only when its copy is known to be durable: after a failed fsync it
-        stays until the message is finished, since another fsync would prove nothing.
-        """
+        """Give a message its next time and move it; from the move on the pass has ended, whatever fails."""
         queue_id = message.queue_id
         waiting = [result for result in message.results.values() if result.outcome is Outcome.DEFERRED]
         if waiting and all(result is STOPPING for result in waiting):
@@ -144,8 +149,16 @@ class Finisher:
         self.store.set_due(ACTIVE, queue_id, due)
         self.store.move(queue_id, ACTIVE, DEFERRED)
         ended.due = due
+
+    def _make_durable(self, ended: Ended) -> None:
+        """Make a message that stays durable, then remove its original.
+
+        After a failed fsync the original stays until the message is finished, since another
+        fsync would prove nothing.
+        """
+        message = ended.message
         try:
-            self.store.sync(DEFERRED, queue_id)
+            self.store.sync(DEFERRED, message.queue_id)
             if message.envelope.maildrop:
                 self.store.remove_original(message.envelope.maildrop)
         except OSError as error:

@@ -36,6 +36,7 @@ _LONGEST_RETRY = 60.0
 _OPEN_DESCRIPTORS = 400
 _DEFERRED_TRANSPORT = deferred("4.3.2", "deferred transport")
 _LOST_LIMIT = 3
+_ENDED_TOGETHER = 16
 _LOST = deferred("4.3.0", "the delivery agent ended before it answered")
 
 
@@ -63,6 +64,7 @@ class Passes:
         self.pool = Pool()
         self.lines: list[str] = []
         self.finished: list[Message] = []
+        self.ending: list[Message] = []
         self.messages: dict[str, Message] = {}
         self.open_descriptors = 0
         self.agents = Agents({LOCAL: 1, SMTP: max(1, config.smtp_process_limit)}, self._descriptor, owner.want, self)
@@ -259,7 +261,7 @@ class Passes:
         if self.finisher.is_simple(message):
             self.finished.append(message)
         else:
-            self.pool.submit(lambda: self.finisher.end_pass(message), self._ended)
+            self.ending.append(message)
 
     def _ended(self, ended: Ended) -> None:
         message = ended.message
@@ -269,9 +271,7 @@ class Passes:
             self.log.error(
                 f"{message.queue_id}: the end of its delivery cannot be written: {ended.error}; it is tried again"
             )
-            self.owner.after(
-                self.retry_pause, lambda: self.pool.submit(lambda: self.finisher.end_pass(message), self._ended)
-            )
+            self.owner.after(self.retry_pause, lambda: self.ending.append(message))
             return
         del self.messages[message.queue_id]
 
@@ -300,9 +300,9 @@ class Passes:
             self._close(message)
 
     def end_turn(self) -> None:
-        """Write the log lines that have come together, then remove what is finished, in a thread.
+        """Write the log lines that have come together, then end passes and remove what is finished, in threads.
 
-        Removing is most of the work per message, and the loop goes on meanwhile.
+        These are most of the work per message, and the loop goes on meanwhile.
         """
         lines, self.lines = self.lines, []
         if lines:
@@ -310,6 +310,12 @@ class Passes:
         finished, self.finished = self.finished, []
         if finished:
             self.pool.submit(lambda: [self.finisher.remove(message) for message in finished], self._all_ended)
+        ending, self.ending = self.ending, []
+        for start in range(0, len(ending), _ENDED_TOGETHER):
+            self._end_together(ending[start : start + _ENDED_TOGETHER])
+
+    def _end_together(self, messages: list[Message]) -> None:
+        self.pool.submit(lambda: self.finisher.end_passes(messages), self._all_ended)
 
     def _all_ended(self, all_ended: list[Ended]) -> None:
         for ended in all_ended:

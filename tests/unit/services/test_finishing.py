@@ -98,7 +98,7 @@ def test_a_message_deferred_is_moved_and_durable_before_its_original_goes(
     e = put("a@x", "b@x", state=ACTIVE)
     path = original(e)
     recorded = Recorded(store.top)
-    ended = finisher(recorded).end_pass(ended_pass(e, SENT, LATER))
+    ended = finisher(recorded).end_passes([ended_pass(e, SENT, LATER)])[0]
     assert recorded.steps == ["mark", "set_due", "move", "sync", "remove_original"]
     assert contents(store) == {DEFERRED: [ID]} and not path.exists() and ended.due is not None
     descriptor = store.open(DEFERRED, ID)
@@ -117,7 +117,7 @@ def test_a_failure_is_marked_only_after_its_bounce_is_written_and_released_only_
 ) -> None:
     e = put("a@x", "b@x", state=ACTIVE)
     recorded = Recorded(store.top)
-    ended = finisher(recorded).end_pass(ended_pass(e, NEVER, SENT))
+    ended = finisher(recorded).end_passes([ended_pass(e, NEVER, SENT)])[0]
     assert recorded.steps == ["write", "mark", "moved", "move", "sync_incoming", "remove"]
     (bounce,) = ended.children
     assert contents(store) == {INCOMING: [bounce]}
@@ -129,12 +129,12 @@ def test_a_failure_is_marked_only_after_its_bounce_is_written_and_released_only_
 
 
 def test_all_that_fails_in_one_pass_is_reported_in_one_bounce(store: Store, put: PutMessage) -> None:
-    ended = finisher(store).end_pass(ended_pass(put("a@x", "b@x", state=ACTIVE), NEVER, NEVER))
+    ended = finisher(store).end_passes([ended_pass(put("a@x", "b@x", state=ACTIVE), NEVER, NEVER)])[0]
     assert len(ended.children) == 1
 
 
 def test_the_null_sender_gets_no_bounce_and_the_log_says_so(store: Store, put: PutMessage) -> None:
-    ended = finisher(store).end_pass(ended_pass(put("a@x", state=ACTIVE, sender=""), NEVER))
+    ended = finisher(store).end_passes([ended_pass(put("a@x", state=ACTIVE, sender=""), NEVER)])[0]
     assert contents(store) == {} and "undeliverable bounce dropped" in ended.lines[0]
 
 
@@ -146,7 +146,7 @@ def test_a_sender_who_asked_for_no_report_of_failures_gets_none(
 ) -> None:
     e = put("a@x", state=ACTIVE)
     e.recipients[0].notify = notify
-    ended = finisher(store).end_pass(ended_pass(e, NEVER))
+    ended = finisher(store).end_passes([ended_pass(e, NEVER)])[0]
     assert bool(ended.children) == is_reported and not ended.error
 
 
@@ -154,7 +154,7 @@ def test_a_sender_who_asked_for_no_report_of_failures_gets_none(
 def test_what_a_stop_left_undone_is_due_at_the_next_start(
     store: Store, put: PutMessage, results: tuple[DeliveryResult, ...], at_once: bool
 ) -> None:
-    ended = finisher(store).end_pass(ended_pass(put("a@x", "b@x", state=ACTIVE), *results))
+    ended = finisher(store).end_passes([ended_pass(put("a@x", "b@x", state=ACTIVE), *results)])[0]
     assert ended.due is not None and (ended.due <= time.time()) == at_once
 
 
@@ -163,7 +163,7 @@ def test_a_stop_makes_no_recipient_expire(store: Store, put: PutMessage) -> None
     e.arrived_at = 1_000_000
     message = ended_pass(e, NEVER, STOPPING)
     message.attempted = True
-    finisher(store).end_pass(message)
+    finisher(store).end_passes([message])
     assert [r.mark for r in read_message(store.path(DEFERRED, ID)).recipients] == ["-", " "]
 
 
@@ -173,7 +173,7 @@ def test_a_message_expires_only_after_an_attempt(store: Store, put: PutMessage, 
     e.arrived_at = 1_000_000
     message = ended_pass(e, LATER)
     message.attempted = attempted
-    ended = finisher(store).end_pass(message)
+    ended = finisher(store).end_passes([message])[0]
     assert (DEFERRED in contents(store)) != attempted
     assert any("status=expired" in line for line in ended.lines) == attempted
     if attempted:
@@ -194,8 +194,8 @@ def test_whatever_step_fails_once_the_pass_ends_as_it_would_have_and_nothing_is_
         path = original(e)
         recorded = Recorded(store.top, fails_at=step)
         message = ended_pass(e, *results)
-        first = finisher(recorded).end_pass(message)
-        last: Ended = first if first.error is None else finisher(recorded).end_pass(message)
+        first = finisher(recorded).end_passes([message])[0]
+        last: Ended = first if first.error is None else finisher(recorded).end_passes([message])[0]
         failures += first.error is not None
         assert last.error is None
         stays = LATER in results
@@ -217,3 +217,16 @@ def test_whatever_step_fails_once_the_pass_ends_as_it_would_have_and_nothing_is_
                 store.remove(state, queue_id)
         step += 1
     assert failures >= 3
+
+
+def test_passes_that_end_together_are_all_moved_before_the_first_is_made_durable(store: Store, put: PutMessage) -> None:
+    recorded = Recorded(store.top)
+    messages = []
+    for number in range(3):
+        envelope = put("a@x", state=ACTIVE, queue_id=f"{ID}{number}")
+        messages.append(Message(envelope.queue_id, envelope, -1, 0))
+        messages[-1].results = {0: LATER}
+    all_ended = finisher(recorded).end_passes(messages)
+    assert [ended.error for ended in all_ended] == [None] * 3
+    assert [step for step in recorded.steps if step in ("move", "sync")] == ["move"] * 3 + ["sync"] * 3
+    assert contents(store) == {DEFERRED: [f"{ID}{number}" for number in range(3)]}

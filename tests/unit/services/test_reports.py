@@ -44,7 +44,7 @@ def end(store: Store, e: Envelope, *results: DeliveryResult) -> Ended:
     message = Message(ID, e, -1, 0, attempted=True)
     message.results = {i: result for i, result in enumerate(results) if e.recipients[i].mark == Mark.PENDING}
     f = finisher(store)
-    ended = f.remove(message) if f.is_simple(message) else f.end_pass(message)
+    ended = f.remove(message) if f.is_simple(message) else f.end_passes([message])[0]
     assert ended.error is None
     return ended
 
@@ -191,7 +191,7 @@ def test_the_address_that_was_tried_is_reported_with_the_one_it_came_from(store:
     message = Message(ID, asking(store, put, "a@x", report=True), -1, 0, attempted=True)
     message.results = {0: SENT}
     message.addresses = {0: Address("bob", "far.example")}
-    (child,) = finisher(store).end_pass(message).children
+    (child,) = finisher(store).end_passes([message])[0].children
     text = Path(store.path(INCOMING, child)).read_text()
     assert "Final-Recipient: rfc822; bob@far.example\nOriginal-Recipient: rfc822; a@x\n" in text
 
@@ -233,10 +233,10 @@ def test_a_report_whose_box_is_not_set_is_written_again_after_a_crash_and_one_wh
     message.results = {0: SENT}
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(store, "mark", crash)
-        finisher(store).end_pass(message)
+        finisher(store).end_passes([message])
     assert [what for _, what in store.recover_children()] == ["discarded"]
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(store, "moved", crash)
-        finisher(store).end_pass(message)
+        finisher(store).end_passes([message])
     assert [what for _, what in store.recover_children()] == ["released"]
     assert len(reports(store)) == 1
