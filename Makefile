@@ -10,7 +10,7 @@ PYTHON := $(shell for python in /usr/bin/python3 python3; do \
 # The python3-* are what the installed system runs with; pflogsumm reads our log; tcc makes a name service that fails;
 # mmdebstrap makes the root of the programs that tests/compat/real/packages.txt names.
 TEST_PACKAGES = python3-venv strace e2fsprogs xfsprogs util-linux iproute2 make passwd procps \
-	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm tcc swaks \
+	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm tcc swaks mandoc \
 	procmail maildrop vacation liblockfile-bin mmdebstrap
 PRINT_DEPENDENCIES = import configparser; \
 	c = configparser.ConfigParser(interpolation=None); c.read("setup.cfg"); print(c["options"]["install_requires"])
@@ -57,6 +57,7 @@ bench:
 # the first that some programs try, and the file system standard asks for it.
 SHARE = $(PREFIX)/share/sendmail-py
 NEW = $(DESTDIR)$(SHARE)/new
+MAN = $(DESTDIR)$(PREFIX)/share/man
 install:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
 	rm -rf $(NEW)
@@ -73,4 +74,10 @@ install:
 	install -m 755 bin/mailctl $(DESTDIR)$(PREFIX)/bin/mailctl
 	ln -sfn sendmail $(DESTDIR)$(PREFIX)/bin/mailq
 	ln -sfn sendmail $(DESTDIR)$(PREFIX)/bin/newaliases
+	ln -sfn sendmail $(DESTDIR)$(PREFIX)/bin/rmail
 	ln -sfn ../sbin/sendmail $(DESTDIR)$(PREFIX)/lib/sendmail
+	install -d $(MAN)/man1 $(MAN)/man5 $(MAN)/man8
+	install -m 644 docs/man/*.1 $(MAN)/man1
+	install -m 644 docs/man/*.5 $(MAN)/man5
+	install -m 644 docs/man/*.8 $(MAN)/man8
+	umask 022 && $(PYTHON) -B docs/man/main_cf.py > $(MAN)/man5/main.cf.5

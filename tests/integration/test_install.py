@@ -23,7 +23,8 @@ def destination(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.real("make", "tar")
 @pytest.mark.parametrize(
-    "program", ["bin/sendmail", "sbin/sendmail", "lib/sendmail", "bin/mailq", "bin/newaliases", "bin/mailctl"]
+    "program",
+    ["bin/sendmail", "sbin/sendmail", "lib/sendmail", "bin/mailq", "bin/newaliases", "bin/rmail", "bin/mailctl"],
 )
 def test_every_program_is_executable_for_all_and_keeps_its_flags(destination: Path, program: str) -> None:
     path = destination / "usr" / program
@@ -36,6 +37,17 @@ def test_everybody_can_read_the_installed_package(destination: Path) -> None:
     files = list((destination / "usr/share/sendmail-py").rglob("*"))
     wanted = {True: 0o755, False: 0o644}
     assert not [path for path in files if path.stat().st_mode & 0o7777 != wanted[path.is_dir()]]
+
+
+@pytest.mark.real("make", "tar")
+@pytest.mark.parametrize(
+    "page", ["1/mailq", "1/newaliases", "5/aliases", "5/main.cf", "8/sendmail", "8/rmail", "8/mailctl"]
+)
+def test_every_manual_page_is_there_for_all(destination: Path, page: str) -> None:
+    section, name = page.split("/")
+    path = destination / f"usr/share/man/man{section}/{name}.{section}"
+    assert path.stat().st_mode & 0o7777 == 0o644
+    assert path.read_text().startswith(".Dd ")
 
 
 @pytest.mark.real("make", "tar")
