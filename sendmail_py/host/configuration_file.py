@@ -5,7 +5,6 @@ whole configuration is read by configuration.py; sendmail(1) starts faster witho
 imported by sendmail(1).
 """
 
-import errno
 import posix
 
 from ..core.errors import ConfigError, SpoolError
@@ -14,7 +13,7 @@ from ..formats.logical_lines import logical_lines
 
 _LIMIT = 1 << 20
 _HERE = "$config_directory/"
-_OF_CONFIGURATION = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
+_OF_CONFIGURATION = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 
 
 def choose_directory(option: str = "") -> str:
@@ -65,9 +64,11 @@ def read_main_cf(directory: str) -> str:
     try:
         return read_text(path)
     except OSError as error:
-        if error.errno not in _OF_CONFIGURATION:
+        import errno  # only here: it costs a plain submission more than this whole file
+
+        if not isinstance(error, _OF_CONFIGURATION) and error.errno != errno.ELOOP:
             raise SpoolError(f"{path}: {error.strerror}") from error  # the disk's fault: try again (75)
-        if directory != CONFIG_DIRECTORY or error.errno != errno.ENOENT:
+        if directory != CONFIG_DIRECTORY or not isinstance(error, FileNotFoundError):
             raise ConfigError(f"{path}: {error.strerror}") from error
         return ""
 

@@ -6,7 +6,6 @@ both the name and the mode last. After finish() returned, the mail survives a po
 Everything else removes the file again. Light: imported by sendmail(1).
 """
 
-import errno
 import posix
 import time
 
@@ -14,8 +13,6 @@ from ..core.errors import MessageError, NoWayIn, SpoolError
 from .layout import BLOCKED, COMPLETE_MODE, INCOMING, MAILDROP, MAILDROP_MODE, TRIGGER, UNFINISHED_MODE
 
 _FLAGS = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
-# What a caller meets whose unit, container or mount keeps it out of the spool.
-_KEPT_OUT = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 _BLOCKED_LIMIT = 262144
 _NAME = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-")
 
@@ -23,6 +20,13 @@ _NAME = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXY
 def is_name(name: str) -> bool:
     """Say whether pickup looks at a file of this name."""
     return 0 < len(name) <= 64 and name[0] != "." and _NAME.issuperset(name)
+
+
+def _is_kept_out(error: OSError) -> bool:
+    """Say whether this is what a caller meets whose unit, container or mount keeps it out of the spool."""
+    import errno  # only here: a plain submission starts faster without it
+
+    return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
 def check_space(top: str, message_size_limit: int, queue_minfree: int) -> None:
@@ -33,7 +37,7 @@ def check_space(top: str, message_size_limit: int, queue_minfree: int) -> None:
     try:
         room = posix.statvfs(top)
     except OSError as error:
-        if error.errno in _KEPT_OUT:
+        if _is_kept_out(error):
             return
         raise SpoolError(f"queue {top}: {error.strerror}") from error
     free = room.f_bavail * room.f_frsize
@@ -61,7 +65,7 @@ class Drop:
             except FileExistsError:
                 continue
             except OSError as error:
-                kind = NoWayIn if error.errno in _KEPT_OUT else SpoolError
+                kind = NoWayIn if _is_kept_out(error) else SpoolError
                 raise kind(f"queue {top}/{MAILDROP}: {error.strerror}") from error
             self.name, self.path = name, path
 
