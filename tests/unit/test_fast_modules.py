@@ -81,3 +81,11 @@ def test_links_to_the_launcher_lead_to_its_tree_and_its_mode(installed: Path) ->
     done = start(installed, name="lib/mailq.sendmail-py")
     assert "mailq" in done.stderr or "empty" in done.stdout
     assert "sendmail_py.commands.other_modes" in imported(done)
+
+
+def test_an_error_from_code_without_line_numbers_is_still_one_clear_line(installed: Path) -> None:
+    spool_of(installed).rmdir()
+    done = start(installed, "-i", "bob@example.net")
+    assert done.returncode == 75
+    errors = [line for line in done.stderr.splitlines() if "import time:" not in line]
+    assert len(errors) == 1 and "No such file or directory" in errors[0]
