@@ -89,11 +89,11 @@ class ActiveQueue:
 
     def add(self, message: Message, routed: list[tuple[int, Route]]) -> None:
         """Queue the recipients of a message by their routes."""
-        groups: dict[_Key, list[tuple[int, Route]]] = {}
+        groups: dict[tuple[_Key, str], list[tuple[int, Route]]] = {}
         for index, route in routed:
-            groups.setdefault(route.destination(), []).append((index, route))
-        for key, rows in groups.items():
-            # One mailbox gets one copy, whatever number of names it was addressed by.
+            groups.setdefault((route.destination(), route.extension), []).append((index, route))
+        for (key, _), rows in groups.items():
+            # One mailbox gets one copy, whatever number of names it was addressed by; an extension may lead elsewhere.
             size = len(rows) if key[0] == LOCAL else self._recipients
             for start in range(0, len(rows), size):
                 part = rows[start : start + size]

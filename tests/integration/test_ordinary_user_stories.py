@@ -1,14 +1,11 @@
 """Instances of an ordinary user, where the tests run as root: nothing in them may need root."""
 
 import os
-import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from tests.integration.instance import DOMAIN, PATH, ROOT, Instance, as_user
+from tests.integration.instance import DOMAIN, PATH, Instance
 
 UID = 61234
 SCRIPT = """
@@ -30,25 +27,6 @@ while test "$("$tree/bin/mailctl" queue count)" != 0; do
 done
 '
 """
-
-
-@pytest.fixture
-def place():
-    """A directory that other users can reach, which tmp_path is not."""
-    with tempfile.TemporaryDirectory(prefix="ordinary") as path:
-        os.chmod(path, 0o755)
-        yield Path(path)
-
-
-@pytest.fixture
-def tree(place):
-    """The checkout, or a copy of what runs where other users may not read the checkout."""
-    probe = as_user("nobody", ["/bin/sh", "-c", 'test -r "$0/bin/sendmail" && "$0/.venv/bin/python" -c ""', str(ROOT)])
-    if subprocess.run(probe, capture_output=True, timeout=30).returncode == 0:
-        return ROOT
-    for name in ("bin", "sendmail_py", ".venv"):
-        shutil.copytree(ROOT / name, place / "tree" / name, symlinks=True)
-    return place / "tree"
 
 
 @pytest.mark.real("setpriv", root=True)

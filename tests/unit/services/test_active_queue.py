@@ -214,3 +214,10 @@ def test_a_batch_that_is_out_while_all_is_drained_ends_as_any_other() -> None:
     assert queue.pick(SMTP) is None
     queue.ended(work.destination)
     assert [entry.message.queue_id for entry in pick(queue).entries] == ["M99"]
+
+
+def test_extensions_of_one_user_are_deliveries_of_their_own_in_one_batch() -> None:
+    queue = ActiveQueue()
+    names = ["", "one", "two", "one"]
+    queue.add(message(), [(n, Route(LOCAL, "bob", Address("u"), extension=name)) for n, name in enumerate(names)])
+    assert [entry.indexes for entry in pick(queue, LOCAL).entries] == [[0], [1, 3], [2]]
