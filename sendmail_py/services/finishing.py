@@ -97,10 +97,9 @@ class Finisher:
         results = self._settled(message, now, ended)
         e = message.envelope
         written = self.reporter.write(message, results, now, ended.lines)
-        marks: list[tuple[Recipient | Box, str]] = [
-            (e.recipients[i], _mark_of(result)) for i, result in results.items() if is_final(e, result)
-        ]
-        marks += [(box, Mark.DELIVERED) for box in written.boxes]
+        # A box comes first: a message whose recipients are all marked would not be looked at for it again.
+        marks: list[tuple[Recipient | Box, str]] = [(box, Mark.DELIVERED) for box in written.boxes]
+        marks += [(e.recipients[i], _mark_of(result)) for i, result in results.items() if is_final(e, result)]
         stays = any(not is_final(e, result) for result in results.values())
         told = [(e.recipients[i], result) for i, result in results.items() if result.outcome is not Outcome.DELIVERED]
         history = b"".join(self._history(now, *row) for row in told) if stays else b""
