@@ -71,8 +71,7 @@ def to_mailbox(deliveries: list[Delivery], user: User, config: Config) -> None:
 def to_file(deliveries: list[Delivery], user: User, path: str, config: Config) -> None:
     """Append to a file with this user's rights, or store in a Maildir (path/); raises Busy while it is locked."""
     if os.getuid() == 0 and not acts_for_others():
-        reason = "an instance that root runs for itself writes to no files"
-        return end_all(deliveries, deferred("4.3.5", f"{path}: {reason}"))
+        return end_all(deliveries, no_files(path))
     if path.endswith("/"):
         copies = [copy for delivery in deliveries if (copy := copy_of(delivery)) is not None]
         return maildir.store(copies, user, path.rstrip("/")) if copies else None
@@ -97,6 +96,11 @@ def unknown(name: str) -> DeliveryResult:
     return failed("5.1.1", f'unknown user: "{name}"')
 
 
+def no_files(path: str) -> DeliveryResult:
+    """Return the result for a file where nobody's rights but root's could be used."""
+    return deferred("4.3.5", f"{path}: an instance that root runs for itself writes to no files")
+
+
 def end_all(deliveries: list[Delivery], result: DeliveryResult) -> None:
     """Give every recipient without a result this one."""
     for delivery in deliveries:
@@ -112,4 +116,15 @@ def _no_home(user: User) -> DeliveryResult:
     return deferred("4.2.0", f"home directory {user.home} of user {user.name} is not there")
 
 
-__all__ = ["LOCK_FAILED", "Busy", "Users", "check_home", "command", "end_all", "to_file", "to_mailbox", "unknown"]
+__all__ = [
+    "LOCK_FAILED",
+    "Busy",
+    "Users",
+    "check_home",
+    "command",
+    "end_all",
+    "no_files",
+    "to_file",
+    "to_mailbox",
+    "unknown",
+]

@@ -21,6 +21,7 @@ VERBS = {
     "status": ("control", False, "show the services and the queue's size"),
     "flush": ("queue", False, "try everything that is deferred now"),
     "queue": ("queue", True, "list, count, flush, hold, release"),
+    "test-delivery": ("test_delivery", False, "say what would become of mail to a recipient, without delivering"),
     "config": ("config", False, "show or change main.cf"),
     "init": ("init", False, "write an instance that lives in one directory (with -c DIR)"),
     "setup": ("setup", False, "create users, queue and main.cf (root)"),
@@ -66,5 +67,5 @@ def _run(words: list[str], root: str) -> int:
 
 def usage() -> str:
     """Return the list of verbs."""
-    lines = [f"  {name:<8} {text}" for name, (_, _, text) in VERBS.items()]
+    lines = [f"  {name:<13} {text}" for name, (_, _, text) in VERBS.items()]
     return "\n".join(["usage: mailctl [-c DIR] VERB ...", "", *lines])

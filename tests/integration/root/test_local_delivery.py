@@ -226,3 +226,22 @@ def test_an_agent_that_is_killed_while_a_program_runs_repeats_the_delivery_and_s
         "it is delivered again",
     )
     wait_empty(host)
+
+
+def test_test_delivery_says_what_would_be_done_and_does_nothing(host: Machine) -> None:
+    write(host, "alice", '\\alice, "|/usr/bin/vacation alice", bob@far.example\n')
+    host.script("echo 'team: alice, robot' >>/etc/aliases; echo 'robot: \"|/bin/robot\"' >>/etc/aliases")
+    before = host.log()
+    done = host.run("mailctl", "test-delivery", "team", input=b"Subject: x\n\n")
+    uid = host.script("id -u alice").strip()
+    assert done.stdout.decode().splitlines() == [
+        f"<team@{HOST}>: local",
+        '  alias "team": alice, robot',
+        '  alias "robot": |/bin/robot',
+        f"  /home/alice/.forward as alice (uid {uid}): \\alice, |/usr/bin/vacation alice, bob@far.example",
+        f"    mailbox /var/spool/mail/alice as alice (uid {uid})",
+        f"    program /usr/bin/vacation alice as alice (uid {uid})",
+        "    <bob@far.example>: smtp to far.example",
+        "  program /bin/robot as nobody (uid 65534)",
+    ]
+    assert host.log() == before
