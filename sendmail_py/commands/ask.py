@@ -27,12 +27,18 @@ class Denied(Rejected):
     exit_code = EX_NOPERM
 
 
+class Unlisted(Rejected):
+    """They do not do it for this user, by a list in main.cf: Postfix's exit code."""
+
+    exit_code = EX_UNAVAILABLE
+
+
 def ask(
     config: Config, socket_name: str, request: dict[str, Any], timeout: float = _TIMEOUT
 ) -> Iterator[dict[str, Any]]:
     """Send a request to `public` or `control` and yield the records of the answer.
 
-    Raises NotRunning, Denied for a user who may not, and Rejected for a request that is refused.
+    Raises NotRunning, Denied or Unlisted for a user who may not, and Rejected for a request that is refused.
     """
     path = f"{config.run_directory}/{socket_name}"
     try:
@@ -45,7 +51,8 @@ def ask(
             while (received := receive_record(end)) is not None:
                 record = received[0]
                 if "error" in record:
-                    raise (Denied if record.get("denied") else Rejected)(str(record["error"]))
+                    kind = Denied if record.get("denied") else Unlisted if record.get("unlisted") else Rejected
+                    raise kind(str(record["error"]))
                 if "end" in record:
                     return
                 yield record

@@ -11,7 +11,6 @@ import os
 import time
 from dataclasses import dataclass
 
-from ..core.access_list import UNKNOWN, is_allowed, is_for_everybody
 from ..core.config import Config
 from ..core.exitcodes import EX_OK, EX_TEMPFAIL, EX_UNAVAILABLE
 from ..host.configuration_file import read_text
@@ -20,6 +19,7 @@ from ..host.users import UidCache
 from ..routing.submission_rate import Row, SubmissionRate, parse_limit
 from ..spool.atomic import replace_text
 from ..spool.layout import BLOCKED, MAILDROP, TMP
+from .permissions import denial
 
 _KEPT = "submissions"
 
@@ -57,13 +57,7 @@ class Admission:
 
     def forbids(self, uid: int) -> str:
         """Return why a user may never submit, "" when he may; raises OSError when that cannot be told now."""
-        if is_for_everybody(self._authorized):
-            return ""
-        user = self._users.find(uid)
-        name = user.name if user else UNKNOWN
-        if is_allowed(self._authorized, name, read_text):
-            return ""
-        return f"User {name}({uid}) is not allowed to submit mail"
+        return denial(self._authorized, uid, self._users, "submit mail")
 
     # --- local_submission_rate_limit --------------------------------------------------------
 

@@ -251,8 +251,12 @@ class Loop:
         pickup.admission.keep()
 
     def _turn(self, pause: float) -> None:
-        for key, _ in self.selector.select(pause):
-            key.data()
+        """Do what has come; after master's word no new mail, which is for who has the new configuration."""
+        lifeline, new = self.pickup.service.lifeline, (self.trigger, self.listener)
+        keys = [key for key, _ in self.selector.select(pause)]
+        for key in sorted(keys, key=lambda key: key.fileobj is not lifeline):
+            if not (self.is_leaving and key.fileobj in new):
+                key.data()
         self.server.sweep()
 
     def _pause(self) -> float:

@@ -1,4 +1,4 @@
-"""The public socket of qmgr: mailq for everybody, queue verbs for root and the queue's owner.
+"""The public socket of qmgr: mailq for who may see the queue, queue verbs for root and the queue's owner.
 
 One request a connection, as a record, but for what pickup tells; who asks is the kernel's word.
 A long answer is sent in pieces, when the asker can take them, so that a listing never holds up
@@ -13,12 +13,13 @@ from itertools import islice
 from typing import Any
 
 from ..formats.listing import ListedMessage
-from ..host.sockets import may_steer, receive_record, send_record
+from ..host.sockets import receive_record, send_record
+from .permissions import Permissions
 from .waiting import Later
 
 _PIECE = 25
 _WITHOUT_ANSWER = ("incoming",)  # pickup keeps its connection
-_OPEN_TO_ALL = ("list", "count", "flush", "wait")
+OPEN_TO_ALL = ("wait",)  # the other verbs are root's, or go by lists of users
 
 Answer = Iterator[dict[str, Any]]
 Handler = Callable[[dict[str, Any]], Answer | Later]
@@ -38,11 +39,12 @@ def listing_answer(messages: Iterable[ListedMessage | None]) -> Answer:
 class Asker:
     """One connection: first its request, then the rest of its answer. rests is for who counts them."""
 
-    def __init__(self, end: socket.socket, uid: int, handlers: dict[str, Handler]) -> None:
+    def __init__(self, end: socket.socket, uid: int, handlers: dict[str, Handler], permissions: Permissions) -> None:
         end.setblocking(False)
         self.end = end
         self.uid = uid
         self._handlers = handlers
+        self._permissions = permissions
         self._answer: Answer | None = None
         self._unsent: dict[str, Any] | None = None
         self.later: Later | None = None
@@ -98,8 +100,9 @@ class Asker:
         handler = self._handlers.get(verb)
         if handler is None:
             return iter([{"error": f"unknown request {verb}"}])
-        if verb not in _OPEN_TO_ALL and not may_steer(self.uid):
-            return iter([{"error": f"{verb}: permission denied", "denied": True}])
+        refusal = self._permissions.refusal(verb, self.uid)
+        if refusal:
+            return iter([refusal])
         try:
             return handler(request)
         except Refused as error:

@@ -22,7 +22,8 @@ from .active_queue import Message
 from .deferred_index import DeferredIndex
 from .finishing import Ended
 from .passes import Passes
-from .public import Asker
+from .permissions import Permissions
+from .public import OPEN_TO_ALL, Asker
 from .requests import Requests
 from .service import Service, decode_settings
 from .waiting import Later
@@ -48,6 +49,7 @@ class QueueManager:
         self.stop_by: float | None = None
         self.asking: Counter[int] = Counter()
         self.resting: Counter[int] = Counter()
+        self.permissions = Permissions(service.config, OPEN_TO_ALL)
         self.selector = selectors.DefaultSelector()
         self.passes = Passes(service.config, self.store, self.log, self.selector, self)
         self.deferred = DeferredIndex(self.passes.schedule)
@@ -149,7 +151,7 @@ class QueueManager:
             end.close()
             return
         self.asking[uid] += 1
-        asker = Asker(end, uid, self.requests.handlers)
+        asker = Asker(end, uid, self.requests.handlers, self.permissions)
         self.selector.register(asker, selectors.EVENT_READ, lambda: self._serve(asker))
 
     def _serve(self, asker: Asker) -> None:
@@ -188,6 +190,7 @@ class QueueManager:
             if descriptors:
                 self.log.move_to(descriptors[0])
             self.service.config = decode_settings(record["settings"])
+            self.permissions = Permissions(self.service.config, OPEN_TO_ALL)
             self.passes.configure(self.service.config)
             self.deferred.schedule = self.passes.schedule
         elif what == "stop":
