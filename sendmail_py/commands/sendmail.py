@@ -9,7 +9,7 @@ import posix
 import time
 
 from ..core.address import NULL_SENDER, Address
-from ..core.envelope import Envelope, Recipient, Submitter
+from ..core.envelope import MAILBOX, Envelope, Recipient, Submitter
 from ..core.errors import MailError, MessageError, NoWayIn, SpoolError, UsageError
 from ..core.essentials import DEFAULTS
 from ..core.exitcodes import EX_OK, EX_SOFTWARE
@@ -203,7 +203,10 @@ def _header_goes_on(data: "list[bytes]") -> bool:
 
 def envelope_of(options: "Options", sender: "Address | None", addresses: "list[Address]") -> Envelope:
     """Return the envelope of a submission, with who and what submits it."""
-    recipients = [Recipient(address, notify=options.notify) for address in dict.fromkeys(addresses)]
+    recipients = [
+        Recipient(address, notify=options.notify, target="" if type(address) is Address else MAILBOX)
+        for address in dict.fromkeys(addresses)
+    ]
     submitter = Submitter(posix.getuid(), "", posix.getpid(), _working_directory(), _callers_command())
     envelope = Envelope("", time.time_ns() // 1000, sender, recipients, submitter)
     envelope.queue_only, envelope.report, envelope.verify = options.queue_only, options.report, options.mode == "v"

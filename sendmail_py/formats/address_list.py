@@ -26,6 +26,12 @@ class Mailbox:
         self.end = end
 
 
+class RealUser(Address):
+    """The address of a recipient that was written \\name: his mailbox, past aliases and .forward, where he is local."""
+
+    __slots__ = ()
+
+
 class _Token:
     """A lexical unit: kind is atom, quoted, literal or the special character itself; value is without quoting."""
 
@@ -61,8 +67,16 @@ def parse_recipients(text: str) -> "list[Address]":
     found = parse_address_list(text, blanks_separate=True)
     inner = text.strip()
     if not found and inner[:1] == "(":
-        found = parse_address_list(inner[1:-1], blanks_separate=True)
-    return [mailbox.address for mailbox in found]
+        text = inner[1:-1]
+        found = parse_address_list(text, blanks_separate=True)
+    return [recipient(mailbox, text) for mailbox in found]
+
+
+def recipient(mailbox: Mailbox, text: str) -> Address:
+    """Return the address of a recipient that was read from a text."""
+    if text[mailbox.start : mailbox.start + 1] != "\\":
+        return mailbox.address
+    return RealUser(mailbox.address.local_part, mailbox.address.domain)
 
 
 def parse_sender(text: str) -> Address:

@@ -5,7 +5,7 @@ its folding, line ends or character set. Light: imported by sendmail(1).
 """
 
 from ..core.address import Address
-from .address_list import parse_address_list
+from .address_list import parse_address_list, recipient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def recipients_from_header(header: bytes) -> "list[Address]":
     """
     plain = [raw for name, raw in fields(header) if name in _TO]
     resent = [raw for name, raw in fields(header) if name in _RESENT_TO]
-    mailboxes = [
-        mailbox for raw in resent or plain for mailbox in parse_address_list(field_text(raw), blanks_join=True)
-    ]
-    return [mailbox.address for mailbox in mailboxes if mailbox.address]
+    found = []
+    for raw in resent or plain:
+        text = field_text(raw)
+        found += [recipient(mailbox, text) for mailbox in parse_address_list(text, blanks_join=True)]
+    return [address for address in found if address]

@@ -65,6 +65,8 @@ class Intake:
             address = recipient.forward_path
             if not address.domain:
                 address = recipient.forward_path = Address(address.local_part, origin)
+            if recipient.target and not self._routing.is_local(address.domain):
+                recipient.target = ""  # \name is for users of this host
             unique.setdefault(self._mailbox_key(address), recipient)
         envelope.recipients = list(unique.values())
         envelope.smtputf8 = not all(a.is_ascii for a in (envelope.sender, *(r.forward_path for r in unique.values())))

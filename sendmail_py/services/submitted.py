@@ -5,7 +5,7 @@ the id and the time of arrival are ours, and a claim that is not a submitter's t
 """
 
 from ..core.address import Address
-from ..core.envelope import Envelope, Mark, Recipient, Submitter
+from ..core.envelope import MAILBOX, Envelope, Mark, Recipient, Submitter
 from ..core.errors import QueueFileError
 from ..formats.queue_file import HEAD_LIMIT, quote
 from ..formats.submission_header import PreparedHeader, full_name_from_gecos
@@ -52,9 +52,9 @@ def checked_envelope(claimed: Envelope, uid: int, user: User | None, queue_id: s
 
 
 def _fresh(r: Recipient) -> Recipient:
-    if r.mark != Mark.PENDING or r.target or not _NOTIFY.issuperset(r.notify):
+    if r.mark != Mark.PENDING or r.target not in ("", MAILBOX) or not _NOTIFY.issuperset(r.notify):
         raise Junk("bad recipient")
-    return Recipient(r.forward_path, r.original, r.notify)
+    return Recipient(r.forward_path, r.original, r.notify, target=r.target)
 
 
 def log_lines(e: Envelope, prepared: PreparedHeader) -> list[str]:

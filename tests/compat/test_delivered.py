@@ -100,6 +100,19 @@ def test_a_backslash_before_a_user_means_the_user(instance):
     assert delivered(instance, b"\nx\n", "\\" + me())["Delivered-To"] == f"{me()}@{DOMAIN}"
 
 
+@pytest.mark.parametrize("words", [["\\{}"], ["<\\{}>"], ["\\{}@localhost"], ["-t"]])
+def test_a_backslash_before_a_user_leads_past_his_alias(instance, words, tmp_path):
+    with Instance(tmp_path / "i") as other:
+        other.configure(mydestination=f"{DOMAIN}, localhost")
+        (other.path / "aliases").write_text(f"{me()}: /dev/null\n")
+        other.start()
+        other.submit(b"Subject: taken\n\nx\n", me())
+        other.submit(f"To: \\{me()}\nSubject: kept\n\nx\n".encode(), *(word.format(me()) for word in words))
+        other.wait_for_mail(me(), b"Subject: kept")
+        other.wait_empty()
+        assert b"taken" not in other.mailbox(me())
+
+
 def test_a_from_line_at_the_top_is_dropped(instance):
     instance.submit(b"From alice Mon Nov 23 12:00:00 2026\nSubject: from a mailbox\n\nx\n", me())
     mailbox = instance.wait_for_mail(me(), b"Subject: from a mailbox")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sendmail_py.core.address import Address
-from sendmail_py.formats.address_list import parse_address_list, parse_recipients, parse_sender
+from sendmail_py.formats.address_list import RealUser, parse_address_list, parse_recipients, parse_sender
 
 
 def addresses(text: str, blanks_separate: bool = False) -> list[tuple[str, str]]:
@@ -126,6 +126,19 @@ def test_a_colon_inside_a_word_begins_no_group(text: str) -> None:
 )
 def test_parentheses_are_a_comment_unless_they_hold_all_there_is(text: str, expected: list[str]) -> None:
     assert [str(address) for address in parse_recipients(text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\\bob", ["bob"]),
+        ("bob, \\carol <dave>, <\\erin@x>", ["erin@x"]),
+        ("(\\bob)", ["bob"]),
+        ('b\\ob, "\\\\bob", "\\bob"', []),
+    ],
+)
+def test_a_backslash_before_a_recipient_asks_for_the_user_himself(text: str, expected: list[str]) -> None:
+    assert [str(address) for address in parse_recipients(text) if isinstance(address, RealUser)] == expected
 
 
 @pytest.mark.parametrize(

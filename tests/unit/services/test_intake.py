@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sendmail_py.core.config import Config, Setting
-from sendmail_py.core.envelope import Envelope
+from sendmail_py.core.envelope import MAILBOX, Envelope
 from sendmail_py.services import intake
 from sendmail_py.services.intake import Intake, blocks, unix_line_ends, unix_line_ends_whole
 from sendmail_py.spool.layout import INCOMING, TMP
@@ -19,12 +19,16 @@ from tests.unit.conftest import envelope_for
 PADDING = b"12345"
 
 
-def submit(store: Store, content: bytes, *recipients: str, sender: str = "alice@x", **values: str) -> Envelope:
+def submit(
+    store: Store, content: bytes, *recipients: str, sender: str = "alice@x", target: str = "", **values: str
+) -> Envelope:
     """Submit content that stands in a file after something else; returns the envelope queued."""
     settings = {"myorigin": "example.org", "myhostname": "mx.example.org", **values}
     config = Config({name: Setting(text, "test") for name, text in settings.items()})
     envelope = envelope_for(*recipients or ("bob@here",), sender=sender)
     envelope.size = len(content)
+    for recipient in envelope.recipients:
+        recipient.target = target
     with tempfile.TemporaryFile() as file:
         file.write(PADDING + content + b"2026 history, not content\n")
         file.flush()
@@ -133,6 +137,14 @@ def test_the_spellings_of_one_local_user_are_one_recipient(store: Store) -> None
     spellings = "bob", "Bob", "bob@here.test", "BOB@HERE.TEST", "bob@localhost", "bob+tag"
     queued = submit(store, b"", *spellings, mydestination="here.test localhost", myorigin="here.test")
     assert [str(recipient.forward_path) for recipient in queued.recipients] == ["bob@here.test", "bob+tag@here.test"]
+
+
+def test_only_users_of_this_host_can_be_asked_for_past_their_aliases(store: Store) -> None:
+    envelope = submit(store, b"\nhi\n", "bob", "carol@example.net", target=MAILBOX, myorigin="mx.example.org")
+    assert [(str(r.forward_path), r.target) for r in envelope.recipients] == [
+        ("bob@mx.example.org", MAILBOX),
+        ("carol@example.net", ""),
+    ]
 
 
 def test_elsewhere_only_the_domain_ignores_case(store: Store) -> None:
