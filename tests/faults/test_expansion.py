@@ -4,6 +4,7 @@ import os
 import re
 import signal
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -147,3 +148,42 @@ def received(sink: SmtpSink) -> Counter[str]:
     return Counter(
         str(recipient).split(">")[0].lstrip("<") for taken in list(sink.messages) for recipient in taken.recipients
     )
+
+
+MANY = 100_000
+ROOM = 96 << 20  # for the addresses that were seen, and the recipients of children being written
+
+
+@pytest.mark.skipif(not WHOLE, reason="a hundred thousand recipients: CI=true or FAULTS=all")
+def test_a_hundred_thousand_members_are_each_sent_one_copy_in_bounded_memory_though_qmgr_is_killed(tmp_path):
+    zone = {"far.test": {"MX": ["10 mx.far.test."]}, "mx.far.test": {"A": ["127.0.0.1"]}}
+    settings = {"expansion_recipient_limit": 1000, "default_destination_recipient_limit": 500}
+    with (
+        SmtpSink(keep_content=False) as sink,
+        NameServer(zone) as names,
+        Patient(tmp_path / "p", **settings) as patient,
+    ):
+        (patient.path / "list").write_text("".join(f"user{n}@far.test\n" for n in range(MANY)))
+        (patient.path / "aliases").write_text(f"list: :include:{patient.path}/list\n")
+        patient.configure(resolver_nameservers=names.address, smtp_tcp_port=sink.port)
+        patient.start()
+        before = memory(patient, "VmHWM")
+        patient.submit(message(new_marker()), "list")
+        wait_until(lambda: len(os.listdir(patient.queue / "tmp")) >= 50, "half of the children are written")
+        patient.kill("qmgr")
+        wait_until(lambda: received(sink).total() >= MANY // 2, "half of the mail has arrived", 300)
+        assert memory(patient, "VmHWM") - before < ROOM
+        patient.kill("qmgr")
+        wait_until(lambda: patient.count() == 0 and not patient.queued(), "the queue is empty", 300)
+        found = received(sink)
+        assert len(found) == MANY
+        named = Counter(re.findall(r": ([0-9A-F]+): .*may be repeated", patient.log()))
+        ids = ids_of(patient)
+        assert [a for a, count in found.items() if count > 1 + named[ids[a]]] == []
+
+
+def memory(patient: Patient, what: str) -> int:
+    """Return a figure of qmgr's memory in octets."""
+    pid = patient.ready("qmgr")["qmgr"]
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"{what}:\s+(\d+) kB", text)[1]) * 1024
