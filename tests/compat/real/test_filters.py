@@ -1,7 +1,12 @@
-"""Filters that get a delivered message and call sendmail for another."""
+"""Filters that get a message on its delivery and call sendmail for another.
+
+Users name them in .forward, the administrator in mailbox_command, in the words of their manuals.
+"""
+
+from collections.abc import Iterator
 
 import pytest
-from callers_machine import HOST, CallersMachine
+from callers_machine import HOST, CallersMachine, wait_until
 
 ALICE, BOB, CAROL = (f"{name}@{HOST}" for name in ("alice", "bob", "carol"))
 
@@ -56,3 +61,66 @@ def test_vacation_answers_once(machine: CallersMachine, home: str) -> None:
         machine.run("vacation", "alice", user="alice", cwd=home, HOME=home, input=message("through vacation"))
     mail = machine.mail("carol", "the answer of vacation")
     assert (mail["Return-Path"], mail["To"], mail["Subject"]) == (f"<{ALICE}>", CAROL, "away")
+
+
+def deliver(machine: CallersMachine, text: str) -> None:
+    """Send a message from carol to alice."""
+    machine.shell(f"printf 'To: alice\\nSubject: hi\\n\\n%s\\n.\\nend\\n' '{text}' | sendmail -i alice", "carol")
+
+
+def file_with(machine: CallersMachine, name: str, text: str) -> str:
+    """Wait until a file holds this text; returns all of it."""
+    path = machine.path(name)
+    return str(wait_until(lambda: path.exists() and text in (found := path.read_text()) and found, f"{text!r}"))
+
+
+@pytest.mark.caller("procmail")
+def test_procmail_in_forward_files_and_forwards(machine: CallersMachine, home: str) -> None:
+    machine.write(f"{home}/.procmailrc", ":0 c\n! bob\n\n:0\n* ^Subject: hi\n$HOME/filed\n")
+    machine.write(f"{home}/.forward", "\"|IFS=' ' && exec /usr/bin/procmail -f- || exit 75 #alice\"\n")
+    deliver(machine, "procmail from .forward")
+    mail = machine.mail("bob", "procmail from .forward")
+    assert (mail["Return-Path"], mail["To"]) == (f"<{ALICE}>", ALICE)
+    filed = file_with(machine, f"{home}/filed", "\nend\n")
+    assert filed.startswith(f"From {CAROL} ")
+    assert f"\nDelivered-To: {ALICE}\n" in filed
+    assert "\n\nprocmail from .forward\n.\nend\n" in filed
+
+
+@pytest.mark.caller("maildrop")
+def test_maildrop_in_forward_forwards(machine: CallersMachine, home: str) -> None:
+    machine.write(f"{home}/.mailfilter", 'cc "! bob"\nto "Mailbox"\n')
+    machine.write(f"{home}/.forward", '"|/usr/bin/maildrop"\n')
+    deliver(machine, "maildrop from .forward")
+    mail = machine.mail("bob", "maildrop from .forward")
+    assert mail["From"] == CAROL
+    file_with(machine, f"{home}/Mailbox", "\n\nmaildrop from .forward\n.\nend\n")
+
+
+@pytest.mark.caller("vacation")
+def test_vacation_in_forward_answers_and_the_mail_is_kept(machine: CallersMachine, home: str) -> None:
+    machine.write(f"{home}/.vacation.msg", "Subject: away\n\nthe answer from .forward\n")
+    machine.shell("vacation -I")
+    machine.write(f"{home}/.forward", '\\alice, "|/usr/bin/vacation alice"\n')
+    deliver(machine, "vacation from .forward")
+    assert machine.mail("alice", "vacation from .forward")["From"] == CAROL
+    assert machine.mail("carol", "the answer from .forward")["To"] == CAROL
+
+
+@pytest.fixture
+def mailbox_command(machine: CallersMachine) -> Iterator[CallersMachine]:
+    """The machine that delivers with procmail, as Debian's Postfix is set up where procmail is installed."""
+    machine.configure(mailbox_command='/usr/bin/procmail -a "$EXTENSION"')
+    machine.run("mailctl", "reload")
+    yield machine
+    machine.configure(mailbox_command="")
+    machine.run("mailctl", "reload")
+
+
+@pytest.mark.caller("procmail")
+def test_procmail_as_mailbox_command_delivers_to_the_system_mailbox(mailbox_command: CallersMachine, home: str) -> None:
+    machine = mailbox_command
+    machine.write(f"{home}/.procmailrc", ":0 c\n! bob\n")
+    machine.shell("printf 'Subject: hi\\n\\nprocmail for all\\n' | sendmail -i alice+lists", "carol")
+    assert machine.mail("bob", "procmail for all")["Return-Path"] == f"<{ALICE}>"
+    assert "\n\nprocmail for all\n" in machine.wait_for_mail("alice", "procmail for all")
