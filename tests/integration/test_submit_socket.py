@@ -108,6 +108,23 @@ def test_a_session_of_smtp_on_a_pipe_works_too(instance, outside):
     instance.wait_for_mail(me(), b"by bs")
 
 
+def test_a_caller_who_waits_for_the_delivery_finds_it_done(instance, outside):
+    done = instance.run("sendmail", "-odi", me(), input=b"Subject: w\n\nwaited for\n", env=outside)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"waited for" in instance.mailbox(me())
+
+
+def test_many_callers_at_once_are_all_served(instance, outside):
+    command = [f"{instance.tree}/bin/sendmail", "-i", me()]
+    callers = [subprocess.Popen(command, stdin=subprocess.PIPE, env=outside) for _ in range(15)]
+    for number, caller in enumerate(callers):
+        caller.stdin.write(f"Subject: many\n\none of many: {number:02}\n".encode())
+        caller.stdin.close()
+    assert [caller.wait(60) for caller in callers] == [0] * len(callers)
+    text = instance.wait_for_mail(me(), b"one of many: ", len(callers))
+    assert all(text.count(b"one of many: %02d\n" % number) == 1 for number in range(len(callers)))
+
+
 def test_the_queue_id_and_the_log_say_who_it_was(instance, outside, tmp_path):
     instance.run("sendmail", "-f", "logged@example.org", me(), input=MESSAGE, env=outside, cwd=tmp_path, check=True)
     (line,) = instance.wait_for_log(r"pickup\[\d+\]: [0-9A-F]+: uid=\d+ from=<logged@example\.org>")
