@@ -89,7 +89,7 @@ def test_mailq_1_names_its_own_options(pages):
 
 def test_mailctl_8_names_every_verb_and_no_other(pages):
     verbs = {item.split()[0] for item in items(pages["mailctl.8"].read_text()) if item.split()[0] in VERBS}
-    shown = re.findall(r"^\.It Cm (\w+)", pages["mailctl.8"].read_text(), re.MULTILINE)
+    shown = re.findall(r"^\.It Cm ([\w-]+)", pages["mailctl.8"].read_text(), re.MULTILINE)
     assert verbs == set(VERBS) == set(shown)
 
 
