@@ -1,7 +1,7 @@
 """What sendmail(1) asks before it reads a message: authorized_submit_users and local_submission_rate_limit.
 
 pickup enforces both, whatever a caller does; here a user hears of it at once, in one line.
-Imported only where main.cf sets one of them.
+Imported only where main.cf sets one of them, and by -bs.
 """
 
 import os
@@ -12,7 +12,6 @@ from ..core.config import Config
 from ..core.errors import NotAllowed, SpoolError
 from ..host.configuration import lenient, load
 from ..host.configuration_file import read_text
-from ..host.users import by_uid
 from ..spool.maildrop import blocked_until
 
 
@@ -28,6 +27,8 @@ def check(directory: str) -> None:
 
 
 def _check_list(patterns: list[str], uid: int) -> None:
+    from ..host.users import by_uid
+
     try:
         user = by_uid(uid)
         name = user.name if user else UNKNOWN
