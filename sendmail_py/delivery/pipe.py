@@ -78,7 +78,8 @@ class Program:
         """Let go of the process, which has ended, and of its output."""
         self._close_output()
         os.close(self.pidfd)
-        os.waitpid(self.pid, 0)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
 
     def _close_output(self) -> None:
         if self.output >= 0:

@@ -160,10 +160,11 @@ def _be_the_program(prepared: _Prepared, user: User | None, standard_input: int,
 
 
 def _become(user: User) -> None:
-    os.setgroups(list(user.groups) or [user.gid])
+    groups = list(user.groups) or [user.gid]
+    os.setgroups(groups)
     os.setresgid(user.gid, user.gid, user.gid)
     os.setresuid(user.uid, user.uid, user.uid)
-    if os.getresuid() != (user.uid,) * 3 or os.getresgid() != (user.gid,) * 3 or not user.uid:
+    if os.getresuid() != (user.uid,) * 3 or os.getresgid() != (user.gid,) * 3 or set(os.getgroups()) != set(groups):
         raise OSError(errno.EPERM, f"could not become uid {user.uid}")
 
 

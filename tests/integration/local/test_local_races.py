@@ -1,0 +1,141 @@
+"""A user who swaps mailbox, .forward, home or file for others' at full speed, while root's agent delivers to them."""
+
+import contextlib
+import mailbox
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from local_service import Tree
+
+from sendmail_py.core.result import Outcome
+
+pytestmark = pytest.mark.real(root=True)
+
+SWAPPER = """
+import ctypes, os, sys
+box, *others = sys.argv[1:]
+rename = ctypes.CDLL(None).renameat2
+print("ready", flush=True)
+while True:
+    for other in others:
+        rename(-100, box.encode(), -100, other.encode(), 2)  # RENAME_EXCHANGE, there
+        rename(-100, box.encode(), -100, other.encode(), 2)  # and back
+"""
+
+
+@contextlib.contextmanager
+def swapping(place: Path, *others: Path) -> Iterator[None]:
+    """Have the user games exchange a file with each of the others, there and back, for the length of the block."""
+    games = pwd.getpwnam("games")
+    command = [sys.executable, "-c", SWAPPER, *map(str, (place, *others))]
+    with subprocess.Popen(command, user=games.pw_uid, group=games.pw_gid, stdout=subprocess.PIPE) as swapper:
+        try:
+            assert swapper.stdout and swapper.stdout.readline() == b"ready\n"
+            yield
+            assert swapper.poll() is None
+        finally:
+            swapper.kill()
+
+
+def own(path: Path, user: str, text: str = "", mode: int = 0o644) -> Path:
+    """Write a file that belongs to a user."""
+    path.write_text(text)
+    path.chmod(mode)
+    entry = pwd.getpwnam(user)
+    os.chown(path, entry.pw_uid, entry.pw_gid)
+    return path
+
+
+def directory(path: Path, user: str, mode: int = 0o755) -> Path:
+    """Make a directory that belongs to a user."""
+    path.mkdir()
+    path.chmod(mode)
+    entry = pwd.getpwnam(user)
+    os.chown(path, entry.pw_uid, entry.pw_gid)
+    return path
+
+
+def test_a_user_who_swaps_his_mailbox_reaches_no_file_of_others(root_tree: Tree) -> None:
+    games, daemon = pwd.getpwnam("games"), pwd.getpwnam("daemon")
+    os.chown(root_tree.spool, games.pw_uid, games.pw_gid)
+    spool, outside = root_tree.spool, root_tree.spool.parent
+    box, symlink, hardlink, fifo = (spool / name for name in ("games", "symlink", "hardlink", "fifo"))
+    canary, foreign = outside / "canary", outside / "foreign"
+    for path, entry in ((canary, pwd.getpwnam("root")), (foreign, daemon), (box, games)):
+        path.touch(0o600)
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+    symlink.symlink_to(canary)
+    hardlink.hardlink_to(foreign)
+    os.mkfifo(fifo)
+    agent = root_tree.start(mailbox_size_limit="0")
+    with swapping(box, symlink, hardlink, fifo):
+        results = [agent.deliver("games", root_tree.message(b"Subject: %d\n\n" % n))[0] for n in range(500)]
+    assert {r.outcome for r in results if r} <= {Outcome.DELIVERED, Outcome.DEFERRED}
+    assert canary.stat().st_size == foreign.stat().st_size == 0
+    kept = next(
+        path for path in (box, symlink, hardlink, fifo) if path.is_file() and path.stat().st_uid == games.pw_uid
+    )
+    delivered = [str(n) for n, r in enumerate(results) if r and r.outcome is Outcome.DELIVERED]
+    assert [m["Subject"] for m in mailbox.mbox(kept)] == delivered
+
+
+def forwarded_to(tree: Tree, count: int) -> set[str]:
+    """Deliver to the user and return where the mail was sent on to, at any time."""
+    agent = tree.agents[0]
+    results = [agent.deliver("games", tree.message())[0] for _ in range(count)]
+    assert {result.outcome for result in results if result} <= {Outcome.DELIVERED, Outcome.DEFERRED}
+    assert len([result for result in results if result is None]) == len(agent.handed_back)
+    return {line for _ in range(len(agent.handed_back)) for line in agent.forwarded()}
+
+
+def test_a_user_who_swaps_his_forward_has_nothing_of_others_read(root_tree: Tree) -> None:
+    outside = root_tree.spool.parent
+    home = directory(outside / "home", "games")
+    path, symlink, hardlink, fifo, zero = (home / n for n in (".forward", "symlink", "hardlink", "fifo", "zero"))
+    own(path, "games", "mine@example.org\n")
+    symlink.symlink_to(own(outside / "secret", "root", "secret@example.org\n", 0o600))
+    hardlink.hardlink_to(own(outside / "foreign", "daemon", "foreign@example.org\n"))
+    os.mkfifo(fifo)
+    zero.symlink_to("/dev/zero")
+    root_tree.start(forward_path=str(path))
+    with swapping(path, symlink, hardlink, fifo, zero):
+        assert forwarded_to(root_tree, 500) == {"mine@example.org"}
+    assert "is ignored: it is a symbolic link" in root_tree.log.read_text()
+
+
+def test_a_user_who_swaps_his_home_has_nothing_of_others_read(root_tree: Tree) -> None:
+    outside = root_tree.spool.parent
+    top = directory(outside / "top", "games")
+    home = directory(top / "home", "games")
+    own(home / ".forward", "games", "mine@example.org\n")
+    locked = directory(outside / "locked", "root", 0o700)
+    own(locked / ".forward", "games", "locked@example.org\n")
+    foreign = directory(outside / "foreign", "daemon")
+    own(foreign / ".forward", "games", "foreign@example.org\n")
+    (top / "to-locked").symlink_to(locked)
+    (top / "to-foreign").symlink_to(foreign)
+    root_tree.start(forward_path=f"{home}/.forward")
+    with swapping(home, top / "to-locked", top / "to-foreign"):
+        assert forwarded_to(root_tree, 500) == {"mine@example.org"}
+
+
+def test_a_user_who_swaps_a_file_that_gets_mail_has_nothing_of_others_written(root_tree: Tree) -> None:
+    outside = root_tree.spool.parent
+    place = directory(outside / "place", "games")
+    box, symlink, hardlink = (place / name for name in ("box", "symlink", "hardlink"))
+    own(box, "games", mode=0o600)
+    canary, foreign = own(outside / "canary", "root", mode=0o666), own(outside / "foreign", "daemon", mode=0o666)
+    symlink.symlink_to(canary)
+    hardlink.hardlink_to(foreign)
+    agent = root_tree.start(mailbox_size_limit="0")
+    uid = pwd.getpwnam("games").pw_uid
+    with swapping(box, symlink, hardlink):
+        for _ in range(500):
+            (result,) = agent.deliver("file", root_tree.message(), target=str(box), uid=uid)
+            assert result and result.outcome in (Outcome.DELIVERED, Outcome.DEFERRED)
+    assert canary.stat().st_size == foreign.stat().st_size == 0
