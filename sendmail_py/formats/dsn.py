@@ -63,7 +63,7 @@ def _head(report: StatusReport, boundary: str, eight_bit: bool) -> str:
     seconds = report.now // 1_000_000
     lines = [
         f"Date: {rfc5322_date(seconds, report.utc_offset)}",
-        f"From: MAILER-DAEMON@{report.host} (Mail Delivery System)",
+        f"From: Mail Delivery System <MAILER-DAEMON@{report.host}>",
         f"Subject: {SUBJECTS[report.kind]}",
         f"To: {clean(str(report.sender))}",
         f"Message-Id: {message_id(seconds, report.bounce_id, report.host)}",

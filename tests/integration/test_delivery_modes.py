@@ -24,7 +24,13 @@ ZONE = {
     "one.test": {"A": ["127.0.0.1"]},
     "two.test": {"A": ["127.0.0.2"]},
 }
-ALIASES = "far: dan@plain.test\nlist: {user}, dan@plain.test, gone@plain.test\npostmaster: {user}\n"
+ALIASES = """\
+far: dan@plain.test
+list: {user}, dan@plain.test, gone@plain.test
+postmaster: {user}
+prog: "|/bin/touch {path}/marker"
+file: {path}/marker.mbox
+"""
 REFUSALS = {"RCPT gone@plain.test": "550 5.1.1 no such user", "RCPT busy@plain.test": "450 4.2.1 try later"}
 STATUS, SUCCESS = "Mail Delivery Status Report", "Successful Mail Delivery Report"
 
@@ -48,7 +54,7 @@ class World:
         settings = {"resolver_nameservers": names.address, "smtp_tcp_port": self.knows.port}
         user = self.user if os.getuid() == 0 else ""
         self.instance = stack.enter_context(Instance(path / "i", user=user, tree=tree, **settings))
-        (self.instance.path / "aliases").write_text(ALIASES.format(user=self.user))
+        (self.instance.path / "aliases").write_text(ALIASES.format(user=self.user, path=self.instance.path))
 
     def send(self, subject, *words):
         """Submit a message; it must succeed, and what it prints is returned."""
@@ -290,6 +296,17 @@ def test_bv_of_an_alias_verifies_its_members(up):
     assert rows["gone@plain.test"] == ("undeliverable", "5.1.1")
     assert rows["dan@plain.test"] == ("deliverable", "2.1.5")
     assert not up.has_mail("probe")
+
+
+def test_bv_runs_no_program_and_writes_no_file(up):
+    before = up.reports("probe")
+    marker = up.instance.path / "marker"
+    up.instance.run("sendmail", "-bv", "prog", "file", check=True)
+    found = up.wait_for_reports("probe", len(before) + 1)
+    (new,) = [report for report in found if report not in before]
+    assert {row[0] for row in new[1].values()} == {"deliverable"}
+    assert [path.name for path in up.instance.path.iterdir() if path.name.startswith("marker")] == []
+    assert f"delivers to command: /bin/touch {marker}" in up.instance.log()
 
 
 def test_bv_without_services_waits_for_them(down):

@@ -48,7 +48,7 @@ def test_the_header_is_that_of_an_automatic_reply() -> None:
     message = message_from_bytes(octets())
     assert dict(message.items()) == {
         "Date": "Mon, 23 Nov 2026 11:57:30 +0000",
-        "From": "MAILER-DAEMON@host.example.org (Mail Delivery System)",
+        "From": "Mail Delivery System <MAILER-DAEMON@host.example.org>",
         "Subject": "Undelivered Mail Returned to Sender",
         "To": "alice@example.org",
         "Message-Id": "<20261123115730.7B24F0C1B3D2@host.example.org>",

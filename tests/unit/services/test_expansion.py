@@ -8,7 +8,7 @@ import pytest
 
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.core.envelope import Envelope, Mark, Recipient
-from sendmail_py.core.result import DeliveryResult, Outcome
+from sendmail_py.core.result import DeliveryResult, Handover, Outcome
 from sendmail_py.core.route import LOCAL, SMTP, Route
 from sendmail_py.host.alias_files import AliasFiles
 from sendmail_py.routing.resolve import Routing
@@ -199,3 +199,50 @@ def test_a_disk_that_fails_once_leaves_no_child_and_the_next_pass_makes_the_same
     message, done = expanded(expander, e)
     assert done.result.outcome is Outcome.DELIVERED
     assert message.unreleased == ids(store, TMP) == [f"{ID}88", f"{ID}89", f"{ID}8A"]
+
+
+# --- what children tell the sender ---------------------------------------------------------------
+
+LISTS = "plain: a@x, b@x\nowned: a@x, b@x\nowner-owned: carol@x\n"
+
+
+def child_of(store: Store, make: Make, put: PutMessage, name: str, **flags: object) -> tuple[Envelope, DeliveryResult]:
+    """Expand an alias of LISTS for a message with flags; returns its child and the result."""
+    envelope = put(f"{name}@mx.here", state=ACTIVE)
+    for flag, value in flags.items():
+        setattr(envelope, flag, value)
+    envelope.recipients[0].notify = ("SUCCESS", "FAILURE")
+    message, done = expanded(make(LISTS), envelope)
+    (child,) = message.unreleased
+    return read_message(store.path(TMP, child)), done.result
+
+
+def test_the_members_of_an_alias_report_to_the_sender_but_for_success(
+    store: Store, make: Make, put: PutMessage
+) -> None:
+    child, result = child_of(store, make, put, "plain", report=True)
+    assert (child.report, child.verify, str(child.sender)) == (True, False, "alice@example.org")
+    assert {r.notify for r in child.recipients} == {("FAILURE",)}
+    assert result.handover is Handover.EXPANDED
+
+
+def test_a_list_with_an_owner_is_a_delivery_and_its_members_report_to_the_owner(
+    store: Store, make: Make, put: PutMessage
+) -> None:
+    child, result = child_of(store, make, put, "owned", report=True)
+    assert (child.report, child.verify) == (False, False)
+    assert str(child.sender) != "alice@example.org"
+    assert result.handover is Handover.FINAL
+
+
+def test_a_report_that_was_written_is_not_asked_for_again(store: Store, make: Make, put: PutMessage) -> None:
+    assert not child_of(store, make, put, "plain", report=True, reported=True)[0].report
+
+
+@pytest.mark.parametrize("name", ["plain", "owned"])
+def test_what_comes_of_a_verification_is_a_verification_for_the_same_sender(
+    store: Store, make: Make, put: PutMessage, name: str
+) -> None:
+    child, result = child_of(store, make, put, name, verify=True)
+    assert (child.verify, str(child.sender)) == (True, "alice@example.org")
+    assert result.handover is Handover.EXPANDED
