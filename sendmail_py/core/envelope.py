@@ -42,7 +42,7 @@ class Recipient:
     """One forward-path with its DSN wishes (RFC 3461) and its mark.
 
     offset is where the mark stands in the queue file, -1 before it is written. target says what
-    an expansion made of the address; only qmgr ever sets it, so nobody can submit one:
+    an expansion made of the address; only qmgr sets it, and a submission may say no more than MAILBOX:
     "" is an ordinary address, "|command line" a program, "/path" or "/path/" a file or Maildir,
     and MAILBOX only the mailbox of the user in forward_path, without aliases and .forward.
     forward_path stays the address that it came from. extension is the part of the local part

@@ -47,6 +47,12 @@ class Routing:
         if user != name:
             yield user
 
+    def mailbox_key(self, address: Address) -> tuple[str, str]:
+        """Return what the spellings of one mailbox share: bob, Bob@host and bob@localhost are one user of this host."""
+        if self.is_local(address.domain):
+            return address.local_part.lower(), ""
+        return address.key()
+
     def qualified(self, address: Address) -> Address:
         """Return an address with the domain that bare names get."""
         return address if address.domain else Address(address.local_part, self._origin)
@@ -63,8 +69,6 @@ class Routing:
         return Route(SMTP, self._relayhost or domain, address)
 
     def _local(self, address: Address) -> Route:
-        if address.local_part[0] == "\\" and len(address.local_part) > 1:
-            return self.mailbox(Address(address.local_part[1:], address.domain))
         user, _, extension = self.split(address.local_part)
         return Route(LOCAL, user.lower(), address, extension=extension)
 

@@ -14,7 +14,7 @@ from itertools import islice
 
 from ..core.address import Address
 from ..core.config import Config
-from ..core.envelope import MAILBOX, Envelope, Mark, Recipient
+from ..core.envelope import Envelope, Mark, Recipient
 from ..core.result import DeliveryResult, Handover, delivered, failed, from_errno
 from ..formats.xtext import original_recipient
 from ..routing.expand import Final
@@ -98,7 +98,8 @@ class Children:
         """Write all children; returns the result that stops the expansion, if one does."""
         descriptor = self._store.open(ACTIVE, message.queue_id)
         try:
-            for kind, part in self._parts(message.envelope, plan, self._others(message.envelope, indexes)):
+            others = self._others(message.envelope, indexes) if plan.delivered_to is None else set()
+            for kind, part in self._parts(message.envelope, plan, others):
                 if isinstance(part, DeliveryResult):
                     return part
                 child = self._child(message.envelope, indexes[0], len(written), kind, part, plan)
@@ -113,18 +114,17 @@ class Children:
         return None
 
     def _others(self, parent: Envelope, indexes: list[int]) -> set[tuple[str, str]]:
-        """Return the other recipients of the message that have not failed, each as _mailbox_key does."""
+        """Return the other recipients of the message that have not failed, as mailboxes.
+
+        Not for a .forward: of two users who forward to each other, each would leave it to the other.
+        """
         own = set(indexes)
         others = (r for i, r in enumerate(parent.recipients) if i not in own and r.mark != Mark.FAILED and not r.target)
-        return {self._mailbox_key(r.forward_path) for r in others}
-
-    def _mailbox_key(self, address: Address) -> tuple[str, str]:
-        """Return what the spellings of one mailbox share."""
-        return (address.local_part.lower(), "") if self._routing.is_local(address.domain) else address.key()
+        return {self._routing.mailbox_key(r.forward_path) for r in others}
 
     def _has_own_copy(self, final: Final, others: set[tuple[str, str]]) -> bool:
         """Say whether a result is a recipient of the message itself, and no alias makes another of it."""
-        if final.address is None or final.target not in ("", MAILBOX) or self._mailbox_key(final.address) not in others:
+        if final.address is None or self._routing.mailbox_key(final.address) not in others:
             return False
         return not self._routing.is_local(final.address.domain) or not self._aliases_of(final.address)
 

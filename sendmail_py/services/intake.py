@@ -67,15 +67,9 @@ class Intake:
                 address = recipient.forward_path = Address(address.local_part, origin)
             if recipient.target and not self._routing.is_local(address.domain):
                 recipient.target = ""  # \name is for users of this host
-            unique.setdefault(self._mailbox_key(address), recipient)
+            unique.setdefault(self._routing.mailbox_key(address), recipient)
         envelope.recipients = list(unique.values())
         envelope.smtputf8 = not all(a.is_ascii for a in (envelope.sender, *(r.forward_path for r in unique.values())))
-
-    def _mailbox_key(self, address: Address) -> tuple[str, str]:
-        """Return what the spellings of one mailbox share: bob, Bob@host and bob@localhost are one user of this host."""
-        if self._routing.is_local(address.domain):
-            return address.local_part.lower(), ""
-        return address.key()
 
     def _facts(self, e: Envelope) -> Submission:
         offset = time.localtime(e.arrived_at // 1_000_000).tm_gmtoff

@@ -232,3 +232,34 @@ def test_transports_for_mailboxes_and_for_unknown_users(make: Make) -> None:
     assert handed_back(make(fallback_transport="smtp:[other]"), e, UNKNOWN) == Route(SMTP, "[other]", address)
     result = handed_back(make(), e, UNKNOWN)
     assert isinstance(result, DeliveryResult) and result.outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("aliases", ["bob: bob, carol\n", "bob: rob, carol\nrob: bob\n"])
+def test_two_spellings_of_one_name_do_not_leave_the_mail_to_each_other(
+    make: Make, store: Store, put: PutMessage, aliases: str
+) -> None:
+    e = put("bob@here", "bob@localhost", state=ACTIVE)
+    expander = make(aliases, mydestination="here localhost")
+    message = Message(ID, e, -1, 0)
+    for index in (0, 1):
+        plan = expander.decide(e, e.recipients[index])
+        assert isinstance(plan, Plan)
+        expander.expand(message, [index], plan)
+    children = [read_message(store.path(TMP, name)) for name in message.unreleased]
+    found = {str(r.forward_path) for child in children for r in child.recipients}
+    assert found == {"bob@here", "carol@here"}
+
+
+def test_two_recipients_who_forward_to_each_other_do_not_leave_the_mail_to_each_other(
+    make: Make, store: Store, put: PutMessage
+) -> None:
+    e = put("alice@here", "bob@here", state=ACTIVE)
+    expander = make()
+    message = Message(ID, e, -1, 0)
+    for index, (user, other) in enumerate((("alice", "bob"), ("bob", "alice"))):
+        report = forward(f"{other}\n")
+        plan = expander.handed_back(e, Route(LOCAL, user, e.recipients[index].forward_path), report)
+        assert isinstance(plan, Plan)
+        expander.expand(message, [index], plan)
+    children = [read_message(store.path(TMP, name)) for name in message.unreleased]
+    assert [str(r.forward_path) for child in children for r in child.recipients] == ["bob@here", "alice@here"]
