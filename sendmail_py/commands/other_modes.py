@@ -11,6 +11,7 @@ from ..formats.selection import Selection, parse
 from ..host.alias_files import source_of
 from ..host.configuration import load
 from .ask import ask
+from .output import printing
 from .queue_view import messages
 from .sendmail_options import Options
 
@@ -25,22 +26,18 @@ def run(mode: str, directory: str, options: Options) -> int:
         raise UsageError(str(error)) from error
     config, _ = load(directory)
     if mode == "p":
-        return mailq(config, selection, options.json)
+        return printing(lambda: mailq(config, selection, options.json))
     if mode == "q":
         return flush(config, selection)
-    return newaliases(config)
+    return printing(lambda: newaliases(config))
 
 
 def mailq(config: Config, selection: Selection = _EVERYTHING, as_json: bool = False) -> int:
-    """Print the queue, as Postfix's mailq or `postqueue -j` does; a reader that goes away is no error."""
+    """Print the queue, as Postfix's mailq or `postqueue -j` does."""
     found = (m for m in messages(config) if selection.selects(m.queue_id, m.sender, (r[0] for r in m.recipients)))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    try:
-        for text in (json_lines if as_json else mailq_text)(found):
-            sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
+    for text in (json_lines if as_json else mailq_text)(found):
+        sys.stdout.write(text)
     return EX_OK
 
 
@@ -58,7 +55,6 @@ def newaliases(config: Config) -> int:
     code = EX_OK
     for source in dict.fromkeys((*config.alias_maps, *config.alias_database)):
         code = max(code, _check(source))
-    sys.stdout.flush()
     return code
 
 

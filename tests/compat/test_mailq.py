@@ -107,6 +107,20 @@ def test_mailq_c_lists_the_queue_of_that_configuration(queue, empty):
     assert "is empty" in empty.run("mailq", "-C", "/nowhere", check=True).stdout.decode()
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors_are_no_error(queue, closed):
+    done = queue.run("/bin/sh", "-c", f'"{queue.tree}/bin/mailq" {closed}')
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (b"Total requests: 2" in done.stdout) == (">&-" not in closed.split())
+
+
+@pytest.mark.parametrize("command", ["mailq", "mailctl queue list"])
+def test_output_that_cannot_be_written_is_one_line_and_74(queue, command):
+    done = queue.run("/bin/sh", "-c", f'"{queue.tree}/bin/{command.split()[0]}" {command.partition(" ")[2]} >/dev/full')
+    assert (done.returncode, done.stderr.count(b"\n")) == (74, 1)
+    assert b"standard output: No space left on device" in done.stderr
+
+
 def test_a_reader_that_goes_away_is_no_error(queue):
     script = f'"{queue.tree}/bin/mailq" | true; exit "${{PIPESTATUS[0]}}"'
     done = queue.run("/bin/bash", "-c", script)

@@ -112,6 +112,14 @@ def test_b_counts_more_than_the_name_of_the_program(resting, program, words, sai
     assert (done.returncode, done.stderr, files) == (0, b"", []) and said in done.stdout
 
 
+def test_newaliases_says_nothing_where_nobody_hears_it(resting):
+    (resting.instance.path / "aliases").write_text("root: alice\nthis is no alias\n")
+    for closed, output in ((">&-", b""), ("2>&-", b"1 aliases"), (">/dev/full", b"")):
+        done = resting.instance.run("/bin/sh", "-c", f'"{resting.instance.tree}/bin/newaliases" {closed}')
+        assert (done.returncode, output in done.stdout) == (74 if "full" in closed else 65, True)
+        assert b"Traceback" not in done.stderr and b"internal" not in done.stderr
+
+
 def test_newaliases_names_file_and_line_of_each_fault(resting):
     aliases = resting.instance.path / "aliases"
     aliases.write_text("root: alice\nthis is no alias\nalice: bob\nalice: carol\n")

@@ -12,6 +12,7 @@ from typing import NoReturn
 from ...core.errors import MailError, UsageError
 from ...core.exitcodes import EX_OK
 from ...host.configuration_file import choose_directory
+from ..output import printing
 
 # verb: (module, needs a dependency, what it does)
 VERBS = {
@@ -31,14 +32,10 @@ VERBS = {
 def main(words: list[str], root: str) -> NoReturn:
     """Run mailctl and end the process; root is our tree."""
     try:
-        code = _run(words, root)
-        sys.stdout.flush()
+        code = printing(lambda: _run(words, root))
     except MailError as error:
         print(f"mailctl: {error}", file=sys.stderr)
         code = error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
-        code = EX_OK
     sys.exit(code)
 
 
