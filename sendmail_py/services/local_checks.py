@@ -1,5 +1,7 @@
 """The parameters of local delivery that must make sense before the services start."""
 
+import os
+import pwd
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +26,8 @@ def check_local(config: Config) -> None:
     for name in ("mailbox_transport", "fallback_transport"):
         _check(config, name, transport_of)
     _check(config, "luser_relay", luser_targets)
+    if os.getuid() == 0 and config.origin("default_privs") != "default":
+        _check(config, "default_privs", lambda name: _rights(name, config.mail_owner))
 
 
 def luser_targets(text: str) -> list[Target]:
@@ -32,6 +36,16 @@ def luser_targets(text: str) -> list[Target]:
     if any(target.address is None for target in targets):
         raise ValueError("addresses alone may stand here")
     return targets
+
+
+def _rights(name: str, mail_owner: str) -> None:
+    """Refuse rights that no program of an alias should have."""
+    try:
+        uid = pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise ValueError(f"{name}: no such user") from None
+    if uid == 0 or name == mail_owner:
+        raise ValueError(f"{name}: an ordinary user is needed, who owns nothing")
 
 
 def _check(config: Config, name: str, check: Callable[[Any], object]) -> None:

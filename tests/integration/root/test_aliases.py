@@ -128,6 +128,17 @@ def test_a_target_in_a_file_of_maildrop_runs_nothing(machine: Machine, name: str
     machine.script("find /var/spool/sendmail-py/maildrop -mindepth 1 -user mallory -delete")
 
 
+def test_an_include_file_that_the_queues_owner_may_not_read_makes_the_mail_wait_and_says_so(machine: Machine) -> None:
+    machine.script("echo alice > /etc/hidden.list; chmod 600 /etc/hidden.list")
+    aliases(machine, "hidden: :include:/etc/hidden.list\n")
+    machine.submit("alice", "hidden", text="to a hidden list")
+    line = machine.wait_for_log(f"to=<hidden@{HOST}>")
+    assert "status=deferred (cannot read include file /etc/hidden.list: Permission denied)" in line
+    machine.run("chmod", "644", "/etc/hidden.list")
+    machine.run("mailctl", "flush")
+    machine.wait_for_mail("alice", "to a hidden list")
+
+
 def test_a_users_include_file_shows_nothing_that_he_may_not_read(machine: Machine) -> None:
     machine.script("mkdir -p /run/secret; echo hidden@secret.example > /run/secret/list; chmod 750 /run/secret/list")
     machine.script("chgrp sendmail-py /run/secret/list; chmod 640 /run/secret/list")

@@ -1,0 +1,57 @@
+"""What main.cf may say of local delivery: the rest is refused by the parameter's name."""
+
+import pytest
+
+from sendmail_py.core.config import Config, Setting
+from sendmail_py.core.errors import ConfigError
+from sendmail_py.services.local_checks import check_local
+
+
+def check(**settings: str) -> None:
+    values = {"myhostname": "here", "mail_owner": "daemon", "default_privs": "nobody", **settings}
+    check_local(Config({name: Setting(text, f"main.cf: {name}") for name, text in values.items()}))
+
+
+GOOD = {
+    "alias_maps": "hash:/etc/aliases, /a, proxy:regexp:/b, pcre:/c sqlite:/d",
+    "alias_database": "lmdb:/etc/aliases",
+    "allow_mail_to_commands": "alias forward include",
+    "allow_mail_to_files": "",
+    "mailbox_transport": "smtp:[127.0.0.1]:24",
+    "fallback_transport": "smtp:mail.example.org",
+    "luser_relay": "$user+$local@other.example, postmaster",
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_can_be_used_is_taken(name: str) -> None:
+    check(**{name: GOOD[name]})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("alias_maps", "hash:/a, ldap:/b", "table type ldap"),
+        ("alias_maps", "aliases", "absolute path"),
+        ("alias_database", "nis:mail.aliases", "table type nis"),
+        ("allow_mail_to_commands", "alias everywhere", "everywhere"),
+        ("allow_mail_to_files", "yes", "yes"),
+        ("mailbox_transport", "lmtp:unix:/run/lmtp", "smtp:nexthop"),
+        ("mailbox_transport", "smtp", "bad nexthop"),
+        ("fallback_transport", "local", "smtp:nexthop"),
+        ("luser_relay", "|program", "addresses alone"),
+        ("luser_relay", '"unclosed', "not closed"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(name: str, value: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"main.cf: {name}: {name}: .*{reason}"):
+        check(**{name: value})
+
+
+@pytest.mark.real(root=True)
+@pytest.mark.parametrize(
+    ("user", "reason"), [("root", "ordinary user"), ("daemon", "ordinary user"), ("nosuch", "no such")]
+)
+def test_programs_of_aliases_are_not_given_rights_over_the_system_or_the_queue(user: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"default_privs: {user}: .*{reason}"):
+        check(default_privs=user)
