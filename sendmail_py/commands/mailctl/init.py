@@ -22,6 +22,9 @@ alias_maps = hash:$config_directory/aliases
 # Bare addresses are this machine's users, also where /etc/mailname names a domain.
 mydestination = $myhostname, $myorigin, localhost.$mydomain, localhost
 
+# No .forward counts: homes lie outside this directory. Without this line that of the user who runs it would.
+forward_path =
+
 # An instance is for trying things out: mail may go to servers on this machine.
 smtp_permit_loopback_mx = yes
 """
