@@ -81,7 +81,7 @@ class Children:
         try:
             stopped = self._write(message, indexes, plan, written, senders)
             if stopped is None:
-                return self._release(message, indexes, written, is_list=senders != {None})
+                return self._release(message, indexes, written, _handover(plan, senders))
         except OSError as error:
             stopped = from_errno(error, "cannot write the expansion")
         self._discard(written)
@@ -170,7 +170,8 @@ class Children:
         child = Envelope(queue_id, parent.arrived_at, sender, recipients, parent.submitter)
         child.body = parent.body
         child.verify = parent.verify
-        child.report = parent.report and not parent.reported and kind.sender is None
+        # What a list or a .forward leads to is not the sender's to see, unless it fails.
+        child.report = parent.report and not parent.reported and kind.sender is None and plan.delivered_to is None
         if kind.sender is None:
             child.envid, child.ret = parent.envid, parent.ret
         child.smtputf8 = parent.smtputf8 or not all(a.is_ascii for a in (sender, *(r.forward_path for r in recipients)))
@@ -194,11 +195,8 @@ class Children:
             yield f"Delivered-To: {plan.delivered_to}\n".encode("utf-8", "surrogateescape")
         yield from content
 
-    def _release(self, message: Message, indexes: list[int], written: list[str], is_list: bool) -> Expanded:
-        """Set the marks; that of the recipient whom the children name comes last, since they answer for it.
-
-        With a list that has an owner delivery ends: what comes of it is the owner's to hear (RFC 3461 5.2.7.3).
-        """
+    def _release(self, message: Message, indexes: list[int], written: list[str], handover: Handover) -> Expanded:
+        """Set the marks; that of the recipient whom the children name comes last, since they answer for it."""
         recipients = [message.envelope.recipients[index] for index in reversed(indexes)]
         try:
             marks = [(recipient, Mark.DELIVERED) for recipient in recipients]
@@ -210,8 +208,17 @@ class Children:
         message.unreleased += written  # the end of the pass releases them
         names = ", ".join(islice(written, 3)) + (" ..." if written[3:] else "")
         if names:
-            handover = Handover.FINAL if is_list else Handover.EXPANDED
             result = delivered(f"expanded into {names}", relay="local", handover=handover)
         else:
             result = delivered("nobody else to deliver to", relay="local")
         return Expanded(message, indexes, result, [not_durable(message, error)] if error is not None else [])
+
+
+def _handover(plan: Plan, senders: set[Address | None]) -> Handover:
+    """Return what an expansion means to who asked to hear of success (RFC 3461 5.2.7).
+
+    With a list that has an owner delivery ends, and where a .forward leads is its user's secret.
+    """
+    if plan.delivered_to is not None:
+        return Handover.RELAYED
+    return Handover.EXPANDED if senders == {None} else Handover.FINAL

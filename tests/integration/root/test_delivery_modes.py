@@ -53,6 +53,16 @@ def test_bv_names_a_forward_file_but_tells_nobody_what_is_in_it(forwards: Machin
     assert not forwards.path("/home/alice/ran").exists() and not forwards.path("/home/alice/kept").exists()
 
 
+def test_v_says_that_mail_was_passed_on_where_a_forward_file_is_and_not_where_to(forwards: Machine) -> None:
+    forwards.submit("mallory", "-odi", "-v", "alice", text="where to")
+    (message,) = [
+        part for part in forwards.mailbox("mallory").split("\nFrom ") if REPORT in part and "where to" in part
+    ]
+    assert rows(message) == {f"alice@{HOST}": "relayed"}
+    assert "touch" not in message and f"bob@{HOST}" not in message
+    assert "where to" in forwards.mailbox("bob")
+
+
 def test_v_mails_the_report_to_the_user_who_submits(running: Machine) -> None:
     running.submit("alice", "-v", "bob", "carol", text="alice asks")
     message = running.wait_for_mail("alice", "Subject: alice asks\n")
