@@ -4,13 +4,11 @@ Text is what is read: hash:, btree:, lmdb:, cdb:, dbm: and texthash: before a pa
 file itself, and no compiled form is needed. proxy: changes nothing.
 """
 
-import time
 from collections.abc import Callable, Iterable
 
 from ..formats.aliases import Alias
 from .alias_sources import PatternAliases, Source, SqliteAliases, TextAliases
 
-_CHECK_SECONDS = 1.0
 _TYPES: dict[str, Callable[[str], Source]] = {
     **dict.fromkeys(("hash", "lmdb", "btree", "cdb", "dbm", "texthash"), TextAliases),
     **dict.fromkeys(("regexp", "pcre"), PatternAliases),
@@ -31,20 +29,19 @@ def source_of(text: str) -> Source:
 
 
 class AliasFiles:
-    """The aliases of several sources; the first that has a name decides, but all must be readable."""
+    """The aliases of several sources; the first that has a name decides, but all must be readable.
+
+    Each look-up sees the files as they are then: an alias counts as soon as it is written.
+    """
 
     def __init__(self, sources: Iterable[str], warn: Callable[[str], None]) -> None:
         self._sources = [source_of(text) for text in sources]
         self._warn = warn
-        self._checked = float("-inf")
 
     def look_up(self, name: str) -> Alias | None:
         """Return what an alias (lower case) stands for; raises OSError (cannot read), ValueError (a bad line)."""
-        now = time.monotonic()
-        if now - self._checked > _CHECK_SECONDS:
-            for source in self._sources:
-                source.refresh(self._warn)
-            self._checked = now
+        for source in self._sources:
+            source.refresh(self._warn)
         for source in self._sources:
             found = source.look_up(name)
             if found is not None:

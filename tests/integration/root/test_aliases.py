@@ -148,7 +148,7 @@ def test_a_users_include_file_shows_nothing_that_he_may_not_read(machine: Machin
         machine.run("mailctl", "reload")
         machine.submit("mallory", "stolen", text="what is in it")
         line = machine.wait_for_log(f"to=<stolen@{HOST}>")
-        assert "status=deferred" in line and "may not read it" in line and "hidden" not in machine.log()
+        assert "status=deferred" in line and "may not read it" in line and "secret.example" not in machine.log()
     finally:
         machine.run("mailctl", "config", "-e", "alias_maps=hash:/etc/aliases")
         machine.run("mailctl", "reload")

@@ -5,13 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sendmail_py.host import alias_files
 from sendmail_py.host.alias_files import AliasFiles, source_of
-
-
-@pytest.fixture(autouse=True)
-def every_look_up_looks_at_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alias_files, "_CHECK_SECONDS", -1.0)
 
 
 def names(aliases: AliasFiles, name: str) -> list[str] | None:

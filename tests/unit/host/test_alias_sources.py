@@ -6,16 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sendmail_py.host import alias_files, alias_sources
+from sendmail_py.host import alias_sources
 from sendmail_py.host.alias_files import AliasFiles, source_of
 from sendmail_py.host.alias_sources import read_include
 
 is_root = pytest.mark.real(root=True)
-
-
-@pytest.fixture(autouse=True)
-def every_look_up_looks_at_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alias_files, "_CHECK_SECONDS", -1.0)
 
 
 def found(name: str, *sources: str) -> tuple[list[str], int] | None:
