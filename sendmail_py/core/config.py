@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DEPTH = 20
+_BLANKS = frozenset(", \t")
 
 
 class Setting:
@@ -44,11 +45,20 @@ class Config:
             raise AttributeError(name)
         text = self.text(name) if param.type == "raw" else self.expanded(name)
         value = convert(param, text, self.origin(name))
+        if param.type == "list" and not _BLANKS.isdisjoint(self.text("config_directory")):
+            value = self._list_beside_blanks(name)
         self.__dict__[name] = value
         return value
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name}: the configuration is frozen")
+
+    def _list_beside_blanks(self, name: str) -> "list[str]":
+        """Return a list that may use a $config_directory with blanks in its name: these part nothing."""
+        directory = Setting("\0", self.origin("config_directory"))
+        stand_in = Config({**self.settings, "config_directory": directory}, self.facts)
+        words = stand_in.expanded(name).replace(",", " ").split()
+        return [word.replace("\0", self.text("config_directory")) for word in words]
 
     def origin(self, name: str) -> str:
         """Say where a value comes from: a file and line, -o, or the default."""

@@ -120,3 +120,9 @@ def test_per_transport_parameters_of_postfix_are_known_for_any_transport() -> No
 def test_a_raw_value_keeps_its_macros_for_whoever_uses_it() -> None:
     settings = {"mailbox_command": Setting('/bin/x -a "$EXTENSION" "$@"', "main.cf:1")}
     assert Config(settings).mailbox_command == '/bin/x -a "$EXTENSION" "$@"'
+
+
+def test_blanks_in_the_configuration_directory_part_no_list() -> None:
+    text = {"config_directory": "/tmp/a b,c", "alias_maps": "hash:$config_directory/x, hash:${config_directory}/y"}
+    config = Config({name: Setting(value, "test") for name, value in text.items()})
+    assert config.alias_maps == ["hash:/tmp/a b,c/x", "hash:/tmp/a b,c/y"] == config.alias_database
