@@ -10,6 +10,16 @@ from callers_machine import HOST, CallersMachine, wait_until
 
 ALICE, BOB, CAROL = (f"{name}@{HOST}" for name in ("alice", "bob", "carol"))
 
+SIEVE = """require ["vacation", "copy", "reject", "body"];
+if body :text :contains "sieve redirects this" {
+    redirect :copy "bob@host.example.org";
+} elsif body :text :contains "sieve rejects this" {
+    reject "sieve does not want this";
+} else {
+    vacation :addresses "alice@host.example.org" "the answer of sieve";
+}
+"""
+
 
 def message(text: str) -> bytes:
     """Return a message from carol as a mailer pipes it: with a From_ line."""
@@ -124,3 +134,24 @@ def test_procmail_as_mailbox_command_delivers_to_the_system_mailbox(mailbox_comm
     machine.shell("printf 'Subject: hi\\n\\nprocmail for all\\n' | sendmail -i alice+lists", "carol")
     assert machine.mail("bob", "procmail for all")["Return-Path"] == f"<{ALICE}>"
     assert "\n\nprocmail for all\n" in machine.wait_for_mail("alice", "procmail for all")
+
+
+@pytest.mark.caller("dovecot-lda")
+def test_sieve_redirects_answers_and_rejects(machine: CallersMachine, home: str) -> None:
+    settings = "ssl = no\nmail_location = maildir:~/Maildir\nlog_path = /tmp/dovecot.log\n"
+    plugin = "protocol lda {\n mail_plugins = sieve\n}\nplugin {\n sieve = ~/.dovecot.sieve\n}\n"
+    machine.write("/etc/dovecot/local.conf", settings + plugin, "", 0o644)
+    machine.write(f"{home}/.dovecot.sieve", SIEVE)
+    machine.write(f"{home}/.forward", '| "/usr/lib/dovecot/dovecot-lda"\n')
+    for text in ("sieve redirects this", "sieve answers this", "sieve rejects this"):
+        deliver(machine, text)
+    redirected = machine.mail("bob", "sieve redirects this")
+    assert (redirected["Return-Path"], redirected["X-Sieve-Redirected-From"]) == (f"<{CAROL}>", ALICE)
+    assert redirected.body == "sieve redirects this\n.\nend\n"
+    answer = machine.mail("carol", "the answer of sieve")
+    assert (answer["Return-Path"], answer["From"], answer["To"]) == ("<>", f"<{ALICE}>", f"<{CAROL}>")
+    assert "\r" not in redirected.text + answer.text
+    rejected = machine.mail("carol", "sieve does not want this")
+    assert (rejected["Return-Path"], rejected.header.get_content_type()) == ("<>", "multipart/report")
+    kept = [path.read_text() for path in machine.path(f"{home}/Maildir/new").iterdir()]
+    assert [text for text in kept if "sieve answers this" in text]

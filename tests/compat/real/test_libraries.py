@@ -1,5 +1,7 @@
 """Mail libraries of programming languages, as the applications use them that send mail."""
 
+from collections.abc import Iterator
+
 import pytest
 from callers_machine import HOST, CallersMachine
 
@@ -38,11 +40,26 @@ my $mail = MIME::Lite->new(From => 'alice', To => 'bob', Bcc => 'carol', Subject
     Data => "from MIME::Lite\\n.\\nend\\n");
 print $mail->send ? "sent\\n" : "failed\\n";
 """
+MAIL_MAILER = """
+use Mail::Mailer;
+my $mail = Mail::Mailer->new('sendmail');
+$mail->open({From => 'alice', To => ['bob', 'carol'], Subject => 'mailer'});
+print $mail "from Mail::Mailer\\nend\\n";
+print $mail->close ? "sent\\n" : "failed\\n";
+"""
+EMAIL_SENDER = """
+use Email::Sender::Simple 'sendmail';
+use Email::Simple;
+my $mail = Email::Simple->create(body => "from Email::Sender\\n.\\nend\\n",
+    header => [From => 'alice@host.example.org', To => 'bob@host.example.org', Bcc => 'alice@host.example.org']);
+sendmail($mail, {from => '', to => ['bob@host.example.org', 'carol@host.example.org']});
+print "sent\\n";
+"""
 NODEMAILER = """
 const transport = require("nodemailer").createTransport({sendmail: true, newline: "unix"});
 transport.sendMail({from: "Älice <alice@host.example.org>", to: "bob@host.example.org",
     bcc: "carol@host.example.org", subject: "Größe", text: "from nodemailer\\n.\\nend\\n"},
-    (error, info) => console.log(error, info.response, info.envelope.to.length));
+    (error, info) => console.log(error ? error.message : info.response));
 """
 RUBY = """
 require "mail"
@@ -115,10 +132,27 @@ def test_mime_lite_calls_sendmail_by_its_name_in_lib(machine: CallersMachine, ho
     machine.shell("test -x /usr/lib/sendmail")  # its first choice
 
 
+@pytest.mark.caller("Perl Mail::Mailer")
+def test_mail_mailer_writes_a_field_for_each_recipient(machine: CallersMachine, home: str) -> None:
+    path = machine.write(f"{home}/mail.pl", MAIL_MAILER)
+    assert machine.shell(f"perl {path}") == "sent\n"
+    for user in ("bob", "carol"):
+        mail = machine.mail(user, "from Mail::Mailer")
+        assert (mail["Return-Path"], mail.header.get_all("To")) == (f"<{ALICE}>", [BOB, CAROL])
+
+
+@pytest.mark.caller("Perl Email::Sender")
+def test_email_sender_with_the_null_sender(machine: CallersMachine, home: str) -> None:
+    path = machine.write(f"{home}/mail.pl", EMAIL_SENDER)
+    assert machine.shell(f"perl {path}") == "sent\n"
+    check(machine, "from Email::Sender", "")
+    assert "from Email::Sender" not in machine.mailbox("alice")
+
+
 @pytest.mark.caller("nodemailer")
 def test_nodemailer(machine: CallersMachine, home: str) -> None:
     path = machine.write(f"{home}/mail.js", NODEMAILER)
-    assert machine.shell(f"node {path}") == "null Messages queued for delivery 2\n"
+    assert machine.shell(f"node {path}") == "Messages queued for delivery\n"
     check(machine, "from nodemailer")
 
 
@@ -127,3 +161,33 @@ def test_ruby_mail(machine: CallersMachine, home: str) -> None:
     path = machine.write(f"{home}/mail.rb", RUBY)
     assert machine.shell(f"ruby {path}") == "sent\n"
     check(machine, "from Ruby")
+
+
+@pytest.fixture
+def small(machine: CallersMachine) -> Iterator[CallersMachine]:
+    """The machine, which takes no message of more than 100 octets."""
+    machine.configure(message_size_limit=100)
+    yield machine
+    machine.configure(message_size_limit=10240000)
+
+
+@pytest.mark.caller("PHP mail()", "Symfony Mailer", "Perl MIME::Lite", "nodemailer")
+@pytest.mark.parametrize(
+    ("command", "program", "said"),
+    [
+        ("php", PHP_MAIL, "bool(false)"),
+        ("php", SYMFONY, "TransportException"),
+        ("perl", MIME_LITE, "error closing /usr/lib/sendmail"),
+        ("node", NODEMAILER, "Sendmail exited with code"),
+    ],
+    ids=["PHP", "Symfony", "MIME::Lite", "nodemailer"],
+)
+def test_an_application_learns_that_its_message_is_refused(
+    small: CallersMachine, home: str, command: str, program: str, said: str
+) -> None:
+    path = small.write(f"{home}/program", program)
+    before = small.mailbox("bob")
+    words = "sendmail://default refused"
+    assert said in small.shell(f"{command} {path} {words} 2>&1 || true")
+    assert small.shell("mailq") == "Mail queue is empty\n"
+    assert small.mailbox("bob") == before

@@ -95,3 +95,42 @@ def test_git_sends_a_patch_that_applies_again(machine: CallersMachine, home: str
     machine.write(f"{home}/delivered", mail.text)
     assert "\n+From me\n" in mail.text
     machine.shell("cd work; git checkout -q HEAD~; git am -q ../delivered; grep -q 'patch that git sends' file")
+
+
+@pytest.mark.caller("Mercurial")
+def test_mercurial_sends_a_patch(machine: CallersMachine, home: str) -> None:
+    settings = ["[extensions]", "patchbomb =", "[email]", "method = /usr/sbin/sendmail", f"from = {ALICE}"]
+    machine.write(f"{home}/.hgrc", "\n".join([*settings, "[ui]", f"username = Al <{ALICE}>", ""]))
+    script = f"""
+    hg init work; cd work
+    echo the patch that hg sends > file
+    hg commit -q -A -m 'Add a file'
+    hg email -q -r 0 -t {BOB} -c {CAROL} < /dev/null"""
+    machine.shell(script)
+    for user in ("bob", "carol"):
+        mail = machine.mail(user, "the patch that hg sends")
+        assert (mail["Return-Path"], mail["From"]) == (f"<{ALICE}>", ALICE)
+        assert (mail["To"], mail["Cc"], mail["Subject"]) == (BOB, CAROL, "[PATCH] Add a file")
+    machine.write(f"{home}/delivered", mail.text)
+    machine.shell("hg init other; cd other; hg import -q ../delivered; grep -q 'patch that hg sends' file")
+
+
+@pytest.mark.caller("mime-construct")
+def test_mime_construct_mails_from_the_command_line(machine: CallersMachine, home: str) -> None:
+    words = "--to bob --cc carol --subject x --type text/plain --encoding 8bit --string 'by mime-construct'"
+    assert machine.shell(f"mime-construct {words}") == ""
+    for user in ("bob", "carol"):
+        mail = machine.mail(user, "by mime-construct")
+        assert (mail["Return-Path"], mail["To"], mail["Cc"]) == (f"<{ALICE}>", BOB, CAROL)
+
+
+@pytest.mark.caller("swaks")
+def test_swaks_goes_on_when_one_recipient_is_refused(machine: CallersMachine, home: str) -> None:
+    words = f"--from {ALICE} --to '{BOB},x<>@example.org,{CAROL}' --body 'from swaks\\n.\\nend'"
+    said = machine.shell(f"swaks --pipe '/usr/sbin/sendmail -bs' {words}")
+    assert "<** 501 5.1.3" in said
+    assert "<-  250 2.0.0 Ok: queued as " in said
+    for user in ("bob", "carol"):
+        mail = machine.mail(user, "from swaks\n")
+        assert mail["Return-Path"] == f"<{ALICE}>"
+        assert mail.body.startswith("from swaks\n.\nend\n")

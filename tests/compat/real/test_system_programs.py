@@ -23,6 +23,26 @@ def test_at_mails_that_a_silent_job_is_done(machine: CallersMachine, home: str) 
     assert machine.mail("alice", subject)["Subject"] == subject
 
 
+@pytest.mark.caller("anacron")
+def test_anacron_mails_what_a_job_printed(machine: CallersMachine) -> None:
+    tab = machine.write("/root/anacrontab", "MAILTO=bob\n1 0 a.job echo the job of anacron\n", "")
+    said = machine.run("anacron", "-d", "-n", "-f", "-t", tab, "-S", "/run").stderr.decode()
+    assert "terminated (mailing output)" in said
+    mail = machine.mail("bob", "the job of anacron")
+    assert (mail["Return-Path"], mail["From"], mail["To"]) == (f"<root@{HOST}>", f"Anacron <root@{HOST}>", BOB)
+    assert mail["Subject"] == f"Anacron job 'a.job' on {HOST}"
+
+
+@pytest.mark.caller("logrotate")
+def test_logrotate_mails_an_old_log_though_its_stdout_is_closed(machine: CallersMachine) -> None:
+    log = machine.write("/var/log/old.log", "the old log\nof two lines\n", "")
+    conf = machine.write("/root/logrotate.conf", f"{log} {{\n rotate 0\n mail bob\n mailfirst\n}}\n", "")
+    assert machine.shell(f"logrotate -f -s /run/logrotate {conf}", "root") == ""
+    mail = machine.mail("bob", "the old log\n")
+    assert (mail["Return-Path"], mail["Subject"]) == (f"<root@{HOST}>", f"{log}.1")
+    assert mail.body == "the old log\nof two lines\n"
+
+
 @pytest.mark.caller("sudo")
 def test_sudo_reports_a_user_who_may_not(machine: CallersMachine, home: str) -> None:
     said = machine.shell("echo wonderland | sudo -S -p '' id 2>&1 || echo status $?")
