@@ -5,7 +5,6 @@ of its owner, and default_privs (-1) when that is root. A file that is not there
 """
 
 import os
-import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -205,6 +204,8 @@ class SqliteAliases:
 
 def _ask(database: str, statement: str) -> list[str]:
     """Return the first column of an answer; raises OSError, also when it takes too long."""
+    import sqlite3  # a library that most instances do without
+
     deadline = time.monotonic() + _SQL_SECONDS
     try:
         connection = sqlite3.connect(f"file:{quote(database)}?mode=ro", timeout=_SQL_SECONDS, uri=True)

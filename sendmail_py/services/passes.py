@@ -67,6 +67,7 @@ class Passes:
         self.ending: list[Message] = []
         self.messages: dict[str, Message] = {}
         self.open_descriptors = 0
+        self.is_stopping = False
         self.agents = Agents({LOCAL: 1, SMTP: max(1, config.smtp_process_limit)}, self._descriptor, owner.want, self)
         self.active = ActiveQueue()
         self.configure(config)
@@ -221,6 +222,8 @@ class Passes:
         message = entry.message
         message.attempted = True
         decision = self._allowed(message, self.expander.handed_back(message.envelope, entry.routes[0], report))
+        if isinstance(decision, Route) and self.is_stopping:
+            decision = STOPPING
         if isinstance(decision, Route):
             message.waiting += 1
             self.active.add_again(Entry(message, entry.indexes, [decision] * len(entry.indexes)))
@@ -233,6 +236,7 @@ class Passes:
 
     def put_aside(self) -> None:
         """For a stop: end what has not been handed out, keeping what other recipients came to."""
+        self.is_stopping = True
         entries = self.active.drain()
         left = Counter(entry.message.queue_id for entry in entries)
         for entry in entries:
