@@ -96,7 +96,7 @@ PARAMS = (
     Param("mailbox_command", "raw", "", _L,
           "A program that takes a user's mail instead of the mailbox; it runs as the user, with the environment of local-delivery.md. Not for root."),
     Param("require_home_directory", "bool", "no", _L, "Defer mail for a user whose home directory is not there."),
-    Param("command_time_limit", "time", "1000s", _L, "A program that runs longer is killed with all it started, and the mail bounces."),
+    Param("command_time_limit", "time", "1000s", _L, "A program that runs longer is killed with all it started, and the mail bounces; 0 is no limit."),
     Param("command_expansion_filter", "raw", _SAFE, _L, "What may stand in the environment of a program; other characters become _."),
     Param("export_environment", "list", "TZ MAIL_CONFIG LANG", _L, "What programs see of our environment: NAME or NAME=value."),
     Param("relayhost", "str", "", _R, "The next hop for all mail that is not local: domain, host:port or [host]:port; brackets turn MX look-up off."),

@@ -21,6 +21,7 @@ from ..host.users import User
 
 SIZE_LIMIT = 1 << 24
 LINE_LIMIT = 1 << 16
+MACROS = ("home", "user", "shell", "recipient", "domain", "local", "extension", "recipient_delimiter")
 _DEPTH = 10
 _NONE_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EINVAL)
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -71,6 +72,15 @@ def find(user: User, recipient: Recipient, config: Config, warn: Warn) -> Forwar
                 return None
             return Forward(path, targets) if targets else None
     return None
+
+
+def check_path(text: str) -> None:
+    """Raise ValueError for a forward_path that cannot be understood."""
+    for entry in text.replace(",", " ").split():
+        try:
+            macros.expand(entry, dict.fromkeys(MACROS, "x"))
+        except macros.Undefined as error:
+            raise ValueError(f"{entry}: there is no macro {error}") from error
 
 
 def paths(user: User, recipient: Recipient, config: Config) -> list[str]:

@@ -9,6 +9,7 @@ and output.
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import signal
 import time
@@ -23,12 +24,14 @@ _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_S
 
 
 class Program:
-    """A program that has been started for one copy of a message; raises Settled when it cannot be."""
+    """A program that has been started for one copy of a message; raises Settled when it cannot be.
+
+    It may run for time_limit seconds, 0 is no limit.
+    """
 
     def __init__(self, copy: Copy, command: Command, time_limit: float) -> None:
         self.line = command.line
-        self.deadline = time.monotonic() + time_limit
-        self.time_limit = time_limit
+        self.deadline = time.monotonic() + (time_limit or math.inf)
         self._said = bytearray()
         self._killed = False
         standard_input = _message(copy)

@@ -41,6 +41,7 @@ from .service import Service, decode_settings
 
 _DESCRIPTORS = 8192
 _OWN_DESCRIPTORS = 100
+_LONGEST_PAUSE = 3600.0  # epoll counts milliseconds in 31 bits
 _NO_ROOM = deferred("4.3.0", "too much mail waits for programs")
 
 
@@ -282,11 +283,13 @@ class Local:
             self._is_over = True
 
     def pause(self) -> float | None:
-        """Return the seconds until something is due; None when nothing waits."""
+        """Return the seconds until something is due, none too many; None when nothing waits."""
         times = [part.due for part in self._waiting] + ([self._leave_by] if self._leave_by is not None else [])
         pauses = [max(0.0, min(times) - time.monotonic())] if times else []
         programs = self._programs.pause()
-        return min(pauses + ([programs] if programs is not None else []), default=None)
+        if programs is not None:
+            pauses.append(programs)
+        return min(*pauses, _LONGEST_PAUSE) if pauses else None
 
     def serve(self) -> None:
         """Go on until it is over."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.config import Config
 from ..core.errors import ConfigError
+from ..delivery.forward import check_path
 from ..formats.aliases import Target, parse_list
 from ..host.alias_files import source_of
 from ..routing.expand import ALIAS, FORWARD, INCLUDE
@@ -26,6 +27,7 @@ def check_local(config: Config) -> None:
     for name in ("mailbox_transport", "fallback_transport"):
         _check(config, name, transport_of)
     _check(config, "luser_relay", luser_targets)
+    _check(config, "forward_path", check_path)
     if os.getuid() == 0 and config.origin("default_privs") != "default":
         _check(config, "default_privs", lambda name: _rights(name, config.mail_owner))
 

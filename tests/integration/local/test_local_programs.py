@@ -177,6 +177,12 @@ def test_a_process_left_behind_holds_up_nobody_and_is_ended_at_the_limit_with_a_
     wait_until(lambda: "left processes behind" in tree.log.read_text())
 
 
+@pytest.mark.parametrize("limit", ["0", "1000w"])
+def test_a_time_limit_of_nothing_or_of_years_is_none(tree: Tree, limit: str) -> None:
+    agent = tree.start(default_privs="daemon", command_time_limit=limit)
+    assert pipe_to(agent, "sleep 0.3", tree.message()).outcome is Outcome.DELIVERED
+
+
 def test_slow_programs_hold_up_neither_mailboxes_nor_other_programs(tree: Tree, agent: Agent) -> None:
     gate = writable(tree) / "gate"
     slow = agent.send(

@@ -19,6 +19,7 @@ GOOD = {
     "allow_mail_to_files": "",
     "mailbox_transport": "smtp:[127.0.0.1]:24",
     "fallback_transport": "smtp:mail.example.org",
+    "forward_path": "/var/forward/${user}${recipient_delimiter}${extension} $home/.forward",
     "luser_relay": "$user+$local@other.example, postmaster",
 }
 
@@ -41,6 +42,8 @@ def test_what_can_be_used_is_taken(name: str) -> None:
         ("fallback_transport", "local", "smtp:nexthop"),
         ("luser_relay", "|program", "addresses alone"),
         ("luser_relay", '"unclosed', "not closed"),
+        ("forward_path", "$home/.forward, ${home", "not closed"),
+        ("forward_path", "$hom/.forward", "no macro hom"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name(name: str, value: str, reason: str) -> None:
