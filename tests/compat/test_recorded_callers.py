@@ -52,11 +52,12 @@ def replayed(tmp_path_factory) -> dict[str, Replayed]:
     dropped = {caller: read(maildrop / names[0]) for caller, names in drops.items() if len(names) == 1}
     with instance:
         instance.start()
-        instance.wait_for(lambda: len(list(deferred.glob("*/*"))) == len(seen), f"{len(seen)} deferred messages")
+        instance.wait_for(lambda: os.listdir(maildrop) == [], "all messages deferred, their originals removed")
     queued = {}
     for path in deferred.glob("*/*"):
         envelope, content = read(path)
-        queued[envelope.maildrop[0]] = envelope, content
+        if envelope.maildrop:  # no report about one
+            queued[envelope.maildrop[0]] = envelope, content
     return {caller: Replayed(outcomes[caller], dropped[caller], queued[drops[caller][0]]) for caller in dropped}
 
 
@@ -82,7 +83,10 @@ def sections(content: bytes) -> tuple[bytes, bytes]:
 @by_caller(SUBMISSIONS)
 def test_the_call_succeeds_in_silence(recording, replayed):
     outcome = replayed[recording.caller].outcome
-    assert (outcome.status, outcome.output, outcome.said) == (0, b"", b"")
+    sender = me() if recording.sender is None else recording.sender
+    report = f"Mail Delivery Status Report will be mailed to <{sender}>.\n".encode() if "-v" in recording.argv else b""
+    output = b"" if recording.fds.get("1") == "closed" else report
+    assert (outcome.status, outcome.output, outcome.said) == (0, output, b"")
 
 
 @by_caller(SUBMISSIONS)
