@@ -1,9 +1,11 @@
-"""The client's side of an SMTP session (RFC 5321, 2920) without its socket.
+"""The client's side of an SMTP session (RFC 5321, 2920, 3207, 4954) without its socket.
 
 Rule 1: a command is sent only when MOVES has it. Rule 2: every reply belongs to the oldest
 command without one; a reply that nobody asked for ends the session. Rule 3: with PIPELINING
-commands may go out before replies come in, but EHLO, HELO, DATA and QUIT end a group; the
-final dot does not (RFC 2920 3.1).
+commands may go out before replies come in, but EHLO, HELO, STARTTLS, AUTH, DATA and QUIT end a group; the
+final dot does not (RFC 2920 3.1). Rule 4: after a 220 to STARTTLS the driver secures the stream and
+calls secured(); all that was learned before is forgotten, and an octet in between ends the session.
+LMTP (RFC 2033) is the same with LHLO, and with a reply to the final dot for each accepted recipient.
 """
 
 import re
@@ -23,6 +25,9 @@ class State(Enum):
     START = "connected"
     HELLO = "said hello"
     READY = "between transactions"
+    TLS_ASKED = "waiting for leave to start TLS"
+    TLS = "about to start TLS"
+    AUTH = "logging in"
     MAIL = "reverse-path given"
     RCPT = "forward-paths given"
     DATA = "content announced"
@@ -33,7 +38,10 @@ class State(Enum):
 MOVES: Final = {
     (State.START, Verb.EHLO): State.HELLO,
     (State.START, Verb.HELO): State.HELLO,
+    (State.START, Verb.LHLO): State.HELLO,
     (State.HELLO, Verb.HELO): State.HELLO,
+    (State.READY, Verb.STARTTLS): State.TLS_ASKED,
+    (State.READY, Verb.AUTH): State.AUTH,
     (State.READY, Verb.MAIL): State.MAIL,
     (State.MAIL, Verb.RCPT): State.RCPT,
     (State.RCPT, Verb.RCPT): State.RCPT,
@@ -48,8 +56,9 @@ MOVES: Final = {
     (State.MAIL, Verb.QUIT): State.CLOSED,
     (State.RCPT, Verb.QUIT): State.CLOSED,
 }
-_END_OF_GROUP: Final = frozenset({Verb.CONNECT, Verb.EHLO, Verb.HELO, Verb.DATA, Verb.QUIT})
+_END_OF_GROUP: Final = frozenset({Verb.CONNECT, Verb.EHLO, Verb.HELO, Verb.LHLO, Verb.STARTTLS, Verb.AUTH, Verb.DATA, Verb.QUIT})
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}|\*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +82,10 @@ NEED_DATA: Final = NeedData.NEED_DATA
 class SmtpClient:
     """The machine: receive_data() and next_event() for what comes, send() for what goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, lmtp: bool = False) -> None:
+        self.lmtp = lmtp
         self.state = State.START
+        self._accepted = 0
         self.extensions: dict[str, str] = {}
         self._reader = ReplyReader()
         self._asked: deque[Verb] = deque([Verb.CONNECT])
@@ -104,8 +115,12 @@ class SmtpClient:
         try:
             for reply in self._reader.feed(data):
                 self._events.append(self._match(reply))
+            if self.state is State.TLS and not self._reader.is_empty:
+                raise RemoteProtocolError("octets in clear after the reply to STARTTLS")
         except RemoteProtocolError as error:
             self._error = error
+            if self.state is State.TLS:
+                self._events.clear()  # nobody is to start TLS on a stream that somebody may have written into
 
     def next_event(self) -> Event | NeedData:
         """Return the next reply with its command; raises RemoteProtocolError."""
@@ -125,8 +140,24 @@ class SmtpClient:
             raise LocalProtocolError(f"{verb.value} before the reply to {self._asked[-1].value}")
         octets = FINAL_DOT if verb is Verb.DOT else command.line()
         self.state = state
-        self._asked.append(verb)
+        self._asked.extend([verb] * (self._accepted if verb is Verb.DOT and self.lmtp else 1))
         return octets
+
+    def respond(self, text: str) -> bytes:
+        """Return the octets of an answer to a 334 reply to AUTH; raises LocalProtocolError."""
+        if self.state is not State.AUTH or self._asked or not _BASE64.fullmatch(text):
+            raise LocalProtocolError("an answer that nobody asked for, or none that can be sent")
+        self._asked.append(Verb.AUTH)
+        return text.encode() + b"\r\n"
+
+    def secured(self) -> None:
+        """Begin anew on a stream that is now TLS; raises RemoteProtocolError for octets that came before."""
+        if self._error:
+            raise self._error
+        if self.state is not State.TLS or self._events:
+            raise LocalProtocolError(f"TLS when {self.state.value}")
+        self.state = State.START
+        self.extensions = {}
 
     def _match(self, reply: Reply) -> Event:
         if not self._asked:
@@ -135,11 +166,19 @@ class SmtpClient:
                 return Event(Verb.DOT, reply, early=True)
             raise RemoteProtocolError(f"a reply without a command: {reply.text}")
         verb = self._asked.popleft()
-        if verb is Verb.DATA:
+        if verb is Verb.MAIL:
+            self._accepted = 0
+        elif verb is Verb.RCPT:
+            self._accepted += reply.code // 100 == 2
+        elif verb is Verb.DATA:
             self.state = State.CONTENT if reply.code == 354 else State.RCPT
-        elif verb in (Verb.EHLO, Verb.HELO) and reply.code // 100 == 2:
+        elif verb is Verb.STARTTLS:
+            self.state = State.TLS if reply.code == 220 else State.READY
+        elif verb is Verb.AUTH and reply.code != 334:
             self.state = State.READY
-            self.extensions = _extensions(reply) if verb is Verb.EHLO else {}
+        elif verb in (Verb.EHLO, Verb.HELO, Verb.LHLO) and reply.code // 100 == 2:
+            self.state = State.READY
+            self.extensions = _extensions(reply) if verb is not Verb.HELO else {}
         return Event(verb, reply)
 
 

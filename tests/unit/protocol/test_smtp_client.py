@@ -121,3 +121,110 @@ def test_the_size_limit_is_what_digits_say(word, limit):
 )
 def test_only_what_cannot_leave_its_brackets_is_sendable(address, sendable):
     assert is_sendable(address) is sendable
+
+
+def before_tls():
+    """Return a machine that has asked for TLS."""
+    machine = ready("STARTTLS", "AUTH PLAIN", "PIPELINING")
+    assert machine.send(Command(Verb.STARTTLS)) == b"STARTTLS\r\n"
+    return machine
+
+
+def feed(machine, octets, byte_by_byte):
+    for part in [octets[i : i + 1] for i in range(len(octets))] if byte_by_byte else [octets]:
+        machine.receive_data(part)
+
+
+@pytest.mark.parametrize("byte_by_byte", [False, True])
+def test_after_starttls_everything_begins_anew(byte_by_byte):
+    machine = before_tls()
+    feed(machine, b"220 2.0.0 go\r\n", byte_by_byte)
+    event = machine.next_event()
+    assert (event.verb, event.reply.code) == (Verb.STARTTLS, 220)
+    machine.secured()
+    assert not machine.extensions
+    with pytest.raises(LocalProtocolError):
+        machine.send(Command(Verb.MAIL, "FROM:<>"))
+    assert machine.send(Command(Verb.EHLO, "client.test")) == b"EHLO client.test\r\n"
+
+
+@pytest.mark.parametrize("byte_by_byte", [False, True])
+@pytest.mark.parametrize("injected", [b"250 mx\r\n", b"250-mx\r\n", b"2", b"\r\n", b"nonsense\r\n", b"\x16\x03\x01"])
+def test_octets_in_clear_after_the_reply_to_starttls_end_the_session(injected, byte_by_byte):
+    machine = before_tls()
+    feed(machine, b"220 go\r\n" + injected, byte_by_byte)
+    with pytest.raises(RemoteProtocolError):
+        machine.next_event()
+    with pytest.raises(RemoteProtocolError):
+        machine.secured()
+
+
+def test_octets_that_come_while_tls_begins_are_found_too():
+    machine = before_tls()
+    machine.receive_data(b"220 go\r\n")
+    machine.next_event()
+    machine.receive_data(b"250 injected\r\n")
+    with pytest.raises(RemoteProtocolError):
+        machine.secured()
+
+
+@pytest.mark.parametrize("reply", [b"454 4.7.0 not now\r\n", b"502 what?\r\n", b"250 sure\r\n"])
+def test_a_refused_starttls_leaves_the_session_as_it_was(reply):
+    machine = before_tls()
+    machine.receive_data(reply)
+    machine.next_event()
+    assert machine.is_idle
+    assert "STARTTLS" in machine.extensions
+    with pytest.raises(LocalProtocolError):
+        machine.secured()
+
+
+@pytest.mark.parametrize("verb", [Verb.STARTTLS, Verb.AUTH])
+def test_nothing_is_pipelined_after_starttls_and_auth(verb):
+    machine = ready("STARTTLS", "AUTH PLAIN", "PIPELINING")
+    machine.send(Command(verb))
+    for following in (Verb.MAIL, Verb.EHLO, Verb.QUIT, Verb.AUTH):
+        with pytest.raises(LocalProtocolError):
+            machine.send(Command(following))
+
+
+@pytest.mark.parametrize("verb", [Verb.STARTTLS, Verb.AUTH])
+def test_starttls_and_auth_are_for_before_a_transaction(verb):
+    machine = ready("STARTTLS", "AUTH PLAIN", "PIPELINING")
+    machine.send(Command(Verb.MAIL, "FROM:<>"))
+    with pytest.raises(LocalProtocolError):
+        machine.send(Command(verb))
+
+
+@pytest.mark.parametrize("byte_by_byte", [False, True])
+def test_each_question_of_auth_gets_one_answer(byte_by_byte):
+    machine = ready("AUTH LOGIN", "PIPELINING")
+    assert machine.send(Command(Verb.AUTH, "LOGIN")) == b"AUTH LOGIN\r\n"
+    for answer in ("dXNlcg==", "cGFzcw=="):
+        with pytest.raises(LocalProtocolError):
+            machine.respond(answer)
+        feed(machine, b"334 \r\n", byte_by_byte)
+        assert machine.next_event().reply.code == 334
+        assert machine.respond(answer) == answer.encode() + b"\r\n"
+    feed(machine, b"235 2.7.0 welcome\r\n", byte_by_byte)
+    assert machine.next_event().reply.code == 235
+    assert machine.is_idle
+
+
+def test_two_questions_of_auth_at_once_are_an_error():
+    machine = ready("AUTH LOGIN")
+    machine.send(Command(Verb.AUTH, "LOGIN"))
+    machine.receive_data(b"334 a\r\n334 b\r\n")
+    assert machine.next_event().reply.code == 334
+    with pytest.raises(RemoteProtocolError):
+        machine.next_event()
+
+
+@pytest.mark.parametrize("answer", ["a\r\nMAIL", "a b", "a\n", "***", "=a", "\u00e4"])
+def test_an_answer_of_auth_is_base64_or_gives_up(answer):
+    machine = ready("AUTH LOGIN")
+    machine.send(Command(Verb.AUTH, "LOGIN"))
+    machine.receive_data(b"334 \r\n")
+    with pytest.raises(LocalProtocolError):
+        machine.respond(answer)
+    assert machine.respond("*") == b"*\r\n"
