@@ -123,7 +123,7 @@ def mailbox_command(machine: CallersMachine) -> Iterator[CallersMachine]:
     machine.configure(mailbox_command='/usr/bin/procmail -a "$EXTENSION"')
     machine.run("mailctl", "reload")
     yield machine
-    machine.configure(mailbox_command="")
+    machine.run("mailctl", "config", "-X", "mailbox_command")
     machine.run("mailctl", "reload")
 
 

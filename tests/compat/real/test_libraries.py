@@ -168,7 +168,7 @@ def small(machine: CallersMachine) -> Iterator[CallersMachine]:
     """The machine, which takes no message of more than 100 octets."""
     machine.configure(message_size_limit=100)
     yield machine
-    machine.configure(message_size_limit=10240000)
+    machine.run("mailctl", "config", "-X", "message_size_limit")
 
 
 @pytest.mark.caller("PHP mail()", "Symfony Mailer", "Perl MIME::Lite", "nodemailer")
