@@ -155,6 +155,8 @@ class QueueManager:
         self.selector.register(asker, selectors.EVENT_READ, lambda: self._serve(asker))
 
     def _serve(self, asker: Asker) -> None:
+        if asker.fileno() < 0:
+            return  # it hung up in the very turn in which it was answered
         if not asker.serve():
             self._close(asker)
         elif asker.later is not None:
