@@ -13,10 +13,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.integration.root.machine import HOST, LIMIT, LOG, ROOT, Machine, wait_until
+from tests.integration.root.machine import HOST, LIMIT, ROOT, Machine, wait_until
 
 MAKE_ROOT = Path(__file__).with_name("make-root")
 PLACE = Path(os.environ.get("CALLERS_DIRECTORY", "/var/tmp/sendmail-py-callers"))
+_OVERLAY = """
+mount -t tmpfs none "$1" && cd "$1" && mkdir lower upper work root &&
+mount -t overlay -o "lowerdir=$PWD/lower,upperdir=$PWD/upper,workdir=$PWD/work" none root
+"""
 _BEGIN = f"""
 set -eu
 ulimit -c 0
@@ -62,6 +66,14 @@ echo 'alice:wonderland' | chpasswd
 """
 
 
+def what_lacks() -> str:
+    """Return what this host lacks for the machine, "" where it can be."""
+    if subprocess.run([MAKE_ROOT, "--check"], stdout=subprocess.DEVNULL).returncode:
+        return "the Debian root of real programs (`make test-deps`)"
+    probe = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _OVERLAY, "sh", str(PLACE / "machine")]
+    return "the right to mount an overlay" if subprocess.run(probe, capture_output=True).returncode else ""
+
+
 class Mail:
     """A delivered message: its lines as text, and its header parsed."""
 
@@ -94,6 +106,9 @@ class CallersMachine(Machine):
     begin = _BEGIN
     places = (str(PLACE), str(ROOT))
 
+    def __init__(self) -> None:
+        self._daemons: list[subprocess.Popen[bytes]] = []
+
     def prepare(self) -> None:
         """Set up and start the mail system."""
         self.script(_USERS)
@@ -115,7 +130,12 @@ class CallersMachine(Machine):
 
     def spawn(self, *words: object) -> None:
         """Start a daemon that stays in the foreground; it ends with the machine."""
-        subprocess.Popen(self.command(words), stdin=subprocess.DEVNULL, stdout=2, stderr=2)
+        self._daemons.append(subprocess.Popen(self.command(words), stdin=subprocess.DEVNULL, stdout=2, stderr=2))
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        for daemon in self._daemons:
+            daemon.wait(LIMIT)
 
     def mail(self, user: str, text: str) -> Mail:
         """Wait for a message with this text in a user's mailbox; it must be there once."""
@@ -128,4 +148,4 @@ class CallersMachine(Machine):
         return mail
 
 
-__all__ = ["HOST", "LIMIT", "LOG", "MAKE_ROOT", "PLACE", "CallersMachine", "Mail", "wait_until"]
+__all__ = ["HOST", "CallersMachine", "Mail", "wait_until", "what_lacks"]

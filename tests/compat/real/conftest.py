@@ -4,7 +4,6 @@ A test marked `caller("cron", "at")` runs these programs; they count when all te
 marked with them have passed. The test of what runs at the next full minute comes after all other tests.
 """
 
-import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from callers_machine import MAKE_ROOT, CallersMachine
+from callers_machine import CallersMachine, what_lacks
 
 CRONTAB = "MAILTO=bob\n* * * * * echo the night job; echo and its errors >&2\n"
 _open: dict[str, set[str]] = {}  # which tests of a program have not passed, yet
@@ -61,8 +60,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def machine() -> Iterator[CallersMachine]:
     """The machine with the mail system and cron running; alice has had a crontab from the beginning."""
-    if subprocess.run([MAKE_ROOT, "--check"], stdout=2).returncode:
-        pytest.skip("needs the Debian root of real programs (`make test-deps`)")
+    if lacks := what_lacks():
+        pytest.skip(f"needs {lacks}")
     with CallersMachine() as machine:
         machine.prepare()
         machine.run("crontab", "-", user="alice", input=CRONTAB.encode())
