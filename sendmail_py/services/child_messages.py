@@ -8,7 +8,7 @@ message which comes back is recognised.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -46,12 +46,15 @@ class Expanded:
 class Plan:
     """What the children of an expansion are made from: visited names are added to the parent's.
 
-    delivered_to is the address that a .forward was used for.
+    delivered_to is the address that a .forward was used for. known counts the recipients of the
+    message by Routing.mailbox_key(): who is one gets no second copy. Not for a .forward: of two
+    users who forward to each other, each would leave it to the other.
     """
 
     finals: Finals
     visited: tuple[str, ...] = ()
     delivered_to: Address | None = None
+    known: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,7 @@ class Children:
         """Write all children; returns the result that stops the expansion, if one does."""
         descriptor = self._store.open(ACTIVE, message.queue_id)
         try:
-            others = self._others(message.envelope, indexes) if plan.delivered_to is None else set()
-            for kind, part in self._parts(message.envelope, plan, others):
+            for kind, part in self._parts(message.envelope, indexes, plan):
                 if isinstance(part, DeliveryResult):
                     return part
                 child = self._child(message.envelope, indexes[0], len(written), kind, part, plan)
@@ -113,31 +115,27 @@ class Children:
             os.close(descriptor)
         return None
 
-    def _others(self, parent: Envelope, indexes: list[int]) -> set[tuple[str, str]]:
-        """Return the other recipients of the message that have not failed, as mailboxes.
-
-        Not for a .forward: of two users who forward to each other, each would leave it to the other.
-        """
-        own = set(indexes)
-        others = (r for i, r in enumerate(parent.recipients) if i not in own and r.mark != Mark.FAILED and not r.target)
-        return {self._routing.mailbox_key(r.forward_path) for r in others}
-
-    def _has_own_copy(self, final: Final, others: set[tuple[str, str]]) -> bool:
-        """Say whether a result is a recipient of the message itself, and no alias makes another of it."""
-        if final.address is None or self._routing.mailbox_key(final.address) not in others:
+    def has_own_copy(self, final: Final, own: Iterable[Recipient], known: Mapping[tuple[str, str], int]) -> bool:
+        """Say whether a result is another recipient of the message, of whom no alias makes something else."""
+        if final.address is None or final.target:
             return False
-        return not self._routing.is_local(final.address.domain) or not self._aliases_of(final.address)
+        address = self._routing.qualified(final.address)
+        key = self._routing.mailbox_key(address)
+        if known.get(key, 0) <= sum(self._routing.mailbox_key(r.forward_path) == key for r in own):
+            return False
+        return not self._routing.is_local(address.domain) or not self._aliases_of(address)
 
     def _parts(
-        self, parent: Envelope, plan: Plan, others: set[tuple[str, str]]
+        self, parent: Envelope, indexes: list[int], plan: Plan
     ) -> Iterator[tuple[_Kind, list[Final] | DeliveryResult]]:
         """Yield the results that go into one child together, at most the limit."""
+        own = [parent.recipients[index] for index in indexes]
         waiting: dict[_Kind, list[Final]] = {}
         for final in plan.finals:
             if isinstance(final, DeliveryResult):
                 yield _Kind(None, -1, False), final
                 return
-            if (final.address is None and not final.target) or self._has_own_copy(final, others):
+            if (final.address is None and not final.target) or self.has_own_copy(final, own, plan.known):
                 continue  # discarded, or on its way already
             kind = self._kind(parent, final, plan)
             part = waiting.setdefault(kind, [])

@@ -5,12 +5,13 @@ message changes with it; anything else becomes child messages.
 """
 
 import os
+from collections import Counter
 from dataclasses import replace
 from itertools import chain, islice
 
 from ..core.address import Address
 from ..core.config import Config
-from ..core.envelope import MAILBOX, Envelope, Recipient
+from ..core.envelope import MAILBOX, Envelope, Mark, Recipient
 from ..core.result import DeliveryResult, deferred, delivered, failed, from_errno
 from ..core.route import LOCAL, Route
 from ..formats import macros
@@ -39,6 +40,7 @@ class Expander:
         self.aliases = aliases
         self._rules = Rules(config, routing)
         self._children = Children(config, store, routing, self._aliases_of)
+        self._counted: tuple[Envelope | None, Counter[tuple[str, str]]] = (None, Counter())
 
     def decide(self, envelope: Envelope, recipient: Recipient) -> Decision:
         """Return where a recipient goes: one route, a result, or a plan for children."""
@@ -58,7 +60,19 @@ class Expander:
         except ValueError as error:
             return deferred("4.3.5", str(error))
         finals = self._expansion(envelope).of_name(address.local_part)
-        return self._settled(envelope, route, Plan(finals))
+        decision = self._settled(envelope, route, Plan(finals, known=self._known(envelope)))
+        if isinstance(decision, Route) and decision.transport != LOCAL:
+            only = Final(decision.address)
+            if self._children.has_own_copy(only, (recipient,), self._known(envelope)):
+                return delivered("nobody else to deliver to", relay="local")
+        return decision
+
+    def _known(self, envelope: Envelope) -> Counter[tuple[str, str]]:
+        """Count the ordinary recipients of a message that have not failed; kept while it is the same message."""
+        if self._counted[0] is not envelope:
+            ordinary = (r.forward_path for r in envelope.recipients if r.mark != Mark.FAILED and not r.target)
+            self._counted = envelope, Counter(map(self.routing.mailbox_key, ordinary))
+        return self._counted[1]
 
     def expand(self, message: Message, indexes: list[int], plan: Plan) -> Expanded:
         """Write the children that a plan comes to; runs in a thread."""
