@@ -351,6 +351,23 @@ def test_success_is_reported_here_or_entrusted_to_the_next_host(up):
     assert at_knows.recipients[0].startswith("<dan@knows.test> NOTIFY=SUCCESS,FAILURE")
 
 
+def test_success_asked_for_by_smtp_comes_with_the_names_that_the_client_gave(up):
+    lines = [
+        "EHLO x",
+        f"MAIL FROM:<{address(up.user)}> RET=FULL ENVID=QQ+2B314",
+        f"RCPT TO:<{address(up.user)}> NOTIFY=SUCCESS ORCPT=rfc822;bob+2Btag@elsewhere.test",
+        *("DATA", "Subject: by smtp", "", "the body", ".", "QUIT", ""),
+    ]
+    done = up.instance.run("sendmail", "-bs", input="\r\n".join(lines).encode(), check=True)
+    assert b"\n250 2.0.0 Ok: queued" in done.stdout
+    assert up.wait_for_reports("by smtp", 1) == [(SUCCESS, {address(up.user): ("delivered", "2.0.0")})]
+    (report,) = [m for m in up.messages() if m["Subject"] == SUCCESS and "Subject: by smtp\n" in m.as_string()]
+    status = report.get_payload(1).as_string()
+    assert "\nOriginal-Envelope-Id: QQ+314\n" in status
+    assert "\nOriginal-Recipient: rfc822; bob+tag@elsewhere.test\n" in status
+    assert "the body" not in report.as_string()
+
+
 def test_never_is_never(up):
     up.send("silence", "-N", "never", up.user, "nobody-of-this-name")
     up.instance.wait_for(lambda: up.has_mail("silence"), "the mail")
