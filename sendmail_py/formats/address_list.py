@@ -44,31 +44,30 @@ class _Token:
         self.end = end
 
 
-def parse_address_list(text: str, blanks_separate: bool = False, blanks_join: bool = False) -> "list[Mailbox]":
+def parse_address_list(text: str, lenient: bool = False) -> "list[Mailbox]":
     """Read an address list; the null address <> is a Mailbox too.
 
-    With blanks_separate, as on a command line, "a b" is two addresses unless brackets or quotes
-    stand in it. With blanks_join, as where recipients are sought in a header, it is the local
-    part "a b": a phrase that lost its address bounces by name, and the others are served; and a
-    group may lack its ; ("undisclosed-recipients:"). Raises ValueError, naming the address, for
-    one that cannot be read and for a control character in the text.
+    With lenient, as where recipients are named, commas may be missing, as for Postfix: bare words
+    that a blank parts are addresses of their own, and so is what follows a >. And a group may lack
+    its ; ("undisclosed-recipients:"). Raises ValueError, naming the address, for one that cannot
+    be read and for a control character in the text.
     """
     if not text.isprintable():
         _refuse_controls(text)
     mailboxes = []
-    for element in _elements(_tokens(text), open_groups=blanks_join):
-        for part in _split_at_blanks(element) if blanks_separate else [element]:
-            mailboxes.append(_mailbox(_joined(part) if blanks_join else part, text))
+    for element in _elements(_tokens(text), open_groups=lenient):
+        for part in _parts(element) if lenient else [element]:
+            mailboxes.append(_mailbox(part, text))
     return mailboxes
 
 
 def parse_recipients(text: str) -> "list[Address]":
     """Read an argument of sendmail(1): a list, or UUCP's (user) from rmail, no comment where nothing else is."""
-    found = parse_address_list(text, blanks_separate=True)
+    found = parse_address_list(text, lenient=True)
     inner = text.strip()
     if not found and inner[:1] == "(":
         text = inner[1:-1]
-        found = parse_address_list(text, blanks_separate=True)
+        found = parse_address_list(text, lenient=True)
     return [recipient(mailbox, text) for mailbox in found]
 
 
@@ -209,33 +208,32 @@ def _stands_off(tokens: "list[_Token]", at: int) -> bool:
     return not following or following[0].start > tokens[at].end
 
 
-def _split_at_blanks(element: "list[_Token]") -> "list[list[_Token]]":
-    if any(token.kind in ("<", _QUOTED) for token in element):
-        return [element]
-    before = element[0]
+def _parts(element: "list[_Token]") -> "list[list[_Token]]":
+    """Part what stands between two commas where one is missing: after <address>, and at blanks between bare words."""
+    found: list[list[_Token]] = []
+    start = opened = 0
+    for i, token in enumerate(element):
+        if token.kind == "<":
+            opened = i + 1
+        elif token.kind == ">" and opened:
+            found.append(element[start : i + 1])
+            start, opened = i + 1, 0
+    if opened:
+        found.append(element[start:])
+    elif start < len(element):
+        found += _at_blanks(element[start:])
+    return found
+
+
+def _at_blanks(words: "list[_Token]") -> "list[list[_Token]]":
+    before = words[0]
     parts = [[before]]
-    for token in element[1:]:
+    for token in words[1:]:
         if token.start > before.end and before.kind not in (".", "@") and token.kind not in (".", "@"):
             parts.append([])
         parts[-1].append(token)
         before = token
     return parts
-
-
-def _joined(element: "list[_Token]") -> "list[_Token]":
-    """Make one token of words that only blanks part, before any @; display names are left as they are."""
-    tokens: list[_Token] = []
-    if any(token.kind == "<" for token in element):
-        return element
-    for i, token in enumerate(element):
-        if token.kind == "@":
-            return tokens + element[i:]
-        before = tokens[-1] if tokens else token
-        if tokens and before.kind in _WORDS and token.kind in _WORDS and token.start > before.end:
-            tokens[-1] = _Token(_QUOTED, f"{before.value} {token.value}", before.start, token.end)
-        else:
-            tokens.append(token)
-    return tokens
 
 
 def _mailbox(element: "list[_Token]", text: str) -> Mailbox:

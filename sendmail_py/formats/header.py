@@ -107,8 +107,7 @@ def field_text(raw: bytes) -> str:
 def recipients_from_header(header: bytes) -> "list[Address]":
     """Return the recipients that the header names, for -t: To, Cc and Bcc.
 
-    When one of Resent-To, -Cc or -Bcc is there, only these count. Words that only blanks part are
-    one local part, as Postfix has it: what is no user bounces, and the others get their mail. Raises ValueError for an
+    When one of Resent-To, -Cc or -Bcc is there, only these count. Raises ValueError for an
     address that cannot be read.
     """
     plain = [raw for name, raw in fields(header) if name in _TO]
@@ -116,5 +115,5 @@ def recipients_from_header(header: bytes) -> "list[Address]":
     found = []
     for raw in resent or plain:
         text = field_text(raw)
-        found += [recipient(mailbox, text) for mailbox in parse_address_list(text, blanks_join=True)]
+        found += [recipient(mailbox, text) for mailbox in parse_address_list(text, lenient=True)]
     return [address for address in found if address]

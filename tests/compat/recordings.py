@@ -23,9 +23,9 @@ SHOULD = {
     'Ruby mail / ActionMailer with arguments "-i -t"': {
         "recipients": ["a@example.org", "b@example.org", "cc@example.org", "bcc@example.org"]
     },
-    # The last word of the header, "Full N", is one local part for Postfix: it bounces by name.
+    # The last words of the header, "Full N", are two addresses for Postfix: they bounce by name.
     "bsd-mailx ... -- -f X (no passthrough)": {
-        "recipients": ["-F", "-fbounce@example.org", "-odq", "a@example.org", '"Full N"']
+        "recipients": ["-F", "-fbounce@example.org", "-odq", "a@example.org", "Full", "N"]
     },
     # UUCP's way to write a user; as a comment the address would be lost without a word.
     "rmail (sendmail package)": {"recipients": ["bob@example.net", "carol"]},
