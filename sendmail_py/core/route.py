@@ -6,6 +6,7 @@ from .address import Address
 
 LOCAL = "local"
 SMTP = "smtp"
+LMTP = "lmtp"
 ERROR = "error"
 
 

@@ -4,6 +4,7 @@ Guarantees: a recipient is delivered only by a 2xx reply to the final dot of a c
 read whole; a connection that breaks after the dot leaves the message deferred; a torn file
 never gets its dot. With PIPELINING an envelope goes out as one segment, together with the end
 of the message before it. A delivery that is only to be verified ends with the replies to RCPT.
+Over LMTP (RFC 2033) each accepted recipient has a reply of its own to the final dot.
 """
 
 import os
@@ -43,15 +44,20 @@ class SmtpSession:
         self._line_length_limit: int = config.smtp_line_length_limit
 
     async def hello(self) -> None:
-        """Wait for the greeting and say EHLO, else HELO; raises SessionError."""
-        timeout = self._config.smtp_helo_timeout
-        greeting = await self._reply("receiving the initial server greeting", timeout)
+        """Wait for the greeting and introduce ourselves; raises SessionError."""
+        greeting = await self._reply("receiving the initial server greeting", self._config.smtp_helo_timeout)
         if greeting.code // 100 != 2:
             raise self._refuses(greeting)
+        await self.introduce()
+
+    async def introduce(self) -> None:
+        """Say EHLO, else HELO, or LHLO; raises SessionError."""
+        timeout = self._config.smtp_helo_timeout
         name = self._config.smtp_helo_name
-        self._send(Command(Verb.EHLO, name))
-        reply = await self._reply("performing the EHLO handshake", timeout)
-        if reply.code // 100 != 2 and reply.code != 421:
+        verb = Verb.LHLO if self._machine.lmtp else Verb.EHLO
+        self._send(Command(verb, name))
+        reply = await self._reply(f"performing the {verb.value} handshake", timeout)
+        if reply.code // 100 != 2 and reply.code != 421 and not self._machine.lmtp:
             self._send(Command(Verb.HELO, name))
             reply = await self._reply("performing the HELO handshake", timeout)
         if reply.code // 100 != 2:
@@ -83,6 +89,16 @@ class SmtpSession:
                 begun = await self._transact(transaction, following, goes_on)
             finally:
                 ended(transaction.delivery)
+
+    async def ask(self, command: Command, timeout: float) -> Reply:
+        """Send a command that stands for itself and return its reply; raises SessionError."""
+        self._send(command)
+        return await self._reply(f"sending {command.verb.value}", timeout)
+
+    async def answer(self, text: str, timeout: float) -> Reply:
+        """Answer a question of AUTH and return the reply; raises SessionError."""
+        self.stream.write(self._machine.respond(text))
+        return await self._reply("sending AUTH", timeout)
 
     async def quit(self) -> None:
         """Say QUIT, wait a little for its reply, and close."""
@@ -209,17 +225,28 @@ class SmtpSession:
         if following and self._machine.pipelining:
             octets += self._envelope(following)
         self.stream.write(octets)
+        accepted = transaction.accepted
+        if self._machine.lmtp:
+            for number, recipient in enumerate(accepted):
+                await self._hear_dot(transaction, [recipient], accepted[number:])
+        else:
+            await self._hear_dot(transaction, accepted, accepted)
+        return following is not None and self._machine.pipelining
+
+    async def _hear_dot(self, transaction: Transaction, recipients: list[int], rest: list[int]) -> None:
+        """Hear the reply to the final dot for these recipients; when there is none, the rest has its result too."""
         try:
             reply = await self._reply(_END_OF_DATA, self._config.smtp_data_done_timeout)
         except SessionError as error:
-            self._end_accepted(transaction, error.result)
+            self._end(transaction, rest, error.result)
             raise
         result = self._result(reply, "end of DATA", Scope.MESSAGE)
-        self._end_accepted(transaction, result)
+        self._end(transaction, recipients, result)
         if reply.code == 421:
             self.stream.abort()
-            raise SessionError(replace(result, scope=Scope.HOST))
-        return following is not None and self._machine.pipelining
+            result = replace(result, scope=Scope.HOST)
+            self._end(transaction, [i for i in rest if i not in recipients], result)
+            raise SessionError(result)
 
     async def _send_blocks(self, transaction: Transaction) -> bytes:
         """Send the content but for its last part, which is returned; small content is returned whole."""
@@ -273,7 +300,11 @@ class SmtpSession:
         raise SessionError(self._wait_for(result))
 
     def _end_accepted(self, transaction: Transaction, result: DeliveryResult) -> None:
-        for i in transaction.accepted:
+        self._end(transaction, transaction.accepted, result)
+
+    @staticmethod
+    def _end(transaction: Transaction, recipients: list[int], result: DeliveryResult) -> None:
+        for i in recipients:
             transaction.delivery.results[i] = result
 
     def _send(self, command: Command) -> None:
@@ -285,8 +316,8 @@ class SmtpSession:
     def _result(self, reply: Reply, verb: str, scope: Scope) -> DeliveryResult:
         result = from_reply(reply.code, reply.status, reply.text, self.stream.relay, scope)
         if result.outcome is Outcome.DELIVERED:
-            dsn = "DSN" in self._machine.extensions
-            return replace(result, handover=Handover.ENTRUSTED if dsn else Handover.RELAYED)
+            handover = Handover.FINAL if self._machine.lmtp else Handover.RELAYED
+            return replace(result, handover=Handover.ENTRUSTED if "DSN" in self._machine.extensions else handover)
         return replace(result, reason=f"{result.reason} (in reply to {verb} command)")
 
     def _refuses(self, reply: Reply) -> SessionError:

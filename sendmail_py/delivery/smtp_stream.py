@@ -27,12 +27,12 @@ class ConnectError(SessionError):
 
 
 class SmtpStream(asyncio.Protocol):
-    """The driver of one connection; relay is the log's `name[address]:port`."""
+    """The driver of one connection; relay is the log's `name[address]:port`, or `name[/path]`."""
 
-    def __init__(self, relay: str) -> None:
-        self.machine = SmtpClient()
+    def __init__(self, relay: str, lmtp: bool = False) -> None:
+        self.machine = SmtpClient(lmtp)
         self.relay = relay
-        self.host = relay.rpartition(":")[0]
+        self.host = relay[: relay.rfind("]") + 1]
         self.lost = False
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -130,7 +130,8 @@ class SmtpStream(asyncio.Protocol):
         """Take the transport."""
         self._transport = cast(asyncio.Transport, transport)
         end = transport.get_extra_info("socket")
-        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if end.family != socket.AF_UNIX:
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
         """Feed the machine."""
@@ -155,17 +156,23 @@ class SmtpStream(asyncio.Protocol):
         self._wake()
 
 
-async def connect(host: str, address: str, port: int, timeout: float) -> SmtpStream:
-    """Return a new connection; raises ConnectError with Postfix's words when there is none."""
+async def connect(host: str, address: str, port: int, timeout: float, lmtp: bool = False) -> SmtpStream:
+    """Return a new connection; raises ConnectError with Postfix's words when there is none.
+
+    An address that is a path is a Unix socket; port means nothing then.
+    """
     loop = asyncio.get_running_loop()
-    relay = f"{host}[{address}]:{port}"
+    place: str | tuple[str, int]
+    if address[0] == "/":
+        relay, family, place = f"{host}[{address}]", socket.AF_UNIX, address
+    else:
+        relay, place = f"{host}[{address}]:{port}", (address, port)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
     end = None
     try:
-        end = socket.socket(
-            socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-        )
-        await asyncio.wait_for(loop.sock_connect(end, (address, port)), timeout)
-        _, stream = await loop.create_connection(lambda: SmtpStream(relay), sock=end)
+        end = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        await asyncio.wait_for(loop.sock_connect(end, place), timeout)
+        _, stream = await loop.create_connection(lambda: SmtpStream(relay, lmtp), sock=end)
         return stream
     except BaseException as error:
         if end is not None:

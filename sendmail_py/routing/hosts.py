@@ -16,6 +16,8 @@ from ..core.lookup import AddressAnswer, Found, MxAnswer
 from ..core.result import DeliveryResult, Scope, deferred, failed
 
 MX_HOSTS_LIMIT = 20
+LMTP_PORT = 24
+_PATH_LIMIT = 107  # what sun_path holds
 _NEXTHOP_LIMIT = 270  # the longest domain name, brackets and a port
 
 _NEXTHOP = re.compile(r"(?:\[(?P<literal>[^\]]+)\]|(?P<domain>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
@@ -32,7 +34,7 @@ class Nexthop:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One address to connect to, with the host's name for the log."""
+    """One address, or path of a Unix socket, to connect to, with the host's name for the log."""
 
     host: str
     address: str
@@ -68,6 +70,20 @@ def parse_nexthop(text: str, port: int) -> Nexthop:
     if found["literal"] and host[:5].lower() == "ipv6:":
         host = host[5:]
     return Nexthop(host.rstrip("."), int(found["port"] or port), not found["literal"])
+
+
+def parse_lmtp(text: str) -> tuple[str, Nexthop]:
+    """Read "unix:/path", or "inet:host:port" with inet: and the port left out at will; raises ValueError.
+
+    Returns a path, or "" and the nexthop, for which no MX is looked up.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "unix":
+        if rest[:1] != "/" or "\0" in rest or len(rest.encode("utf-8", "surrogateescape")) > _PATH_LIMIT:
+            raise ValueError(f"bad nexthop: {text[:_NEXTHOP_LIMIT]} (unix:/path is wanted, of at most 107 octets)")
+        return rest, Nexthop("", 0, False)
+    hop = parse_nexthop(rest if kind == "inet" else text, LMTP_PORT)
+    return "", Nexthop(hop.host, hop.port, False)
 
 
 def mail_hosts(

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from ..core.address import Address
 from ..core.config import Config
 from ..core.envelope import MAILBOX
-from ..core.route import ERROR, LOCAL, SMTP, Route
-from .hosts import parse_nexthop
+from ..core.route import ERROR, LMTP, LOCAL, SMTP, Route
+from .hosts import parse_lmtp, parse_nexthop
 
 ALWAYS_THERE = ("postmaster", "mailer-daemon")
 _WHOLE = frozenset((*ALWAYS_THERE, "double-bounce"))
@@ -89,9 +89,12 @@ def transport_of(text: str) -> tuple[str, str] | None:
     if not text:
         return None
     transport, _, nexthop = text.partition(":")
-    if transport != SMTP:
-        raise ValueError(f"{text}: smtp:nexthop is what is known here")
-    parse_nexthop(nexthop, 25)
+    if transport == LMTP:
+        parse_lmtp(nexthop)
+    elif transport == SMTP:
+        parse_nexthop(nexthop, 25)
+    else:
+        raise ValueError(f"{text}: smtp:nexthop and lmtp:nexthop are what is known here")
     return transport, nexthop
 
 

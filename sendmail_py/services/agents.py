@@ -15,13 +15,13 @@ from typing import Protocol
 from ..core.delivery import Delivery
 from ..core.envelope import Recipient
 from ..core.result import DeliveryResult, deferred
-from ..core.route import LOCAL, SMTP
+from ..core.route import LMTP, LOCAL, SMTP
 from ..formats.batch import Batch, Report, decode_reports, encode_batch
 from ..formats.xtext import original_recipient
 from ..host.sockets import receive_record, send_record
 from .active_queue import Entry, Work
 
-BATCHES_UNDER_WAY = {LOCAL: 8, SMTP: 40}
+BATCHES_UNDER_WAY = {LOCAL: 8, SMTP: 40, LMTP: 40}
 _AT_MOST = 100  # batches with an agent, those that it has set aside among them
 _BUSY = 4
 _NO_ANSWER = deferred("4.3.0", "the delivery agent gave no result")

@@ -15,7 +15,7 @@ from typing import Protocol
 from ..core.config import Config
 from ..core.envelope import Mark, Recipient
 from ..core.result import DeliveryResult, Outcome, deferred, failed
-from ..core.route import ERROR, LOCAL, SMTP, Route
+from ..core.route import ERROR, LMTP, LOCAL, SMTP, Route
 from ..formats.batch import Report
 from ..host.alias_files import AliasFiles
 from ..host.syslog import Log
@@ -68,7 +68,8 @@ class Passes:
         self.messages: dict[str, Message] = {}
         self.open_descriptors = 0
         self.is_stopping = False
-        self.agents = Agents({LOCAL: 1, SMTP: max(1, config.smtp_process_limit)}, self._descriptor, owner.want, self)
+        limits = {LOCAL: 1, LMTP: 1, SMTP: max(1, config.smtp_process_limit)}
+        self.agents = Agents(limits, self._descriptor, owner.want, self)
         self.active = ActiveQueue()
         self.configure(config)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ..core.config import Config
 from ..core.delivery import Delivery
 from ..core.result import DeliveryResult, Scope, deferred
+from ..core.route import LMTP
 from ..delivery.smtp_session import SmtpSession
 from ..delivery.smtp_stream import ConnectError, SessionError, connect
 from ..formats.batch import Batch
@@ -41,6 +42,7 @@ class BatchRun:
         self._unreported = {id(d): (n, list(range(len(d.recipients)))) for n, d in enumerate(batch.deliveries)}
         self._since = time.monotonic()
         self._connecting = 0.0
+        self._lmtp = batch.transport == LMTP
 
     async def run(self) -> None:
         """Make the attempts, report every result, and end the batch."""
@@ -59,7 +61,7 @@ class BatchRun:
                 await self._use(kept)
         if not self._pending() or self._stopping():
             return
-        found = await self._finder.find(self._batch.nexthop)
+        found = await (self._finder.find_lmtp if self._lmtp else self._finder.find)(self._batch.nexthop)
         result = found if isinstance(found, DeliveryResult) else await self._try_each(found)
         if result and not self._stopping():
             self._end_rest(result)
@@ -86,7 +88,8 @@ class BatchRun:
         while pending := len(self._pending()):
             if self._stopping():
                 return
-            stream = await connect(target.host, target.address, target.port, self._config.smtp_connect_timeout)
+            timeout = self._config.smtp_connect_timeout
+            stream = await connect(target.host, target.address, target.port, timeout, self._lmtp)
             session = SmtpSession(stream, self._config)
             try:
                 await session.hello()

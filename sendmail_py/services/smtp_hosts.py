@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 
 from ..core.config import Config
 from ..core.errors import ConfigError
@@ -40,6 +41,20 @@ class HostFinder:
             found = await self._find(hop, self._policy(nexthop))
         if isinstance(found, DeliveryResult) and found.outcome is Outcome.FAILED and nexthop in self._named:
             self._log.warning(f"configuration problem with the nexthop {nexthop}: {found.reason}")
+            return deferred("4.3.5", found.reason, Scope.HOST)
+        return found
+
+    async def find_lmtp(self, nexthop: str) -> list[Target] | DeliveryResult:
+        """Return where to connect for LMTP: the administrator named it, so it waits whatever is wrong with it."""
+        try:
+            path, hop = hosts.parse_lmtp(nexthop)
+        except ValueError as error:
+            found: list[Target] | DeliveryResult = deferred("4.3.5", str(error), Scope.HOST)
+        else:
+            if path:
+                return [Target(self._config.myhostname, path, 0)]
+            found = await self._find(hop, replace(self._policy(nexthop), trusted=True))
+        if isinstance(found, DeliveryResult) and found.outcome is Outcome.FAILED:
             return deferred("4.3.5", found.reason, Scope.HOST)
         return found
 

@@ -22,6 +22,7 @@ class AgentProcess:
 
     def __init__(self, tmp_path, service="smtp", **settings):
         self.tmp_path = tmp_path
+        self.service = service
         self.log_path = str(tmp_path / "log")
         self._results = {}
         self._done = set()
@@ -77,7 +78,7 @@ class AgentProcess:
     def give(self, nexthop, *deliveries):
         """Send a batch; returns its number."""
         self._number += 1
-        record, descriptors = encode_batch(Batch(self._number, "smtp", nexthop, list(deliveries)))
+        record, descriptors = encode_batch(Batch(self._number, self.service, nexthop, list(deliveries)))
         sockets.send_record(self.channel, record, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)

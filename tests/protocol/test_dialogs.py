@@ -2,6 +2,7 @@
 
 M: a message (from -> to, to)   S: the server says (DROP: it closes)   C: the client says
 E: the session ends with this   R: delivery.recipient outcome status (or none)
+A file whose name begins with lmtp is a session of LMTP.
 """
 
 import asyncio
@@ -51,10 +52,10 @@ async def play_server(reader, writer, lines, how):
     writer.close()
 
 
-async def play_client(end, deliveries):
+async def play_client(end, deliveries, lmtp):
     """Deliver over the socket; returns how the session ended, "" for well."""
     loop = asyncio.get_running_loop()
-    _, stream = await loop.create_connection(lambda: SmtpStream("mx.test[192.0.2.1]:25"), sock=end)
+    _, stream = await loop.create_connection(lambda: SmtpStream("mx.test[192.0.2.1]:25", lmtp), sock=end)
     session = SmtpSession(stream, CONFIG)
     try:
         await session.hello()
@@ -85,7 +86,7 @@ def test_the_dialog_goes_as_written(path, how, tmp_path):
         ours, theirs = tcp_pair()
         reader, writer = await asyncio.open_connection(sock=theirs)
         server = asyncio.create_task(play_server(reader, writer, [s for s in lines if s[:2] in ("S:", "C:")], how))
-        end = await asyncio.wait_for(play_client(ours, deliveries), 20)
+        end = await asyncio.wait_for(play_client(ours, deliveries, path.stem.startswith("lmtp")), 20)
         await asyncio.wait_for(asyncio.gather(server, return_exceptions=False), 20)
         return end
 

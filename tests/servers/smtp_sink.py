@@ -3,9 +3,10 @@
     with SmtpSink(replies={"RCPT": "451 4.7.1 later"}) as sink: ... sink.messages
     python tests/servers/smtp_sink.py --port P --dir DIR     (one file N.eml for each message)
 
-Keys of `replies` are CONNECT, EHLO, HELO, MAIL, RCPT, DATA, DOT, RSET, QUIT, or "RCPT <address>" for one
-recipient; a value is the reply's text, or a list of texts used in turn (the last one stays). Special values:
-"DROP" closes the connection, "SILENT" never answers, "ENDLESS" sends a line without end,
+With lmtp=True it speaks LMTP: LHLO, and a reply to the dot for each recipient ("DOT <address>" for one of them);
+with path= it listens on a Unix socket. Keys of `replies` are CONNECT, EHLO, LHLO, HELO, MAIL, RCPT, DATA, DOT, RSET,
+QUIT, or "RCPT <address>" for one recipient; a value is the reply's text, or a list of texts used in turn (the last
+one stays). Special values: "DROP" closes the connection, "SILENT" never answers, "ENDLESS" sends a line without end,
 "CHATTER" sends reply lines without end; "NORMAL" is what it would have said. A text may hold \\n (several lines), and
 " DROP" at its end closes after it.
 """
@@ -42,8 +43,18 @@ class SmtpSink:
     """A context manager; messages, commands (all lines) and connections tell what happened."""
 
     def __init__(
-        self, replies=None, ehlo=None, host="127.0.0.1", port=0, keep_content=True, read_pause=0.0, message=None
+        self,
+        replies=None,
+        ehlo=None,
+        host="127.0.0.1",
+        port=0,
+        keep_content=True,
+        read_pause=0.0,
+        message=None,
+        lmtp=False,
+        path="",
     ):
+        self.lmtp = lmtp
         self.replies = dict(replies or {})
         self.ehlo = EHLO if ehlo is None else ehlo
         self.messages = []
@@ -54,10 +65,16 @@ class SmtpSink:
         self.octets = 0
         self.read_pause = read_pause
         self.on_message = message
-        self.listener = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
-        )
-        self.port = self.listener.getsockname()[1]
+        if path:
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(path)
+            self.listener.listen(128)
+            self.port = 0
+        else:
+            self.listener = socket.create_server(
+                (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
+            )
+            self.port = self.listener.getsockname()[1]
         self._ends = set()
         self._lock = threading.Lock()
 
@@ -82,7 +99,7 @@ class SmtpSink:
                     said = said.pop(0) if len(said) > 1 else said[0]
             if said is not None and said != "NORMAL":
                 return said
-        if key == "EHLO":
+        if key == ("LHLO" if self.lmtp else "EHLO"):
             return "\n".join(f"250{' ' if n == len(self.ehlo) - 1 else '-'}{word}" for n, word in enumerate(self.ehlo))
         return NORMAL.get(key, "502 5.5.2 what?")
 
@@ -114,7 +131,8 @@ class _Session:
     def __init__(self, sink, end):
         self.sink = sink
         self.end = end
-        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if end.family != socket.AF_UNIX:
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.out = b""
         self.sender = None
@@ -158,8 +176,10 @@ class _Session:
                 self.sink.messages.append(message)
                 if self.sink.on_message:
                     self.sink.on_message(len(self.sink.messages), message)
-        self.sender, self.recipients = None, []
-        self.say(self.sink.reply("DOT"))
+        recipients, self.sender, self.recipients = self.recipients, None, []
+        for recipient in recipients if self.sink.lmtp else [""]:
+            address = recipient.partition(">")[0].strip("<")
+            self.say(self.sink.reply("DOT", f"DOT {address}"))
 
     def until_dot(self):
         kept = []
