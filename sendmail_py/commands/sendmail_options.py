@@ -24,7 +24,7 @@ OPTIONS = {
     "L": (VALUE, "ignored: the log tag is syslog_name"),
     "M": (VALUE, "ignored: no macros"),
     "N": (VALUE, "when to send delivery notifications: never, or a list of success, failure, delay"),
-    "O": (VALUE, "ignored: long-named options of sendmail.cf"),
+    "O": (VALUE, "DeliveryMode= is -od; other long-named options of sendmail.cf are ignored"),
     "Q": (VALUE, "ignored: quarantine"),
     "R": (VALUE, "what a bounce returns: full or hdrs"),
     "T": (FLAG, "ignored: obsolete"),
@@ -40,7 +40,7 @@ OPTIONS = {
     "i": (FLAG, "a lone dot does not end the message"),
     "m": (FLAG, "ignored: the sender stays in an alias it belongs to"),
     "n": (FLAG, "ignored: aliases are always used"),
-    "o": (VALUE, "old-style options: i, and di, db, dq for the mode of delivery; others are ignored"),
+    "o": (VALUE, "old-style options: i, and di, db, dq, dd for the mode of delivery; others are ignored"),
     "p": (VALUE, "ignored: protocol and host of origin"),
     "q": (ATTACHED, "deliver what is queued, or with -bp list it: all, or what -qI -qR -qS select"),
     "r": (VALUE, "the same as -f"),
@@ -183,9 +183,18 @@ def _set_value(options: Options, letter: str, value: str) -> None:
     elif letter == "o":
         options.ignore_dots = options.ignore_dots or value[:1] == "i"
         if value[:1] == "d":
-            options.queue_only, options.deliver_first = value == "dq", value == "di"
+            _set_delivery(options, value[1:2])
+    elif letter == "O":
+        name, _, mode = value.partition("=")
+        if name.strip().lower() == "deliverymode":
+            _set_delivery(options, mode.strip()[:1])
     elif letter in "BNRV":
         _set_dsn(options, letter, value)
+
+
+def _set_delivery(options: Options, mode: str) -> None:
+    """Set when delivery is tried: queued only (q and d), before the end (i), or afterwards."""
+    options.queue_only, options.deliver_first = mode in ("q", "d"), mode == "i"
 
 
 def _set_dsn(options: Options, letter: str, value: str) -> None:
