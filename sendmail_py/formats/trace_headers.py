@@ -69,13 +69,25 @@ def _comment_free(text: str) -> str:
 
 
 def display_name(name: str) -> str:
-    """Return a name as a phrase ("" for none): plain words, a quoted string, or encoded words (RFC 2047 5)."""
+    """Return a name as a phrase ("" for none): plain words, a quoted string, or encoded words (RFC 2047 5).
+
+    Octets that are no UTF-8 are taken for Latin-1, which old user data bases hold.
+    """
+    if not name.isascii():
+        name = _text_of(name.encode("utf-8", "surrogateescape"))
     name = " ".join(clean(name).split())
     if not name.isascii():
         return "\n ".join(_encoded_words(name))
     if name and ("=?" in name or any("." in word or needs_quotes(word) for word in name.split(" "))):
         return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return name
+
+
+def _text_of(octets: bytes) -> str:
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
 
 
 def _encoded_words(text: str) -> list[str]:
