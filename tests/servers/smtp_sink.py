@@ -115,7 +115,7 @@ class SmtpSink:
 
     def _serve(self, end):
         try:
-            _Session(self, end).run()
+            self.session(self, end).run()
         except OSError:
             pass
         finally:
@@ -127,7 +127,9 @@ class _Drop(OSError):
     pass
 
 
-class _Session:
+class Session:
+    """One connection."""
+
     def __init__(self, sink, end):
         self.sink = sink
         self.end = end
@@ -234,6 +236,9 @@ class _Session:
         out, self.out = self.out, b""
         if out:
             self.end.sendall(out)
+
+
+SmtpSink.session = Session
 
 
 def path(argument):

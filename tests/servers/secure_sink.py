@@ -1,0 +1,126 @@
+"""The little SMTP server with TLS and AUTH, in the hands of whoever wants to see a client fail.
+
+    with SecureSink(certificate, logins={"user": "secret"}) as sink: ...
+
+implicit=True: TLS begins with the first octet. mechanisms: what AUTH offers, in clear too when
+clear_auth is set. More keys of `replies`: STARTTLS and AUTH; a text that ends with " PLUS <octets>" is sent
+together with these octets, before TLS begins. "CLEAR" as the reply to STARTTLS says 220 and then goes on in clear.
+`tls` is the list of versions that were agreed on, `names` what clients asked for by SNI, `logged_in` the users.
+"""
+
+import base64
+import ssl
+
+from smtp_sink import EHLO, Session, SmtpSink
+
+
+def server_context(certificate):
+    """Return a context for a file that holds a certificate and its key."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+class SecureSession(Session):
+    """One connection, in clear or not."""
+
+    secure = False
+    user = ""
+
+    def run(self):
+        if self.sink.implicit:
+            self.start_tls()
+        super().run()
+
+    def start_tls(self):
+        self.flush()
+        self.end.settimeout(20)
+        self.sink._ends.discard(self.end)
+        self.end = self.sink.context.wrap_socket(self.end, server_side=True)
+        self.end.settimeout(None)
+        self.sink._ends.add(self.end)
+        self.secure = True
+        self.sink.tls.append(self.end.version())
+
+    def command(self, verb, argument):
+        line = self.sink.commands[-1]
+        if verb == "EHLO":
+            words = [*self.sink.ehlo]
+            if not self.secure and self.sink.starttls:
+                words.append("STARTTLS")
+            if self.sink.mechanisms and (self.secure or self.sink.clear_auth):
+                words.append(f"AUTH {self.sink.mechanisms}")
+            said = "\n".join(f"250{' ' if n == len(words) - 1 else '-'}{word}" for n, word in enumerate(words))
+            self.say(self.sink.replies.get("EHLO", said))
+        elif verb == "STAR":
+            self.answer_starttls()
+        elif verb == "AUTH":
+            self.log_in(line.split())
+        elif verb == "MAIL" and self.sink.logins and not self.user:
+            self.say("530 5.7.0 Authentication required")
+        else:
+            self.sink.seen_as.append((verb, self.secure, self.user))
+            super().command(verb, argument)
+
+    def answer_starttls(self):
+        said = self.sink.reply("STARTTLS")
+        said = "220 2.0.0 go ahead" if said.startswith("502") else said
+        said, _, more = said.partition(" PLUS ")
+        if said == "CLEAR":
+            self.say("220 2.0.0 go ahead")
+            return
+        self.say(said)
+        self.out += more.encode().decode("unicode_escape").encode()
+        if said.startswith("220"):
+            self.start_tls()
+
+    def log_in(self, words):
+        said = self.sink.reply("AUTH")
+        if not said.startswith("502"):
+            self.say(said.replace("%s", words[-1]))
+            return
+        if words[1] == "PLAIN":
+            initial = decoded(words[2]) if len(words) > 2 else self.question("")
+            _, user, password = initial.split("\0")
+        else:
+            user, password = self.question("VXNlcm5hbWU6"), self.question("UGFzc3dvcmQ6")
+        self.sink.attempts.append((words[1], user, password))
+        if self.sink.logins.get(user) == password:
+            self.user = user
+            self.say("235 2.7.0 welcome")
+        else:
+            self.say("535 5.7.8 Error: authentication failed")
+
+    def question(self, text):
+        self.say(f"334 {text}")
+        return decoded(self.line().decode())
+
+
+def decoded(text):
+    return base64.b64decode(text).decode()
+
+
+class SecureSink(SmtpSink):
+    """The server; attempts are the logins that were tried, seen_as says of each other command how it came."""
+
+    session = SecureSession
+
+    def __init__(
+        self,
+        certificate,
+        logins=None,
+        implicit=False,
+        starttls=True,
+        mechanisms="PLAIN LOGIN",
+        clear_auth=False,
+        **more,
+    ):
+        super().__init__(**{"ehlo": list(EHLO), **more})
+        self.context = server_context(certificate)
+        self.context.sni_callback = lambda end, name, context: self.names.append(name)
+        self.logins = logins or {}
+        self.implicit = implicit
+        self.starttls = starttls and not implicit
+        self.mechanisms = mechanisms if logins else ""
+        self.clear_auth = clear_auth
+        self.tls, self.names, self.attempts, self.seen_as = [], [], [], []
