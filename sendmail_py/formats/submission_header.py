@@ -28,7 +28,8 @@ class Submission:
 
     arrived_at is in microseconds since the epoch, utc_offset in seconds east of UTC at that
     time. full_name is -F's, else what full_name_from_gecos gives. A field of more octets than
-    header_size_limit is not examined; 0 is no limit.
+    header_size_limit is not examined; 0 is no limit. received is the Received field of a message
+    that came by SMTP; complete says whether missing fields are added and bare addresses qualified.
     """
 
     queue_id: str
@@ -40,6 +41,8 @@ class Submission:
     myorigin: str
     myhostname: str
     header_size_limit: int = 0
+    received: str = ""
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +72,18 @@ def prepare_header(header: bytes, facts: Submission) -> PreparedHeader:
         seen[name] = seen.get(name, 0) + 1
         if name in _DROPPED:
             return b""
-        if name not in _QUALIFIED or 0 < facts.header_size_limit < len(raw):
+        if name not in _QUALIFIED or not facts.complete or 0 < facts.header_size_limit < len(raw):
             return raw
         room -= len(raw)
         return qualify_field(raw, facts.myorigin) if room >= 0 else raw
 
     kept = map_fields(header, change)
     date = rfc5322_date(facts.arrived_at // 1_000_000, facts.utc_offset)
-    received = received_from_user(facts.myhostname, facts.uid, facts.queue_id, date)
-    added = _missing_fields(seen.keys(), facts, date).encode("utf-8", "surrogateescape")
+    received = facts.received or received_from_user(facts.myhostname, facts.uid, facts.queue_id, date)
+    missing = _missing_fields(seen.keys(), facts, date) if facts.complete else ""
+    added = missing.encode("utf-8", "surrogateescape")
     log_id = message_id_of(kept if b"message-id" in seen else added)
-    return PreparedHeader(received.encode() + kept + added, log_id, seen.get(b"received", 0))
+    return PreparedHeader(received.encode("utf-8", "replace") + kept + added, log_id, seen.get(b"received", 0))
 
 
 def _missing_fields(seen: Set[bytes], facts: Submission, date: str) -> str:

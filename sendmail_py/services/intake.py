@@ -13,11 +13,18 @@ from ..core.config import Config
 from ..core.envelope import Envelope, Recipient
 from ..formats.header import split_header
 from ..formats.submission_header import PreparedHeader, Submission, prepare_header
+from ..formats.trace_headers import received_from_client, rfc5322_date
 from ..routing.resolve import Routing
 from ..spool.store import Store
 
 _BLOCK = 262144
 _HEADER_LIMIT = 16 << 20
+
+LOCAL, REMOTE = "local", "remote"  # the origin of an envelope that came by SMTP: are its header fields completed?
+
+
+class Refusal(Exception):
+    """A client must be told that its message is not taken: "x.y.z reason"."""
 
 
 class Intake:
@@ -33,8 +40,9 @@ class Intake:
 
         The envelope comes with its id, sender and submitter; its addresses are qualified and its
         recipients made unique here. Not durable unless asked for: the maildrop original is, until
-        the message is finished. Raises OSError, and then nothing is queued (an error of the last
-        step, the fsync of a durable name, may leave a message there that was not accepted).
+        the message is finished. Raises Refusal for what a client can still be told, and OSError; then
+        nothing is queued (an error of the last step, the fsync of a durable name, may leave a message
+        there that was not accepted).
         """
         self._qualify(envelope)
         head, rest = _split(descriptor, offset, envelope.size)
@@ -42,6 +50,8 @@ class Intake:
         assert sections is not None
         prepared = prepare_header(head[sections.start : sections.end], self._facts(envelope))
         self._check(envelope, prepared)
+        if envelope.client and envelope.refused:
+            raise Refusal(envelope.refused)
         chunks = [
             prepared.header,
             b"\n",
@@ -84,7 +94,18 @@ class Intake:
             myorigin=config.myorigin,
             myhostname=config.myhostname,
             header_size_limit=config.header_size_limit,
+            received=self._received(e, offset) if e.client else "",
+            complete=e.origin != REMOTE,
         )
+
+    def _received(self, e: Envelope, utc_offset: int) -> str:
+        """Return the Received field of a message that came by SMTP; a single recipient is named in it."""
+        name, _, address = e.client.removesuffix("]").rpartition("[")
+        address = f"IPv6:{address}" if ":" in address else address
+        only = e.recipients[0].forward_path if len(e.recipients) == 1 else None
+        date = rfc5322_date(e.arrived_at // 1_000_000, utc_offset)
+        s = e.submitter
+        return received_from_client(s.helo, (name, address), self.config.myhostname, s.protocol, e.queue_id, date, only)
 
     def _check(self, envelope: Envelope, prepared: PreparedHeader) -> None:
         limit = self.config.message_size_limit

@@ -10,6 +10,7 @@ renamed. Children (expansions, bounces) wait in tmp/, durable, until the marks t
 are durable in their parent: a crash before that discards them, a crash after it releases them.
 """
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 
@@ -35,6 +36,7 @@ ARROWS = frozenset(
 STATES = (INCOMING, ACTIVE, DEFERRED, HOLD)
 _HEAD = 16384
 _COMPLETE = 0o100000 | COMPLETE_MODE
+_numbers = itertools.count()
 
 
 class Store:
@@ -51,12 +53,34 @@ class Store:
 
     # --- new messages ---------------------------------------------------------------------
 
+    def reserve(self, arrived_at: int) -> str:
+        """Return the id of a new message. It holds the inode of its file, so that an empty one is made in tmp/."""
+        path = self._new_path()
+        descriptor = atomic.create(path)
+        try:
+            queue_id = base_id(arrived_at, os.fstat(descriptor).st_ino)
+            os.rename(path, f"{self.top}/{TMP}/{queue_id}")
+        finally:
+            os.close(descriptor)
+        return queue_id
+
+    def nameless(self) -> int:
+        """Return a descriptor of an empty file in tmp/ that has no name, and ends with the descriptor."""
+        path = self._new_path()
+        descriptor = atomic.create(path)
+        os.unlink(path)
+        return descriptor
+
+    def _new_path(self) -> str:
+        """Return a name in tmp/ that no other thread or process uses."""
+        return f"{self.top}/{TMP}/new.{os.getpid()}.{next(_numbers)}"
+
     def write(self, envelope: Envelope, content: Iterable[bytes], durable: bool) -> str:
         """Write a new message into tmp/ and return its path; sets size and, if "", the id.
 
         Raises OSError, and then the file is gone.
         """
-        path = f"{self.top}/{TMP}/{envelope.queue_id or f'new.{os.getpid()}'}"
+        path = f"{self.top}/{TMP}/{envelope.queue_id}" if envelope.queue_id else self._new_path()
         descriptor = atomic.create(path)
         try:
             if not envelope.queue_id:
