@@ -11,7 +11,8 @@ from ..delivery.forward import check_path
 from ..formats.aliases import Target, parse_list
 from ..host.alias_files import source_of
 from ..routing.expand import ALIAS, FORWARD, INCLUDE
-from ..routing.resolve import transport_of
+from ..routing.resolve import Routing, transport_of
+from .recipient_maps import local_recipients
 
 _PLACES = (ALIAS, FORWARD, INCLUDE)
 
@@ -27,6 +28,7 @@ def check_local(config: Config) -> None:
     for name in ("mailbox_transport", "fallback_transport"):
         _check(config, name, transport_of)
     _check(config, "luser_relay", luser_targets)
+    _check(config, "local_recipient_maps", lambda _: local_recipients(config, Routing(config)))
     _check(config, "forward_path", check_path)
     if os.getuid() == 0 and config.origin("default_privs") != "default":
         _check(config, "default_privs", lambda name: _rights(name, config.mail_owner))
