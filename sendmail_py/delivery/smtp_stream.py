@@ -10,8 +10,10 @@ import socket
 from typing import cast
 
 from ..core.result import DeliveryResult, Scope, deferred
+from ..host import tls
 from ..protocol.reply import RemoteProtocolError
 from ..protocol.smtp_client import Event, NeedData, SmtpClient
+from ..protocol.tls_policy import TlsPolicy
 
 
 class SessionError(Exception):
@@ -34,6 +36,7 @@ class SmtpStream(asyncio.Protocol):
         self.relay = relay
         self.host = relay[: relay.rfind("]") + 1]
         self.lost = False
+        self.tls = ""
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -77,6 +80,27 @@ class SmtpStream(asyncio.Protocol):
             await self._wait(doing)
         if self.lost:
             raise self._connection_lost(doing)
+
+    async def start_tls(self, context: tls.Context, name: str, policy: TlsPolicy, timeout: float) -> None:
+        """Go on under TLS, which self.tls then describes.
+
+        Raises TlsError when it does not come about as the policy wants it, SessionError for all else.
+        """
+        doing = "starting TLS"
+        if self._transport is None or self.lost:
+            raise self._connection_lost(doing)
+        self._transport.pause_reading()  # so that nothing in clear can come once the machine has looked
+        try:
+            self.machine.begin_tls()
+            self._transport = await tls.secure(self._transport, self, context, name, timeout)
+            tls.check_name(self._transport, policy)
+            self.tls = tls.description(self._transport)
+        except RemoteProtocolError as error:
+            self.abort()
+            raise self._broken("4.5.0", f"protocol error of {self.host} while {doing}: {error}") from error
+        except tls.TlsError:
+            self.abort()
+            raise
 
     def abort(self) -> None:
         """Close at once."""

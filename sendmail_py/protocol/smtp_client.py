@@ -3,8 +3,8 @@
 Rule 1: a command is sent only when MOVES has it. Rule 2: every reply belongs to the oldest
 command without one; a reply that nobody asked for ends the session. Rule 3: with PIPELINING
 commands may go out before replies come in, but EHLO, HELO, STARTTLS, AUTH, DATA and QUIT end a group; the
-final dot does not (RFC 2920 3.1). Rule 4: after a 220 to STARTTLS the driver secures the stream and
-calls secured(); all that was learned before is forgotten, and an octet in between ends the session.
+final dot does not (RFC 2920 3.1). Rule 4: after a 220 to STARTTLS comes begin_tls(): all that
+was learned before is forgotten, and an octet in clear in between ends the session.
 LMTP (RFC 2033) is the same with LHLO, and with a reply to the final dot for each accepted recipient.
 """
 
@@ -56,7 +56,9 @@ MOVES: Final = {
     (State.MAIL, Verb.QUIT): State.CLOSED,
     (State.RCPT, Verb.QUIT): State.CLOSED,
 }
-_END_OF_GROUP: Final = frozenset({Verb.CONNECT, Verb.EHLO, Verb.HELO, Verb.LHLO, Verb.STARTTLS, Verb.AUTH, Verb.DATA, Verb.QUIT})
+_END_OF_GROUP: Final = frozenset(
+    {Verb.CONNECT, Verb.EHLO, Verb.HELO, Verb.LHLO, Verb.STARTTLS, Verb.AUTH, Verb.DATA, Verb.QUIT}
+)
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}|\*")
 
@@ -150,11 +152,18 @@ class SmtpClient:
         self._asked.append(Verb.AUTH)
         return text.encode() + b"\r\n"
 
-    def secured(self) -> None:
-        """Begin anew on a stream that is now TLS; raises RemoteProtocolError for octets that came before."""
+    def begin_tls(self) -> None:
+        """Forget what was learned in clear; the next octets must be those of TLS.
+
+        Right after the connection was made, or after a 220 to STARTTLS; raises RemoteProtocolError when
+        the server has said more in clear than that.
+        """
         if self._error:
             raise self._error
-        if self.state is not State.TLS or self._events:
+        if self.state is State.START:
+            if self._events or not self._asked or not self._reader.is_empty:
+                raise RemoteProtocolError("it speaks in clear where TLS was to begin at once")
+        elif self.state is not State.TLS or self._events:
             raise LocalProtocolError(f"TLS when {self.state.value}")
         self.state = State.START
         self.extensions = {}

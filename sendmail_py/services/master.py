@@ -27,6 +27,7 @@ from .children import Child, Throttle, is_one_user, start
 from .control import Control
 from .local_checks import check_local
 from .service import encode_settings
+from .smtp_checks import check_smtp
 
 ALWAYS = ("pickup", "qmgr")
 _NEEDS_RESTART = ("queue_directory", "run_directory", "data_directory", "mail_owner", "syslog_name", "syslog_facility")
@@ -259,6 +260,7 @@ def check_config(config: Config) -> None:
     """Check every value, and that the values go together; raises ConfigError."""
     config.validate()
     check_local(config)
+    check_smtp(config)
     _check_submission(config)
     if os.getuid() == 0 and is_one_user(config) and config.home_mailbox:
         raise ConfigError(f"{config.origin('home_mailbox')}: home_mailbox needs a mail_owner other than root")

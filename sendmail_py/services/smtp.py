@@ -22,6 +22,7 @@ from .service import Service
 from .smtp_batch import BatchRun
 from .smtp_hosts import HostFinder
 from .smtp_pool import SessionPool
+from .smtp_security import ClientSecurity
 
 _DESCRIPTORS = 16384
 
@@ -102,6 +103,7 @@ class Agent:
         self._pool = SessionPool(
             service.config.smtp_connection_cache_time_limit, service.config.smtp_connection_reuse_count_limit
         )
+        self._security = ClientSecurity(service.config, service.log)
         self._runs: set[asyncio.Task[None]] = set()
         self._leave = asyncio.Event()
         self._stopping = False
@@ -127,7 +129,9 @@ class Agent:
         self._log.error(f"{context.get('message')}: {context.get('exception')!r}")
 
     def _begin(self, batch: Batch) -> None:
-        run = BatchRun(batch, self._config, self._finder, self._pool, self._channel, lambda: self._stopping)
+        run = BatchRun(
+            batch, self._config, self._finder, self._pool, self._security, self._channel, lambda: self._stopping
+        )
         task = asyncio.get_running_loop().create_task(run.run())
         self._runs.add(task)
         task.add_done_callback(self._ended)

@@ -7,18 +7,22 @@ one are untouched, and qmgr tries them again.
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..core.config import Config
 from ..core.delivery import Delivery
 from ..core.result import DeliveryResult, Scope, deferred
 from ..core.route import LMTP
+from ..delivery.smtp_opening import Opening, TlsFailure, open_session
 from ..delivery.smtp_session import SmtpSession
 from ..delivery.smtp_stream import ConnectError, SessionError, connect
 from ..formats.batch import Batch
+from ..protocol.tls_policy import CLEAR
 from ..routing.hosts import Target
 from .agent import AgentChannel
 from .smtp_hosts import HostFinder
 from .smtp_pool import SessionPool
+from .smtp_security import ClientSecurity
 
 
 class BatchRun:
@@ -30,12 +34,14 @@ class BatchRun:
         config: Config,
         finder: HostFinder,
         pool: SessionPool,
+        security: ClientSecurity,
         channel: AgentChannel,
         stopping: Callable[[], bool],
     ) -> None:
         self._batch = batch
         self._finder = finder
         self._pool = pool
+        self._security = security
         self._channel = channel
         self._config = config
         self._stopping = stopping
@@ -88,15 +94,31 @@ class BatchRun:
         while pending := len(self._pending()):
             if self._stopping():
                 return
-            timeout = self._config.smtp_connect_timeout
-            stream = await connect(target.host, target.address, target.port, timeout, self._lmtp)
-            session = SmtpSession(stream, self._config)
+            opening = Opening() if self._lmtp else self._security.opening(self._batch.nexthop, target)
             try:
-                await session.hello()
-                await self._use(session)
+                await self._use(await self._open(target, opening))
+            except ConnectError:
+                raise
             except SessionError:
                 if len(self._pending()) == pending:
                     raise
+
+    async def _open(self, target: Target, opening: Opening) -> SmtpSession:
+        """Return a new session that takes mail; raises SessionError. TLS that nobody insists on may fail."""
+        timeout = self._config.smtp_connect_timeout
+        stream = await connect(target.host, target.address, target.port, timeout, self._lmtp)
+        session = SmtpSession(stream, self._config)
+        try:
+            await open_session(session, opening, self._config)
+        except TlsFailure as error:
+            if opening.policy.is_required or opening.login:
+                raise
+            self._channel.log.info(f"{error.result.reason}; trying again without TLS")
+            return await self._open(target, replace(opening, policy=CLEAR))
+        if stream.tls and self._config.smtp_tls_loglevel:
+            trust = "Verified" if opening.policy.verifies else "Untrusted"
+            self._channel.log.info(f"{trust} TLS connection established to {stream.relay}: {stream.tls}")
+        return session
 
     async def _use(self, session: SmtpSession) -> None:
         self._take_time()

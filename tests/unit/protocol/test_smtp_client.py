@@ -141,7 +141,7 @@ def test_after_starttls_everything_begins_anew(byte_by_byte):
     feed(machine, b"220 2.0.0 go\r\n", byte_by_byte)
     event = machine.next_event()
     assert (event.verb, event.reply.code) == (Verb.STARTTLS, 220)
-    machine.secured()
+    machine.begin_tls()
     assert not machine.extensions
     with pytest.raises(LocalProtocolError):
         machine.send(Command(Verb.MAIL, "FROM:<>"))
@@ -156,7 +156,7 @@ def test_octets_in_clear_after_the_reply_to_starttls_end_the_session(injected, b
     with pytest.raises(RemoteProtocolError):
         machine.next_event()
     with pytest.raises(RemoteProtocolError):
-        machine.secured()
+        machine.begin_tls()
 
 
 def test_octets_that_come_while_tls_begins_are_found_too():
@@ -165,7 +165,24 @@ def test_octets_that_come_while_tls_begins_are_found_too():
     machine.next_event()
     machine.receive_data(b"250 injected\r\n")
     with pytest.raises(RemoteProtocolError):
-        machine.secured()
+        machine.begin_tls()
+
+
+def test_tls_may_begin_before_the_greeting_which_comes_then():
+    machine = SmtpClient()
+    machine.begin_tls()
+    machine.receive_data(b"220 mx\r\n")
+    assert machine.next_event().verb is Verb.CONNECT
+    with pytest.raises(RemoteProtocolError):
+        machine.begin_tls()
+
+
+@pytest.mark.parametrize("said", [b"220 mx\r\n", b"2"])
+def test_a_server_that_speaks_before_tls_has_another_idea_of_it(said):
+    machine = SmtpClient()
+    machine.receive_data(said)
+    with pytest.raises(RemoteProtocolError):
+        machine.begin_tls()
 
 
 @pytest.mark.parametrize("reply", [b"454 4.7.0 not now\r\n", b"502 what?\r\n", b"250 sure\r\n"])
@@ -176,7 +193,7 @@ def test_a_refused_starttls_leaves_the_session_as_it_was(reply):
     assert machine.is_idle
     assert "STARTTLS" in machine.extensions
     with pytest.raises(LocalProtocolError):
-        machine.secured()
+        machine.begin_tls()
 
 
 @pytest.mark.parametrize("verb", [Verb.STARTTLS, Verb.AUTH])

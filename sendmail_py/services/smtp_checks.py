@@ -1,0 +1,27 @@
+"""The parameters of the SMTP client that must make sense before the services start."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..core.config import Config
+from ..core.errors import ConfigError
+from ..protocol.tls_policy import Level, parse_level, parse_versions
+
+
+def check_smtp(config: Config) -> None:
+    """Raise ConfigError for a value that the SMTP client cannot use."""
+    _check(config, "smtp_tls_security_level", parse_level)
+    _check(config, "smtp_tls_protocols", parse_versions)
+    _check(config, "smtp_tls_mandatory_protocols", parse_versions)
+    if config.smtp_tls_wrappermode and parse_level(config.smtp_tls_security_level) is Level.NONE:
+        raise ConfigError(
+            f"{config.origin('smtp_tls_wrappermode')}: smtp_tls_wrappermode = yes goes with another "
+            "smtp_tls_security_level than none"
+        )
+
+
+def _check(config: Config, name: str, check: Callable[[Any], object]) -> None:
+    try:
+        check(getattr(config, name))
+    except ValueError as error:
+        raise ConfigError(f"{config.origin(name)}: {name}: {error}") from error

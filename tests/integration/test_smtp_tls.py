@@ -1,0 +1,248 @@
+"""The smtp agent and TLS: each level against servers that have it, have it not, or have it wrong."""
+
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "servers"))
+
+from agent_harness import AgentProcess, free_port
+from certificates import Authority
+from secure_sink import SecureSink
+from smtp_sink import SmtpSink
+
+from sendmail_py.core.result import Outcome
+
+SENT, DEFERRED = Outcome.DELIVERED, Outcome.DEFERRED
+REQUIRED = ["encrypt", "verify", "secure"]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def certificate(authority):
+    """A certificate for the server as its nexthop is written."""
+    return authority.certificate("127.0.0.1", "mx.test")
+
+
+@pytest.fixture
+def start(tmp_path, authority):
+    """Start an agent for a server: start(sink, parameter=...) returns it and the nexthop."""
+    running = []
+
+    def begin(sink, **settings):
+        hop = f"[127.0.0.1]:{sink.port}"
+        settings = {"relayhost": hop, "smtp_tls_CAfile": authority.file, "smtp_tls_loglevel": 1} | settings
+        agent = AgentProcess(tmp_path, myhostname="client.test", **settings)
+        running.append(agent.__enter__())
+        return agent, hop
+
+    yield begin
+    for agent in running:
+        agent.__exit__()
+
+
+def all_in_tls(sink):
+    """Say whether everything but the way into TLS came inside it."""
+    return bool(sink.seen_as) and all(secure for _, secure, _ in sink.seen_as)
+
+
+@pytest.mark.parametrize("level", ["may", *REQUIRED])
+def test_a_message_goes_by_starttls(level, start, certificate):
+    with SecureSink(certificate) as sink:
+        agent, hop = start(sink, smtp_tls_security_level=level)
+        result = agent.result(hop, content=b"Subject: x\n\n.dot\nno end")
+        assert (result.outcome, result.status) == (SENT, "2.0.0")
+        assert sink.messages[0].content == b"Subject: x\r\n\r\n.dot\r\nno end\r\n"
+        assert all_in_tls(sink)
+        assert sink.commands.count("EHLO client.test") == 2
+        trust = "Verified" if level in ("verify", "secure") else "Untrusted"
+        line = f"{trust} TLS connection established to 127.0.0.1[127.0.0.1]:{sink.port}: TLSv1.3 with cipher TLS_"
+        assert line in agent.log()
+
+
+@pytest.mark.parametrize("level", ["may", *REQUIRED])
+def test_a_message_goes_by_tls_from_the_first_octet(level, start, certificate):
+    with SecureSink(certificate, implicit=True) as sink:
+        agent, hop = start(sink, smtp_tls_security_level=level, smtp_tls_wrappermode="yes")
+        assert agent.result(hop).outcome is SENT
+        assert all_in_tls(sink)
+        assert sink.commands.count("EHLO client.test") == 1
+
+
+def test_may_is_the_default_and_asks_for_no_certificate(start, authority):
+    with SecureSink(authority.certificate("other.test", self_signed=True, expired=True)) as sink:
+        agent, hop = start(sink)
+        assert agent.result(hop).outcome is SENT
+        assert all_in_tls(sink)
+
+
+def test_none_does_not_ask_for_tls(start, certificate):
+    with SecureSink(certificate) as sink:
+        agent, hop = start(sink, smtp_tls_security_level="none")
+        assert agent.result(hop).outcome is SENT
+        assert (sink.tls, "STARTTLS" in sink.commands) == ([], False)
+
+
+def test_may_goes_in_clear_where_tls_is_not_offered(start):
+    with SmtpSink() as sink:
+        agent, hop = start(sink)
+        assert agent.result(hop).outcome is SENT
+        assert sink.connections == 1
+
+
+def test_may_goes_in_clear_in_the_same_session_where_tls_is_refused(start, certificate):
+    with SecureSink(certificate, replies={"STARTTLS": "454 4.7.0 TLS not available"}) as sink:
+        agent, hop = start(sink)
+        assert agent.result(hop).outcome is SENT
+        assert (sink.connections, sink.tls) == (1, [])
+
+
+def test_may_tries_again_in_clear_where_the_handshake_fails(start, certificate):
+    with SecureSink(certificate, replies={"STARTTLS": "CLEAR"}) as sink:
+        agent, hop = start(sink, smtp_starttls_timeout="2s")
+        sink.context = None
+        assert agent.result(hop).outcome is SENT
+        assert sink.connections == 2
+        assert "Cannot start TLS with host 127.0.0.1[127.0.0.1]" in agent.log()
+        assert "trying again without TLS" in agent.log()
+
+
+@pytest.mark.parametrize("level", REQUIRED)
+def test_where_tls_is_required_and_not_offered_nothing_goes(level, start):
+    with SmtpSink() as sink:
+        agent, hop = start(sink, smtp_tls_security_level=level)
+        result = agent.result(hop)
+        host = "127.0.0.1[127.0.0.1]"
+        assert (result.outcome, result.status) == (DEFERRED, "4.7.4")
+        assert result.reason == f"TLS is required, but was not offered by host {host}"
+        assert not [c for c in sink.commands if c[:4] not in ("EHLO", "QUIT")]
+
+
+@pytest.mark.parametrize("reply", ["454 4.7.0 TLS not available", "500 5.5.1 what?", "421 4.3.0 closing", "250 sure"])
+def test_where_tls_is_required_and_refused_nothing_goes(reply, start, certificate):
+    with SecureSink(certificate, replies={"STARTTLS": reply}) as sink:
+        agent, hop = start(sink, smtp_tls_security_level="encrypt")
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.7.4")
+        assert result.reason.endswith(f"refused to start TLS: {reply}")
+        assert sink.seen_as == []
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize(
+    ("names", "how", "level", "why"),
+    [
+        (["127.0.0.1"], {"self_signed": True}, "secure", "self-signed certificate"),
+        (["127.0.0.1"], {"expired": True}, "secure", "certificate has expired"),
+        (["127.0.0.1"], {"expired": True}, "verify", "certificate has expired"),
+        (["other.test", "192.0.2.1"], {}, "secure", "it is for other.test, 192.0.2.1, not for 127.0.0.1"),
+        (["other.test"], {}, "verify", "it is for other.test, not for 127.0.0.1"),
+    ],
+)
+def test_a_wrong_certificate_defers_with_its_reason(names, how, level, why, implicit, start, authority):
+    with SecureSink(authority.certificate(*names, **how), implicit=implicit) as sink:
+        agent, hop = start(sink, smtp_tls_security_level=level, smtp_tls_wrappermode="yes" if implicit else "no")
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.7.5")
+        assert why in result.reason
+        assert sink.seen_as == []
+
+
+def test_a_certificate_of_an_unknown_authority_defers(start, tmp_path):
+    stranger = Authority(tmp_path, "Somebody Else")
+    with SecureSink(stranger.certificate("127.0.0.1")) as sink:
+        agent, hop = start(sink, smtp_tls_security_level="secure")
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.7.5")
+        assert "unable to get local issuer certificate" in result.reason
+        assert sink.seen_as == []
+
+
+def test_the_systems_authorities_do_not_vouch_for_a_stranger(start, certificate):
+    with SecureSink(certificate) as sink:
+        agent, hop = start(sink, smtp_tls_security_level="secure", smtp_tls_CAfile="")
+        assert agent.result(hop).status == "4.7.5"
+        assert sink.seen_as == []
+
+
+def test_a_server_that_names_another_host_is_wanted_may_be_named_by_the_administrator(start, authority):
+    with SecureSink(authority.certificate("*.provider.test")) as sink:
+        agent, hop = start(sink, smtp_tls_security_level="secure", smtp_tls_secure_cert_match="mx.provider.test")
+        assert agent.result(hop).outcome is SENT
+
+
+@pytest.mark.parametrize("level", ["may", "encrypt"])
+@pytest.mark.parametrize("injected", [r"250 injected\r\n", r"250-half", r"\x16\x03\x01"])
+def test_clear_text_after_the_reply_to_starttls_ends_the_session(injected, level, start, certificate):
+    with SecureSink(certificate, replies={"STARTTLS": f"220 go PLUS {injected}"}) as sink:
+        agent, hop = start(sink, smtp_tls_security_level=level, smtp_mx_session_limit=1)
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.5.0")
+        assert "protocol error" in result.reason
+        assert (sink.messages, sink.seen_as) == ([], [])
+
+
+@pytest.mark.parametrize("level", ["may", "encrypt"])
+def test_a_server_in_clear_where_tls_was_to_begin_at_once_defers(level, start):
+    with SmtpSink() as sink:
+        agent, hop = start(sink, smtp_tls_security_level=level, smtp_tls_wrappermode="yes")
+        result = agent.result(hop)
+        assert result.outcome is DEFERRED
+        assert sink.commands == []
+
+
+def test_a_handshake_that_never_ends_is_given_up(start, certificate):
+    with SecureSink(certificate, replies={"STARTTLS": "CLEAR", "EHLO": "250-mx\n250 STARTTLS"}) as sink:
+        agent, hop = start(sink, smtp_tls_security_level="encrypt", smtp_starttls_timeout="1s")
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.7.5")
+        assert sink.seen_as == []
+
+
+def test_certificates_of_authorities_that_cannot_be_read_defer(start, certificate):
+    with SecureSink(certificate) as sink:
+        agent, hop = start(sink, smtp_tls_security_level="secure", smtp_tls_CAfile="/nowhere/at/all.pem")
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.3.5")
+        assert "/nowhere/at/all.pem" in result.reason
+        assert sink.connections == 0
+
+
+def test_versions_that_have_nothing_in_common_defer(start, certificate):
+    with SecureSink(certificate) as sink:
+        sink.context.minimum_version = sink.context.maximum_version
+        agent, hop = start(sink, smtp_tls_security_level="encrypt", smtp_tls_mandatory_protocols="TLSv1.2")
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.7.5")
+        assert "version" in result.reason
+
+
+def test_the_version_is_the_one_that_is_asked_for(start, certificate):
+    with SecureSink(certificate) as sink:
+        agent, hop = start(sink, smtp_tls_security_level="encrypt", smtp_tls_mandatory_protocols="!TLSv1.3")
+        assert agent.result(hop).outcome is SENT
+        assert sink.tls == ["TLSv1.2"]
+
+
+def test_a_large_message_and_many_messages_share_the_connection(start, certificate):
+    with SecureSink(certificate) as sink:
+        agent, hop = start(sink, smtp_tls_security_level="encrypt")
+        large = b"Subject: x\n\n" + b"0123456789abcdef" * 60 + b"\n"
+        large += b"y" * 900 + b"\n" + (b"z" * 70 + b"\n") * 60_000
+        results = agent.send(hop, agent.delivery(content=large), *(agent.delivery() for _ in range(9)))
+        assert {r.outcome for r in results.values()} == {SENT}
+        assert sink.connections == 1
+        assert sink.messages[0].content == large.replace(b"\n", b"\r\n")
+
+
+def test_nobody_listening_is_the_same_with_tls(start, certificate):
+    with SecureSink(certificate) as sink:
+        agent, _ = start(sink, smtp_tls_security_level="encrypt", smtp_tls_wrappermode="yes")
+        result = agent.result(f"[127.0.0.1]:{free_port()}")
+        assert result.outcome is DEFERRED

@@ -1,0 +1,35 @@
+"""Parameters of the SMTP client that cannot be, before any service starts."""
+
+import pytest
+
+from sendmail_py.core.config import Config, Setting
+from sendmail_py.core.errors import ConfigError
+from sendmail_py.services.smtp_checks import check_smtp
+
+
+def config(**values):
+    return Config({name: Setting(value, "main.cf:7") for name, value in values.items()})
+
+
+def test_the_defaults_are_good():
+    check_smtp(config())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"smtp_tls_security_level": "dane"},
+        {"smtp_tls_security_level": "fingerprint"},
+        {"smtp_tls_security_level": "yes"},
+        {"smtp_tls_protocols": "TLSv9"},
+        {"smtp_tls_mandatory_protocols": "!TLSv1 !TLSv1.1 !TLSv1.2 !TLSv1.3"},
+        {"smtp_tls_security_level": "none", "smtp_tls_wrappermode": "yes"},
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_place(values):
+    with pytest.raises(ConfigError, match=r"main\.cf:7"):
+        check_smtp(config(**values))
+
+
+def test_tls_from_the_first_octet_needs_no_other_line():
+    check_smtp(config(smtp_tls_wrappermode="yes"))
