@@ -60,8 +60,11 @@ def find(user: User, recipient: Recipient, config: Config, warn: Warn) -> Forwar
     """Return what the user's .forward says, None where the mail is for the mailbox; raises Unreadable."""
     if not acts_for_others() and user.uid != os.getuid():
         return None  # an instance of one user has no business in the homes of others
+    places = paths(user, recipient, config)
+    if not places:
+        return None
     with effective(user.uid, user.gid, list(user.groups)):
-        for path in paths(user, recipient, config):
+        for path in places:
             try:
                 lines = _Reader(user).lines(path, ())
                 if lines is None:
@@ -96,7 +99,7 @@ def paths(user: User, recipient: Recipient, config: Config) -> list[str]:
         "extension": "" if "/" in recipient.extension else recipient.extension,
         "recipient_delimiter": _delimiter(recipient),
     }
-    allowed = frozenset(config.forward_expansion_filter)
+    allowed = frozenset(config.forward_expansion_filter) - {"/"}  # no address leads into another directory
     for name in values.keys() - {"home", "shell"}:
         values[name] = "".join(c if c in allowed else "_" for c in values[name])
     found = []

@@ -63,6 +63,7 @@ def start(command: Command, standard_input: int) -> Child:
     """Start a program with this descriptor as its input; raises OSError, and ValueError for a user who is root."""
     if os.getuid() == 0 and (command.user is None or command.user.uid == 0):
         raise ValueError("a program is never run as root")
+    os.close(os.pidfd_open(os.getpid()))  # where this is not allowed, nothing has begun yet
     prepared = _prepare(command)
     output, theirs = os.pipe2(os.O_CLOEXEC)
     pid = 0

@@ -110,6 +110,18 @@ def test_an_extension_leads_to_no_file_elsewhere(tree: Tree, home: Path, extensi
     assert deliver(start(tree, home), tree, f'"{USER}+{extension}"@here', extension=extension) is Outcome.DELIVERED
 
 
+def test_an_address_in_forward_path_leads_into_no_other_directory(tree: Tree, home: Path) -> None:
+    write(home, "secret@example.org\n", "secret")
+    (home / "by-address").mkdir()
+    give(home / "by-address", USER)
+    agent = tree.start(forward_path=f"{home}/by-address/$local")
+    recipient = f'"{USER}+/../../secret"@here'
+    assert deliver(agent, tree, recipient, extension="/../../secret") is Outcome.DELIVERED
+    write(home, "carol@example.org\n", f"by-address/{USER}")
+    assert deliver(agent, tree, f"{USER}@here") is None
+    assert agent.forwarded() == ["carol@example.org"]
+
+
 def test_messages_of_one_batch_each_follow_their_own_extension(tree: Tree, home: Path) -> None:
     write(home, "list@example.org\n", ".forward+list")
     agent = start(tree, home)

@@ -1,0 +1,142 @@
+"""Dovecot with us: it takes mail over LMTP, and reads by IMAP and POP3 what we deliver, while we deliver it."""
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from machine import HOST, Machine, wait_until
+
+pytestmark = pytest.mark.real("dovecot")
+
+CONFIG = """\
+base_dir = /run/dovecot
+log_path = /var/log/dovecot.log
+protocols = lmtp imap pop3
+listen = 127.0.0.1
+ssl = no
+disable_plaintext_auth = no
+auth_username_format = %Ln
+mail_location = {location}
+mail_privileged_group = mail
+mbox_write_locks = dotlock fcntl
+first_valid_uid = 1000
+recipient_delimiter = +
+lmtp_save_to_detail_mailbox = yes
+lda_mailbox_autocreate = yes
+passdb {{
+  driver = static
+  args = password=secret
+}}
+userdb {{
+  driver = passwd
+}}
+service lmtp {{
+  unix_listener lmtp {{
+    mode = 0600
+    user = sendmail-py-net
+  }}
+}}
+service stats {{
+  unix_listener stats-writer {{
+    mode = 0666
+  }}
+}}
+"""
+READ_BY_IMAP = """
+import imaplib, sys
+box = imaplib.IMAP4("127.0.0.1")
+box.login(sys.argv[1], "secret")
+box.select(sys.argv[2])
+for number in box.search(None, "ALL")[1][0].split():
+    print(box.fetch(number, "(BODY.PEEK[])")[1][0][1].decode())
+box.logout()
+"""
+TAKE_BY_POP3 = """
+import poplib, sys, time
+taken = 0
+while taken < int(sys.argv[2]):
+    try:
+        box = poplib.POP3("127.0.0.1", timeout=20)
+        box.user(sys.argv[1])
+        box.pass_("secret")
+    except poplib.error_proto as error:
+        if b"locked" in error.args[0].lower() or b"in-use" in error.args[0].lower():
+            time.sleep(0.05)
+            continue
+        raise
+    for number in range(1, len(box.list()[1]) + 1):
+        lines = box.retr(number)[1]
+        print(next(line for line in lines if line.startswith(b"Subject: ")).decode())
+        box.dele(number)
+        taken += 1
+    box.quit()
+"""
+
+
+@pytest.fixture(params=["mbox", "maildir"])
+def host(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A machine with our services and Dovecot's; its mailboxes are of one of two kinds."""
+    is_mbox = request.param == "mbox"
+    with Machine() as machine:
+        machine.install()
+        machine.set_up(maildrop_scan_delay="2s", recipient_delimiter="+", home_mailbox="" if is_mbox else "Maildir/")
+        machine.script("useradd --create-home --user-group alice; useradd --create-home --user-group bob")
+        location = "mbox:~/mail:INBOX=/var/mail/%u" if is_mbox else "maildir:~/Maildir"
+        machine.path("/var/lib/dovecot.conf").write_text(CONFIG.format(location=location))
+        command = machine.command(["dovecot", "-F", "-c", "/var/lib/dovecot.conf"])
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2) as dovecot:
+            try:
+                wait_until(lambda: machine.path("/run/dovecot/lmtp").is_socket(), "Dovecot listens")
+                machine.start()
+                yield machine
+            finally:
+                machine.stop()
+                dovecot.terminate()
+
+
+def wait_empty(host: Machine) -> None:
+    try:
+        wait_until(lambda: host.run("mailctl", "queue", "count").stdout.strip() == b"0", "an empty queue")
+    except AssertionError as error:
+        log = host.path("/var/log/dovecot.log")
+        raise AssertionError(f"{error}\n{host.log()}\n{log.read_text() if log.exists() else ''}") from None
+
+
+def test_mail_handed_over_by_lmtp_is_in_the_users_mailbox_and_in_that_of_the_extension(host: Machine) -> None:
+    host.configure(mailbox_transport="lmtp:unix:/run/dovecot/lmtp")
+    host.run("mailctl", "reload")
+    host.submit("bob", "alice", "alice+lists", text="through the store")
+    host.submit("bob", "nobody-there", text="to nobody")
+    wait_empty(host)
+    for mailbox in ("INBOX", "lists"):
+        text = host.python(READ_BY_IMAP, "alice", mailbox)
+        assert text.count("Subject: through the store") == 1
+        assert f"Return-Path: <bob@{HOST}>" in text and "Delivered-To: alice" in text
+    assert "status=sent (250 2.0.0 <alice@" in host.log() and "relay=host.example.org[/run/dovecot/lmtp]" in host.log()
+    report = host.python(READ_BY_IMAP, "bob", "INBOX")
+    assert "Status: 5.1.1" in report and "User doesn't exist" in report
+
+
+def test_what_we_deliver_is_read_by_imap_as_it_was_sent(host: Machine) -> None:
+    host.run(
+        "/usr/local/bin/sendmail", "-i", "alice", user="bob", input=b"Subject: as sent\n\nFrom here\n.\n\nFrom\nend\n"
+    )
+    wait_empty(host)
+    text = host.python(READ_BY_IMAP, "alice", "INBOX").replace("\r\n", "\n")
+    assert text.rstrip().endswith("\n\nFrom here\n.\n\nFrom\nend") or "\n\n>From here\n.\n\nFrom\nend" in text
+
+
+def test_mail_taken_by_pop3_while_more_is_delivered_is_taken_once_each(host: Machine) -> None:
+    count = 60
+    taker = subprocess.Popen(
+        host.command(["python3", "-I", "-c", TAKE_BY_POP3, "alice", count]), stdout=subprocess.PIPE, text=True
+    )
+    with taker:
+        try:
+            for number in range(count):
+                host.submit("bob", "alice", text=f"number {number}")
+            wait_empty(host)
+            taken, _ = taker.communicate(timeout=60)
+        finally:
+            taker.kill()
+    assert sorted(taken.split("\n")) == sorted(["", *(f"Subject: number {number}" for number in range(count))])
