@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from machine import HOST, Machine, wait_until
+from machine import HOST, SPOOL, Machine, wait_until
 
 FORGED = """
 import os, sys
 os.chdir("/var/spool/sendmail-py/maildrop")
-body = "Subject: forged\\n\\nforged\\n"
+body = "Subject: claimed\\n\\nclaimed\\n"
 envelope = (f"sendmail-py-queue 1\\narrived: 1795435041.123456 Mon, 23 Nov 2026 11:57:21 +0000\\n"
     f"submitter: uid={os.getuid()} login=mallory pid=1 cwd=\\"/\\" command=\\"x\\"\\n"
     f"to: [ ] <alice>{sys.argv[1]}\\nflags: [ ] delay-warned  [ ] expire  [ ] queue-only\\n{sys.argv[2]}"
@@ -24,10 +24,13 @@ DROP = "/run/dropped"  # everybody may write there
 
 @pytest.fixture
 def machine(running: Machine) -> Iterator[Machine]:
-    """The machine with a place for what programs write, and no aliases of an earlier test."""
+    """The machine with a place for what programs write, no aliases of an earlier test and no mail for a later one."""
     running.script(f"rm -rf {DROP}; mkdir -m 1777 {DROP}; rm -f /home/*/.forward /etc/aliases.*")
     yield running
     running.script("printf 'postmaster: root\\n' > /etc/aliases; rm -f /home/*/.forward /root/.forward")
+    if running.run("mailctl", "queue", "count").stdout != b"0\n":
+        running.stop()
+        running.script(f"cd {SPOOL}; find incoming active deferred hold maildrop -type f -delete")
 
 
 def aliases(machine: Machine, text: str, owner: str = "root") -> None:
@@ -121,7 +124,7 @@ def test_a_target_in_a_file_of_maildrop_runs_nothing(machine: Machine, name: str
     if target:
         machine.wait_for_log(f"maildrop/{name} is left alone: bad recipient")
     else:
-        machine.wait_for_mail("alice", "Subject: forged")
+        machine.wait_for_mail("alice", "Subject: claimed")
     machine.submit("mallory", "mallory", text="a mark in the log")
     machine.wait_for_mail("mallory", "a mark in the log")
     assert not machine.path(f"{DROP}/forged").exists()

@@ -103,7 +103,7 @@ def test_who_may_not_see_or_flush_the_queue_is_told_so_as_by_postfix(ruled: Mach
         assert f"User mallory({uid}) is not allowed to {what}" in done.stderr.decode()
         for user in ("", "sendmail-py"):
             assert ruled.run(*words, user=user, check=False).returncode == 0
-    assert ruled.run("mailq", user="alice").stdout == b"Mail queue is empty\n"
+    assert ruled.run("mailq", user="alice").stdout == ruled.run("mailq").stdout
     assert ruled.run("mailq", user="bob", check=False).returncode == 69
 
 

@@ -95,21 +95,21 @@ def test_the_command_line_of_the_caller_is_for_roots_eyes_only(stopped: Machine)
     stopped.configure(defer_transports="local")
     stopped.start()
     try:
-        script = 'printf "Subject: x\\n\\nwho called\\n" | /usr/local/sbin/sendmail bob; : --password=hidden'
+        script = 'printf "Subject: x\\n\\nwho called\\n" | /usr/local/sbin/sendmail bob; : --password=s3cret-7f'
         stopped.run("sh", "-c", script, user="alice")
         found = f"grep -l 'who called' -r {SPOOL}/deferred"
         path = wait_until(lambda: stopped.script(f"{found} || :").strip(), "it is deferred")
         head = stopped.run("cat", path).stdout.decode().split("\n\n")[0]
         uid = stopped.run("id", "-u", "alice").stdout.decode().strip()
         assert f"submitter: uid={uid} login=alice pid=" in head and 'cwd="/" command="sh -c printf' in head
-        assert "--password=hidden" in head
+        assert "--password=s3cret-7f" in head
         for words in (["mailq"], ["mailq", "-j"], ["cat", path], ["ls", f"{SPOOL}/deferred"]):
             done = stopped.run(*words, user="alice", check=False)
-            assert b"hidden" not in done.stdout + done.stderr
-        assert "hidden" not in stopped.log()
+            assert b"s3cret-7f" not in done.stdout + done.stderr
+        assert "s3cret-7f" not in stopped.log()
     finally:
         stopped.configure(defer_transports="")
         stopped.run("mailctl", "reload")
         stopped.run("mailctl", "flush")
     message = stopped.wait_for_mail("bob", "who called")
-    assert "hidden" not in message
+    assert "s3cret-7f" not in message
