@@ -226,7 +226,7 @@ def test_mailbox_transport_takes_the_mail_of_mailboxes_after_aliases(instance, s
 
 @pytest.mark.parametrize(
     "setting",
-    ["mailbox_transport=lmtp:unix:/run/x", "fallback_transport=smtp:", "alias_maps=ldap:/x", "luser_relay=|prog",
+    ["mailbox_transport=uucp:host", "fallback_transport=smtp:", "alias_maps=ldap:/x", "luser_relay=|prog",
      "allow_mail_to_commands=everywhere"],
 )  # fmt: skip
 def test_what_cannot_be_done_is_refused_by_name_at_start_and_at_reload(instance, setting):
