@@ -103,6 +103,25 @@ def test_php_mail_says_false_when_the_sender_is_refused(machine: CallersMachine,
     assert machine.shell(f"php {path} 2>/dev/null") == "bool(false)\n"
 
 
+HARDENED = """
+mount --bind / /mnt
+mount -o remount,ro,bind /mnt
+mount --rbind /proc /mnt/proc
+mount --rbind /dev /mnt/dev
+mount --rbind /run /mnt/run
+cd /mnt
+if touch var/spool/sendmail-py/maildrop/written 2>/dev/null; then exit 9; fi
+exec chroot . setpriv --reuid=alice --regid=alice --init-groups --no-new-privs php -r \
+    'exit(mail("bob", "x", "from a hardened unit", [], "-fbounce@example.org") ? 0 : 1);'
+"""
+
+
+@pytest.mark.caller("PHP mail()")
+def test_php_mail_where_the_file_system_is_read_only_and_no_privilege_can_be_gained(machine: CallersMachine) -> None:
+    machine.run("unshare", "--mount", "--propagation", "private", "sh", "-euc", HARDENED)
+    assert machine.mail("bob", "from a hardened unit")["Return-Path"] == "<bounce@example.org>"
+
+
 @pytest.mark.caller("PHPMailer")
 def test_phpmailer(machine: CallersMachine, home: str) -> None:
     path = machine.write(f"{home}/mail.php", PHPMAILER)
