@@ -70,6 +70,8 @@ PARAMS = (
     Param("expansion_recipient_limit", "int", "1000", _Q, "Recipients of one child message of an alias or list."),
     Param("alias_maps", "list", "hash:/etc/aliases", _L,
           "Where aliases stand: text files (a type such as hash: or lmdb: means their text), regexp:, pcre: and sqlite: tables. All must be readable, or local mail waits."),
+    Param("local_recipient_maps", "list", "proxy:unix:passwd.byname $alias_maps", _L,
+          "Who is known on this host, for servers that refuse mail for others: unix:passwd.byname (users), sources of alias_maps, hash:/file (a name or an address in each line). Empty: everybody, as with luser_relay or fallback_transport."),
     Param("alias_database", "list", "$alias_maps", _L, "More files for newaliases to check; mail uses alias_maps alone."),
     Param("allow_mail_to_commands", "list", "alias, forward", _L, "Where |program may stand: alias, forward, include."),
     Param("allow_mail_to_files", "list", "alias, forward", _L, "Where /file may stand: alias, forward, include."),
