@@ -25,7 +25,11 @@ class TlsFailure(SessionError):
 
 
 class LoginFailure(SessionError):
-    """The server does not take this login, or there is no way to log in."""
+    """There is no way to log in, or not now."""
+
+
+class LoginRefused(LoginFailure):
+    """The server does not take this login; to try the same again is of no use, and may lock the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,8 @@ async def _log_in(session: SmtpSession, login: Login, config: Config) -> None:
         said = exchange.without_secrets(reply.text)
         status = f"4{reply.status[1:]}" if reply.status[:1] in ("4", "5") else "4.7.8"
         text = f"SASL authentication failed; server {stream.host} said: {said} (user {login.user})"
-        raise LoginFailure(replace(_given_up(session, status, text).result, diagnostic=f"smtp; {said}"))
+        result = replace(_given_up(session, status, text).result, diagnostic=f"smtp; {said}")
+        raise (LoginRefused if reply.code // 100 == 5 else LoginFailure)(result)
 
 
 async def _converse(session: SmtpSession, first: Command, exchange: Exchange, config: Config) -> Reply:

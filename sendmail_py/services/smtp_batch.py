@@ -13,7 +13,7 @@ from ..core.config import Config
 from ..core.delivery import Delivery
 from ..core.result import DeliveryResult, Scope, deferred
 from ..core.route import LMTP
-from ..delivery.smtp_opening import Opening, TlsFailure, open_session
+from ..delivery.smtp_opening import LoginFailure, LoginRefused, Opening, TlsFailure, open_session
 from ..delivery.smtp_session import SmtpSession
 from ..delivery.smtp_stream import ConnectError, SessionError, connect
 from ..formats.batch import Batch
@@ -49,6 +49,7 @@ class BatchRun:
         self._since = time.monotonic()
         self._connecting = 0.0
         self._lmtp = batch.transport == LMTP
+        self._by_sender = not self._lmtp and security.logins.by_sender
 
     async def run(self) -> None:
         """Make the attempts, report every result, and end the batch."""
@@ -64,7 +65,7 @@ class BatchRun:
         kept = self._pool.take(self._batch.nexthop)
         if kept:
             with contextlib.suppress(SessionError):  # it had idled too long; this says nothing of the host
-                await self._use(kept)
+                await self._use(kept, self._pending())
         if not self._pending() or self._stopping():
             return
         found = await (self._finder.find_lmtp if self._lmtp else self._finder.find)(self._batch.nexthop)
@@ -91,17 +92,32 @@ class BatchRun:
 
     async def _all_over(self, target: Target) -> None:
         """Deliver all over sessions with one target: a new one as long as the one before did some good."""
-        while pending := len(self._pending()):
+        while pending := self._pending():
             if self._stopping():
                 return
-            opening = Opening() if self._lmtp else self._security.opening(self._batch.nexthop, target)
+            share = self._of_one_login(pending)
             try:
-                await self._use(await self._open(target, opening))
+                await self._use(await self._open(target, self._opening(target, share[0])), share)
             except ConnectError:
                 raise
-            except SessionError:
-                if len(self._pending()) == pending:
+            except LoginFailure as error:
+                if not self._by_sender:
                     raise
+                for delivery in share:  # what is wrong with one sender's login is no trouble of others
+                    delivery.end_all(error.result)
+                    self._ended(delivery)
+            except SessionError:
+                if len(self._pending()) == len(pending):
+                    raise
+
+    def _of_one_login(self, pending: list[Delivery]) -> list[Delivery]:
+        """Return the first of the pending deliveries, and those that may share a session with it."""
+        if not self._by_sender:
+            return pending
+        return [delivery for delivery in pending if delivery.sender == pending[0].sender]
+
+    def _opening(self, target: Target, delivery: Delivery) -> Opening:
+        return Opening() if self._lmtp else self._security.opening(self._batch.nexthop, target, delivery.sender)
 
     async def _open(self, target: Target, opening: Opening) -> SmtpSession:
         """Return a new session that takes mail; raises SessionError. TLS that nobody insists on may fail."""
@@ -115,19 +131,26 @@ class BatchRun:
                 raise
             self._channel.log.info(f"{error.result.reason}; trying again without TLS")
             return await self._open(target, replace(opening, policy=CLEAR))
+        except LoginRefused as error:
+            if opening.login:
+                self._security.logins.refused(target.host, opening.login, error.result)
+            raise
         if stream.tls and self._config.smtp_tls_loglevel:
             trust = "Verified" if opening.policy.verifies else "Untrusted"
             self._channel.log.info(f"{trust} TLS connection established to {stream.relay}: {stream.tls}")
         return session
 
-    async def _use(self, session: SmtpSession) -> None:
+    async def _use(self, session: SmtpSession, deliveries: list[Delivery]) -> None:
         self._take_time()
         try:
-            await session.deliver(self._pending(), self._ended, lambda: self._may_go_on(session))
+            await session.deliver(deliveries, self._ended, lambda: self._may_go_on(session))
         except BaseException:
             session.stream.abort()
             raise
-        self._pool.give_back(self._batch.nexthop, session)
+        if self._by_sender:
+            self._pool.end(session)  # the next batch may be another sender's
+        else:
+            self._pool.give_back(self._batch.nexthop, session)
 
     def _may_go_on(self, session: SmtpSession) -> bool:
         return not self._stopping() and not self._pool.worn_out(session)

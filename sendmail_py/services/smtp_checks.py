@@ -5,6 +5,8 @@ from typing import Any
 
 from ..core.config import Config
 from ..core.errors import ConfigError
+from ..host.password_file import path_of
+from ..protocol.sasl import check_options
 from ..protocol.tls_policy import Level, parse_level, parse_versions
 
 
@@ -13,6 +15,13 @@ def check_smtp(config: Config) -> None:
     _check(config, "smtp_tls_security_level", parse_level)
     _check(config, "smtp_tls_protocols", parse_versions)
     _check(config, "smtp_tls_mandatory_protocols", parse_versions)
+    _check(config, "smtp_sasl_security_options", check_options)
+    _check(config, "smtp_sasl_tls_security_options", check_options)
+    _check(config, "smtp_sasl_password_maps", lambda sources: [path_of(source) for source in sources])
+    if config.smtp_sasl_auth_enable and not config.smtp_sasl_password_maps:
+        raise ConfigError(
+            f"{config.origin('smtp_sasl_auth_enable')}: smtp_sasl_auth_enable needs smtp_sasl_password_maps"
+        )
     if config.smtp_tls_wrappermode and parse_level(config.smtp_tls_security_level) is Level.NONE:
         raise ConfigError(
             f"{config.origin('smtp_tls_wrappermode')}: smtp_tls_wrappermode = yes goes with another "

@@ -1,22 +1,21 @@
 """Which TLS and which login a session is to begin with, from the parameters smtp_tls_* and smtp_sasl_*.
 
-Guarantees: what cannot be found out (a table or certificates that cannot be read) defers, and is
-never taken for "none"; a login that a server has refused is not tried there again for a while, so
-that a queue full of mail does not lock the account.
+Guarantees: what cannot be found out (certificates or passwords that cannot be read) defers, and is
+never taken for "none".
 """
 
+from ..core.address import Address
 from ..core.config import Config
-from ..core.result import DeliveryResult, Scope, deferred
+from ..core.result import Scope, deferred
 from ..delivery.smtp_opening import Opening
 from ..delivery.smtp_stream import SessionError
 from ..host.syslog import Log
 from ..host.tls import Context, TlsError, client_context
-from ..protocol.sasl import Login
 from ..protocol.tls_policy import CLEAR, Level, TlsPolicy, parse_level, parse_versions, wanted_names
 from ..routing.hosts import Target, parse_nexthop
+from .smtp_logins import Logins
 
 _SUBMISSIONS_PORT = 465  # TLS from the first octet, wherever it is (RFC 8314)
-_REFUSED_SECONDS = 60.0
 
 
 class ClientSecurity:
@@ -27,19 +26,20 @@ class ClientSecurity:
         self._log = log
         self._level = parse_level(config.smtp_tls_security_level)
         self._contexts: dict[tuple[bool, tuple[str, ...]], Context] = {}
-        self._refused: dict[tuple[str, Login], tuple[float, DeliveryResult]] = {}
+        self.logins = Logins(config, log)
 
-    def opening(self, nexthop: str, target: Target) -> Opening:
+    def opening(self, nexthop: str, target: Target, sender: Address) -> Opening:
         """Return how a session with a target is to begin; raises SessionError when that cannot be told now."""
         policy = self._policy(nexthop, target)
+        login = self.logins.find(nexthop, target.host, sender)
         if not policy.level:
-            return Opening()
+            return Opening(login=login)
         try:
             context = self._context(policy)
         except TlsError as error:
             self._log.warning(str(error))
             raise SessionError(deferred("4.3.5", str(error), Scope.HOST)) from error
-        return Opening(policy, context, target.host)
+        return Opening(policy, context, target.host, login)
 
     def _policy(self, nexthop: str, target: Target) -> TlsPolicy:
         level, config = self._level, self._config

@@ -1,0 +1,97 @@
+"""smtp_sasl_password_maps: text files that say with which login to go to which server.
+
+A line is a key, white space and user:password; keys know no case, the first of several counts. A file
+is read again when it changes. Guarantees: no message of this file holds what stands behind a key; a file
+that others than its owner can read is complained about, each time it has changed.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+
+from ..formats.logical_lines import logical_lines
+from ..protocol.sasl import Login
+
+_TEXT_TYPES = ("texthash", "hash", "btree", "lmdb", "cdb", "dbm")
+_LIMIT = 16 << 20
+_Stamp = tuple[int, int, int, int, int]
+
+
+def path_of(text: str) -> str:
+    """Return the path that type:path names; raises ValueError for a type that is no text file."""
+    kind, colon, path = text.removeprefix("proxy:").partition(":")
+    if not colon:
+        kind, path = "hash", kind
+    if kind not in _TEXT_TYPES:
+        raise ValueError(f"{kind}: passwords can stand in a text file alone ({', '.join(_TEXT_TYPES)})")
+    if not path.startswith("/"):
+        raise ValueError(f"{text}: an absolute path is needed")
+    return path
+
+
+class PasswordFile:
+    """One file; raises OSError when it cannot be read."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._seen: _Stamp | None = None
+        self._entries: dict[str, tuple[int, str]] = {}
+
+    def refresh(self, warn: Callable[[str], None]) -> None:
+        """Read the file when it is new or has changed; raises OSError."""
+        if self._seen is not None and _stamp(os.stat(self.path)) == self._seen:
+            return
+        self._seen = None
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with open(descriptor, encoding="utf-8", errors="surrogateescape") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _LIMIT:
+                raise OSError(f"{self.path}: it is not a regular file, or it is too large")
+            self._entries = self._parse(file.read(), warn)
+        if status.st_mode & 0o077:
+            mode = stat.S_IMODE(status.st_mode)
+            warn(f"{self.path} holds passwords, but its mode is {mode:04o}: others can get at them; 0600 is right")
+        self._seen = _stamp(status)
+
+    def look_up(self, key: str) -> Login | None:
+        """Return the login for a key; raises ValueError when its line is none."""
+        found = self._entries.get(key.lower())
+        if found is None:
+            return None
+        try:
+            return Login.parse(found[1])
+        except ValueError as error:
+            raise ValueError(f"{self.path}, line {found[0]}: {error}") from None
+
+    def _parse(self, text: str, warn: Callable[[str], None]) -> dict[str, tuple[int, str]]:
+        entries: dict[str, tuple[int, str]] = {}
+        for number, line in logical_lines(text):
+            key, *value = line.split(None, 1)
+            if not value:
+                warn(f"{self.path}, line {number}: a key and user:password are expected")
+            else:
+                entries.setdefault(key.lower(), (number, value[0]))
+        return entries
+
+
+class PasswordFiles:
+    """Several files, asked in order; all must be readable."""
+
+    def __init__(self, sources: Iterable[str], warn: Callable[[str], None]) -> None:
+        self._files = [PasswordFile(path_of(text)) for text in sources]
+        self._warn = warn
+
+    def look_up(self, keys: Iterable[str]) -> Login | None:
+        """Return the login for the first key that has one; raises OSError, ValueError."""
+        for file in self._files:
+            file.refresh(self._warn)
+        for key in keys:
+            for file in self._files:
+                login = file.look_up(key)
+                if login is not None:
+                    return login
+        return None
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,0 +1,80 @@
+"""With which login to go to a server, from the parameters smtp_sasl_*.
+
+The agent reads the passwords itself, as the user it runs as, when a session begins and they have
+changed. Guarantees: passwords that cannot be read defer, and no mail goes without the login that it
+may need; a login that a server has refused is not tried there again for a while, so that a queue
+full of mail does not lock the account.
+"""
+
+import time
+from collections.abc import Iterator
+
+from ..core.address import Address
+from ..core.config import Config
+from ..core.result import DeliveryResult, Scope, deferred
+from ..delivery.smtp_opening import LoginFailure
+from ..delivery.smtp_stream import SessionError
+from ..host.password_file import PasswordFiles
+from ..host.syslog import Log
+from ..protocol.sasl import Login
+
+_REFUSED_SECONDS = 60.0
+
+
+class Logins:
+    """The logins of one configuration; by_sender says that they differ from sender to sender."""
+
+    def __init__(self, config: Config, log: Log) -> None:
+        self.by_sender: bool = config.smtp_sasl_auth_enable and config.smtp_sender_dependent_authentication
+        self._delimiters: str = config.recipient_delimiter
+        self._log = log
+        self._files = (
+            PasswordFiles(config.smtp_sasl_password_maps, log.warning) if config.smtp_sasl_auth_enable else None
+        )
+        self._refused: dict[tuple[str, Login], tuple[float, DeliveryResult]] = {}
+        if config.smtp_sasl_password_maps and self._files is None:
+            log.warning("smtp_sasl_password_maps is set, but smtp_sasl_auth_enable = no: nobody logs in anywhere")
+
+    def find(self, nexthop: str, host: str, sender: Address) -> Login | None:
+        """Return the login for a host of a nexthop; raises SessionError when it cannot be used now."""
+        if self._files is None:
+            return None
+        try:
+            login = self._files.look_up(self._keys(nexthop, host, sender))
+        except (OSError, ValueError) as error:
+            text = f"smtp_sasl_password_maps: {_text(error)}"
+            self._log.warning(text)
+            raise SessionError(deferred("4.3.5", text, Scope.HOST)) from error
+        if login is not None:
+            self._raise_if_refused(host, login)
+        return login
+
+    def refused(self, host: str, login: Login, result: DeliveryResult) -> None:
+        """Take note that a host does not take a login."""
+        self._refused[host, login] = time.monotonic() + _REFUSED_SECONDS, result
+
+    def _raise_if_refused(self, host: str, login: Login) -> None:
+        until, result = self._refused.get((host, login), (0.0, None))
+        if result is not None and time.monotonic() < until:
+            raise LoginFailure(result)
+        self._refused.pop((host, login), None)
+
+    def _keys(self, nexthop: str, host: str, sender: Address) -> Iterator[str]:
+        """Yield what a login may stand under, in Postfix's order; and [host] where that comes with a port."""
+        if self.by_sender and sender.local_part:
+            yield str(sender)
+            local = sender.local_part
+            user = min((local.partition(d)[0] for d in self._delimiters), key=len, default=local)
+            if user and user != local:
+                yield str(Address(user, sender.domain))
+            yield f"@{sender.domain}"
+        yield host
+        yield nexthop
+        if nexthop.startswith("["):
+            yield nexthop.partition("]")[0] + "]"
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

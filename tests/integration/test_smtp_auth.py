@@ -1,0 +1,237 @@
+"""The smtp agent logs in: where it may, with what, and what becomes of mail when it cannot."""
+
+import base64
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "servers"))
+
+from agent_harness import AgentProcess
+from certificates import Authority
+from secure_sink import SecureSink
+
+from sendmail_py.core.result import Outcome
+
+SENT, DEFERRED = Outcome.DELIVERED, Outcome.DEFERRED
+PASSWORD = "se:cret pässwörd"
+LOGINS = {"user@example.org": PASSWORD}
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority")).certificate("127.0.0.1")
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start an agent for a server: start(sink, parameter=...); the passwords are in agent.passwords."""
+    running = []
+
+    def begin(sink, lines=None, **settings):
+        hop = f"[127.0.0.1]:{sink.port}"
+        passwords = tmp_path / "sasl_passwd"
+        passwords.write_text(f"{hop} user@example.org:{PASSWORD}\n" if lines is None else lines)
+        passwords.chmod(0o600)
+        given = {"relayhost": hop, "smtp_sasl_auth_enable": "yes", "smtp_sasl_password_maps": f"hash:{passwords}"}
+        agent = AgentProcess(tmp_path, myhostname="client.test", **given | settings)
+        agent.passwords = passwords
+        running.append(agent.__enter__())
+        return agent, hop
+
+    yield begin
+    for agent in running:
+        agent.__exit__()
+
+
+def no_secret_in(*texts):
+    """Say whether none of these holds the password, in any of the forms that travel."""
+    plain = base64.b64encode(f"\0user@example.org\0{PASSWORD}".encode()).decode()
+    forms = [PASSWORD, plain, plain.rstrip("="), base64.b64encode(PASSWORD.encode()).decode().rstrip("=")]
+    return not [form for form in forms for text in texts if form in text]
+
+
+@pytest.mark.parametrize(
+    ("offered", "used"), [("LOGIN PLAIN", "PLAIN"), ("LOGIN", "LOGIN"), ("XOAUTH2 login", "LOGIN")]
+)
+@pytest.mark.parametrize("implicit", [False, True])
+def test_a_login_under_tls_needs_no_security_option(offered, used, implicit, start, certificate):
+    with SecureSink(certificate, LOGINS, implicit=implicit, mechanisms=offered) as sink:
+        agent, hop = start(sink, smtp_tls_wrappermode="yes" if implicit else "no")
+        assert agent.result(hop).outcome is SENT
+        assert sink.attempts == [(used, "user@example.org", PASSWORD)]
+        assert all(secure and user for verb, secure, user in sink.seen_as if verb in ("MAIL", "RCPT", "DATA"))
+        assert no_secret_in(agent.log())
+
+
+def test_a_session_that_is_used_again_logs_in_once(start, certificate):
+    with SecureSink(certificate, LOGINS) as sink:
+        agent, hop = start(sink, smtp_connection_cache_time_limit="30s")
+        assert [agent.result(hop).outcome for _ in range(3)] == [SENT] * 3
+        assert (sink.connections, len(sink.attempts)) == (1, 1)
+
+
+def test_a_wrong_password_defers_with_a_clear_line_and_is_not_tried_again_at_once(start, certificate):
+    with SecureSink(certificate, LOGINS) as sink:
+        agent, hop = start(sink, f"[127.0.0.1]:{sink.port} user@example.org:wrong password")
+        results = agent.send(hop, *(agent.delivery() for _ in range(5)))
+        assert {(r.outcome, r.status) for r in results.values()} == {(DEFERRED, "4.7.8")}
+        reason = (
+            "SASL authentication failed; server 127.0.0.1[127.0.0.1] said: "
+            "535 5.7.8 Error: authentication failed (user user@example.org)"
+        )
+        assert {r.reason for r in results.values()} == {reason}
+        assert agent.result(hop).reason == reason
+        assert len(sink.attempts) == 1
+        assert sink.messages == []
+        assert "wrong password" not in agent.log()
+
+
+def test_a_corrected_password_is_used_at_once(start, certificate):
+    with SecureSink(certificate, LOGINS) as sink:
+        agent, hop = start(sink, f"[127.0.0.1]:{sink.port} user@example.org:wrong")
+        assert agent.result(hop).outcome is DEFERRED
+        agent.passwords.write_text(f"[127.0.0.1]:{sink.port} user@example.org:{PASSWORD}")
+        assert agent.result(hop).outcome is SENT
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"),
+    [
+        ("454 4.7.0 Temporary authentication failure", "4.7.0"),
+        ("421 4.7.0 Too many logins", "4.7.0"),
+        ("530 5.7.0 Must issue a STARTTLS command first", "4.7.0"),
+        ("534 5.7.9 Application-specific password required", "4.7.9"),
+        ("535 Incorrect", "4.7.8"),
+        ("504 5.5.4 Unrecognized", "4.5.4"),
+        ("250 ok", "4.7.8"),
+    ],
+)
+def test_whatever_a_server_answers_to_auth_the_mail_waits(reply, status, start, certificate):
+    with SecureSink(certificate, LOGINS, replies={"AUTH": reply}) as sink:
+        agent, hop = start(sink)
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, status)
+        assert reply in result.reason
+        assert sink.messages == []
+
+
+@pytest.mark.parametrize("reply", ["535 5.7.8 bad: %s", "334 %s", "nonsense %s", "535-%s\n535 no", "235-\n250 %s"])
+def test_a_server_that_repeats_the_password_does_not_bring_it_into_the_log(reply, start, certificate):
+    with SecureSink(certificate, LOGINS, replies={"AUTH": reply}) as sink:
+        agent, hop = start(sink)
+        result = agent.result(hop)
+        assert result.outcome is DEFERRED
+        assert no_secret_in(result.reason, result.diagnostic, agent.log())
+
+
+def test_endless_questions_are_answered_with_giving_up(start, certificate):
+    with SecureSink(certificate, LOGINS, replies={"AUTH": "334 why?", "*": "501 5.7.0 given up"}) as sink:
+        agent, hop = start(sink)
+        assert agent.result(hop).outcome is DEFERRED
+        assert "*" in sink.commands
+
+
+def test_auth_that_is_not_offered_defers(start, certificate):
+    with SecureSink(certificate, LOGINS) as sink:
+        sink.mechanisms = ""
+        agent, hop = start(sink)
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.7.0")
+        assert result.reason == "SASL authentication is wanted, but host 127.0.0.1[127.0.0.1] does not offer it"
+        assert sink.seen_as == []
+
+
+def test_mechanisms_that_are_not_known_defer(start, certificate):
+    with SecureSink(certificate, LOGINS, mechanisms="GSSAPI CRAM-MD5") as sink:
+        agent, hop = start(sink)
+        result = agent.result(hop)
+        assert result.outcome is DEFERRED
+        assert "offers no mechanism known here: GSSAPI CRAM-MD5" in result.reason
+
+
+@pytest.mark.parametrize("level", ["none", "may"])
+def test_a_password_does_not_go_in_clear(level, start, certificate):
+    with SecureSink(certificate, LOGINS, starttls=False, clear_auth=True) as sink:
+        agent, hop = start(sink, smtp_tls_security_level=level)
+        result = agent.result(hop)
+        assert result.outcome is DEFERRED
+        assert "smtp_sasl_security_options forbids to tell host" in result.reason
+        assert (sink.attempts, sink.messages) == ([], [])
+
+
+def test_a_password_goes_in_clear_when_the_administrator_wants_it(start, certificate):
+    with SecureSink(certificate, LOGINS, starttls=False, clear_auth=True) as sink:
+        agent, hop = start(sink, smtp_sasl_security_options="noanonymous")
+        assert agent.result(hop).outcome is SENT
+
+
+def test_with_a_login_nothing_goes_in_clear_when_the_handshake_fails(start, certificate):
+    with SecureSink(certificate, LOGINS, clear_auth=True, replies={"STARTTLS": "CLEAR"}) as sink:
+        agent, hop = start(sink, smtp_starttls_timeout="1s", smtp_sasl_security_options="noanonymous")
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.7.5")
+        assert (sink.attempts, sink.connections) == ([], 1)
+
+
+def test_passwords_that_cannot_be_read_defer(start, certificate):
+    with SecureSink(certificate, LOGINS) as sink:
+        agent, hop = start(sink)
+        agent.passwords.unlink()
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.3.5")
+        assert "sasl_passwd: No such file or directory" in result.reason
+        assert sink.connections == 0
+
+
+def test_a_lax_mode_of_the_passwords_is_a_warning(start, certificate):
+    with SecureSink(certificate, LOGINS) as sink:
+        agent, hop = start(sink)
+        agent.passwords.chmod(0o644)
+        assert agent.result(hop).outcome is SENT
+        assert "sasl_passwd holds passwords, but its mode is 0644" in agent.log()
+
+
+def test_a_server_without_a_login_in_the_file_gets_none(start, certificate):
+    with SecureSink(certificate, LOGINS) as sink:
+        agent, hop = start(sink, "other.test user@example.org:secret")
+        agent.result(hop)
+        assert sink.attempts == []
+
+
+def test_each_sender_has_the_login_of_its_own(start, certificate):
+    users = {"alice": "a-secret", "bob": "b-secret", "all": "c-secret"}
+    lines = "alice@example.org alice:a-secret\n@example.net bob:b-secret\n127.0.0.1 all:c-secret\n"
+    with SecureSink(certificate, users) as sink:
+        agent, hop = start(sink, lines, smtp_sender_dependent_authentication="yes")
+        senders = ["alice@example.org", "bob@example.net", "alice@example.org", "", "carol@example.org"]
+        results = agent.send(hop, *(agent.delivery(sender=sender) for sender in senders))
+        assert {r.outcome for r in results.values()} == {SENT}
+        seen = [
+            (m.sender.partition(" ")[0].strip("<>"), user)
+            for m, user in zip(sink.messages, mail_users(sink), strict=True)
+        ]
+        assert sorted(seen) == [
+            ("", "all"),
+            ("alice@example.org", "alice"),
+            ("alice@example.org", "alice"),
+            ("bob@example.net", "bob"),
+            ("carol@example.org", "all"),
+        ]
+        assert sink.connections == 4
+
+
+def mail_users(sink):
+    return [user for verb, _, user in sink.seen_as if verb == "MAIL"]
+
+
+def test_one_senders_wrong_password_holds_up_nobody_else(start, certificate):
+    users = {"alice": "a-secret", "bob": "b-secret"}
+    lines = "alice@example.org alice:wrong\nbob@example.org bob:b-secret\n"
+    with SecureSink(certificate, users) as sink:
+        agent, hop = start(sink, lines, smtp_sender_dependent_authentication="yes")
+        senders = ["alice@example.org", "bob@example.org", "alice@example.org", "bob@example.org"]
+        results = agent.send(hop, *(agent.delivery(sender=sender) for sender in senders))
+        assert [results[n, 0].outcome for n in range(4)] == [DEFERRED, SENT, DEFERRED, SENT]
