@@ -16,7 +16,7 @@ _ENVID_LIMIT = 100  # RFC 3461 4.4
 OPTIONS = {
     "A": (VALUE, "ignored: there is one configuration for submission and delivery"),
     "B": (VALUE, "body type: 7BIT or 8BITMIME"),
-    "C": (VALUE, "configuration directory; a value that is no directory is ignored"),
+    "C": (VALUE, "configuration directory, or the main.cf in it; any other value is ignored"),
     "D": (VALUE, "ignored: writes no debug file"),
     "F": (VALUE, "full name of the sender, where the message has no From"),
     "G": (FLAG, "ignored: gateway submission is not treated otherwise"),

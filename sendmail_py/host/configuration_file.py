@@ -19,10 +19,13 @@ _OF_CONFIGURATION = (FileNotFoundError, NotADirectoryError, IsADirectoryError, P
 def choose_directory(option: str = "") -> str:
     """Return the configuration directory: the option, MAIL_CONFIG, or the default.
 
-    An option that is no directory is ignored, as sendmail -C /etc/mail/other.cf has to be.
+    An option may name the main.cf in its directory. What is neither is ignored, as sendmail
+    -C /etc/mail/other.cf has to be.
     """
     if option and _is_directory(option):
         return option
+    if option[-8:] == "/main.cf" and _is_directory(option[:-8] or "/"):
+        return option[:-8] or "/"
     named = posix.environ.get(b"MAIL_CONFIG", b"").decode("utf-8", "surrogateescape")
     return named or CONFIG_DIRECTORY
 

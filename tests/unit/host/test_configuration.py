@@ -30,6 +30,7 @@ def test_the_option_goes_before_mail_config_and_that_before_the_default(
     monkeypatch.setitem(posix.environ, b"MAIL_CONFIG", b"/some/wh\xffere")
     assert choose_directory() == "/some/wh\udcffere"
     assert choose_directory(str(tmp_path)) == str(tmp_path)
+    assert choose_directory(f"{tmp_path}/main.cf") == str(tmp_path)
 
 
 @pytest.mark.parametrize("option", ["/etc/passwd", "/does/not/exist", "a\0b"])
