@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from callers_machine import CallersMachine, what_lacks
 
-CRONTAB = "MAILTO=bob\n* * * * * echo the night job; echo and its errors >&2\n"
+CRONTAB = "MAILTO=bob\n* * * * * echo the night job; echo and its errors >&2; crontab -r\n"  # runs once
 _open: dict[str, set[str]] = {}  # which tests of a program have not passed, yet
 
 
