@@ -21,6 +21,7 @@ ZONE = {
     "knows.test": {"MX": ["10 one.test."]},
     "plain.test": {"MX": ["10 two.test."]},
     "nowhere.test": {"rcode": "NXDOMAIN"},
+    "silent.test": {"A": ["127.0.0.3"]},
     "one.test": {"A": ["127.0.0.1"]},
     "two.test": {"A": ["127.0.0.2"]},
 }
@@ -161,24 +162,30 @@ def test_odi_returns_after_the_first_attempt_when_that_is_deferred(up):
 
 
 def test_odi_returns_with_0_when_the_queue_manager_dies_meanwhile(up):
-    up.knows.replies["MAIL"] = "SILENT"
-    command = [f"{up.instance.tree}/bin/sendmail", "-odi", "dan@knows.test"]
+    command = [f"{up.instance.tree}/bin/sendmail", "-odi", "dan@silent.test"]
     command = as_user(up.user, command) if os.getuid() == 0 else command
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=up.instance.environment, cwd="/") as running:
+    with (
+        SmtpSink(replies={"MAIL": "SILENT"}, host="127.0.0.3", port=up.knows.port) as silent,
+        subprocess.Popen(command, stdin=subprocess.PIPE, env=up.instance.environment, cwd="/") as running,
+    ):
         try:
             running.stdin.write(b"Subject: orphan\n\nx\n")
             running.stdin.close()
-            wait_until(lambda: any("MAIL FROM" in line for line in up.knows.commands[-1:]), "the session is under way")
+            wait_until(lambda: any("MAIL FROM" in line for line in silent.commands), "the session is under way")
             assert running.poll() is None
             os.kill(up.instance.pid_of("qmgr"), signal.SIGKILL)
             assert running.wait(30) == 0
         finally:
             running.kill()
-    del up.knows.replies["MAIL"]
-    up.instance.wait_for(lambda: up.instance.pid_of("qmgr"), "a new queue manager")
-    up.instance.run("sendmail", "-q", check=True)
-    up.instance.wait_for(lambda: up.arrived(up.knows, "orphan"), "the message at the other host")
-    up.instance.wait_empty()
+    with SmtpSink(host="127.0.0.3", port=up.knows.port) as again:
+        up.instance.wait_for(lambda: up.instance.pid_of("qmgr"), "a new queue manager")
+
+        def arrived():
+            up.instance.run("sendmail", "-q", check=True)
+            return up.arrived(again, "orphan")
+
+        up.instance.wait_for(arrived, "the message at the other host")
+        up.instance.wait_empty()
 
 
 def test_odi_without_services_queues_and_returns_with_0(down):
