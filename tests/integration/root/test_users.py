@@ -147,7 +147,8 @@ def test_root_itself_opens_nothing_where_users_can_write(stopped: Machine) -> No
             assert acting.get(pid, "0") in uids, call
             touched.add((uids[acting[pid]], "home" if "/home/" in call else "spool"))
     assert len(local) == 1  # it goes on with the new configuration after the reload
-    assert touched == {("bob", "spool"), ("carol", "spool"), ("bob", "home")}
+    # Each user's home is looked into for a .forward, with the rights of that user.
+    assert touched == {("bob", "spool"), ("carol", "spool"), ("bob", "home"), ("carol", "home")}
 
 
 def uid_of(machine: Machine, user: str) -> str:
