@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIGHT = [
-    *("commands.sendmail", "commands.sendmail_options"),
+    *("commands.sendmail", "commands.sendmail_options", "commands.addresses", "commands.interrupted"),
     *("core.address", "core.exitcodes", "core.errors", "core.essentials", "core.envelope", "core.params"),
     *("formats.main_cf", "formats.header", "formats.address_list", "formats.queue_file", "formats.stdin_lines"),
     *("spool.layout", "spool.maildrop", "host.configuration", "host.configuration_file"),
