@@ -74,15 +74,8 @@ class Reporter:
                 continue
             rows = [(_as_reported(message, index), results[index]) for index in indexes]
             place = indexes[0] if kind is Kind.FAILURE else len(e.recipients)
-            child = Envelope(
-                child_id(message.queue_id, place, number),
-                int(now * 1e6),
-                NULL_SENDER,
-                [Recipient(e.sender)],
-                Submitter(os.getuid(), "MAILER-DAEMON", os.getpid()),
-            )
+            child = _child(e, child_id(message.queue_id, place, number), now)
             child.parent = message.queue_id, offset
-            child.smtputf8 = not e.sender.is_ascii
             self.store.write(child, build(self._report(message, kind, rows, child.queue_id, now)), durable=True)
             written.children.append(child.queue_id)
             name = _LOG_NAMES.get(kind, "delivery status notification")
@@ -107,6 +100,14 @@ class Reporter:
             kind, self.config.myhostname, message.queue_id, e.arrived_at, e.sender, rows, header,
             body if whole else None, report_id, int(now * 1e6), offset, e.envid, e.smtputf8,
         )  # fmt: skip
+
+
+def _child(e: Envelope, queue_id: str, now: float) -> Envelope:
+    """Return the envelope of a report to the sender of a message."""
+    submitter = Submitter(os.getuid(), "MAILER-DAEMON", os.getpid())
+    child = Envelope(queue_id, int(now * 1e6), NULL_SENDER, [Recipient(e.sender)], submitter)
+    child.smtputf8 = not e.sender.is_ascii
+    return child
 
 
 def _wanted(e: Envelope, results: Results) -> list[tuple[Kind, list[int], int, int]]:
