@@ -19,7 +19,7 @@ from ..formats.aliases import Kind, Target, parse_list
 from ..host.privileges import acts_for_others, effective
 from ..host.users import User
 
-SIZE_LIMIT = 1 << 24
+SIZE_LIMIT = 1 << 18  # of all files together: whoever has a large one must not hold up the mail of others
 LINE_LIMIT = 1 << 16
 MACROS = ("home", "user", "shell", "recipient", "domain", "local", "extension", "recipient_delimiter")
 _DEPTH = 10
@@ -168,9 +168,6 @@ class _Reader:
             raise Unsafe("others may write to it")
         if status.st_nlink != 1:
             raise Unsafe(f"the file has {status.st_nlink} names")
-        self.size += status.st_size
-        if self.size > SIZE_LIMIT:
-            raise Unsafe("it is too large")
 
     def _check_directories(self, directory: int) -> None:
         """Refuse a file that someone else could put another one in the place of."""
@@ -217,6 +214,9 @@ class _Reader:
             raise Unreadable(from_errno(error, f"cannot read {path} of user {self.user.name}")) from error
         if len(line) == LINE_LIMIT or "\0" in line:
             raise ValueError(f"{path} is no text of lines")
+        self.size += len(line)  # not the file's size: it may grow as fast as we read
+        if self.size > SIZE_LIMIT:
+            raise Unsafe("it is too large")
         return line
 
     def _included(self, path: str, way: tuple[str, ...]) -> Iterator[Target]:

@@ -166,6 +166,15 @@ def test_a_file_that_cannot_be_understood_is_ignored(tree: Tree, home: Path, tex
     assert is_ignored(start(tree, home), tree, "")
 
 
+def test_a_file_that_is_too_large_is_ignored_before_it_takes_long(tree: Tree, home: Path) -> None:
+    write(home, f":include:{home}/more\n")
+    os.truncate(write(home, "a@x\n" * 10, "more"), 1 << 40)
+    agent = start(tree, home)
+    assert is_ignored(agent, tree, "no text")
+    write(home, "a@x\n" * 70_000, "more")
+    assert is_ignored(agent, tree, "too large")
+
+
 def test_included_files_are_read_too_and_each_once(tree: Tree, home: Path) -> None:
     write(home, f"a@x, :include:{home}/more, z@x\n")
     write(home, f"b@x\n:include:{home}/more\n:include:{home}/.forward\nc@x, a@x\n", "more")
