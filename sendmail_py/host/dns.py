@@ -81,6 +81,12 @@ class Resolver:
                     return AddressAnswer(found, (), reason)
         return AddressAnswer(Found.TEMPORARY, (), "no address family is in use")
 
+    async def names(self, pointer: str) -> AddressAnswer:
+        """Look the names of a host up by its name in in-addr.arpa or ip6.arpa; they are no more than claims."""
+        found, records, reason = await self._records(pointer, "PTR")
+        names = tuple(name for name in records if _HOST_NAME.fullmatch(name))
+        return AddressAnswer(Found.NO_DATA if found is Found.YES and not names else found, names, reason)
+
     async def _records(self, name: str, kind: str) -> "_Records":
         key = name.rstrip(".").lower(), kind
         kept = self._cache.get(key)
@@ -177,9 +183,11 @@ def _negative_ttl(response: "dns.message.Message", ttl: float) -> float:
 
 
 def _value(record: Any) -> Any:
-    """Return an MX record as (preference, host), an address record as text."""
+    """Return an MX record as (preference, host), a PTR as a name, an address record as text."""
     if hasattr(record, "exchange"):
         return record.preference, record.exchange.to_text(omit_final_dot=True).removesuffix(".").lower()
+    if hasattr(record, "target"):
+        return record.target.to_text(omit_final_dot=True).lower()
     return record.address
 
 

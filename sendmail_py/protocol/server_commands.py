@@ -28,6 +28,8 @@ _UNSEEN_UNICODE = re.compile("[\x80-\x9f\u2028\u2029]")
 _OF_MAIL = {"SIZE": "SIZE", "BODY": "8BITMIME", "SMTPUTF8": "SMTPUTF8", "RET": "DSN", "ENVID": "DSN"}
 _OF_RCPT = {"NOTIFY": "DSN", "ORCPT": "DSN"}
 _NOTIFY = frozenset(("SUCCESS", "FAILURE", "DELAY"))
+# A browser made to speak to this port would have its form's text read as commands.
+_OTHER_PROTOCOLS = frozenset(("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT", "HOST:", "USER-AGENT:"))
 _NOT_IMPLEMENTED = frozenset(("EXPN", "TURN", "ETRN", "SEND", "SOML", "SAML"))
 
 
@@ -130,6 +132,8 @@ class CommandReader:
             return self._hello(Verb(word), argument)
         if word in self._plain:
             return self._plain[word](argument)
+        if word in _OTHER_PROTOCOLS:
+            raise _Bad(replies.NOT_SMTP)
         raise _Bad(replies.NOT_IMPLEMENTED if word in _NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND)
 
     def _hello(self, verb: Verb, argument: str) -> Hello:

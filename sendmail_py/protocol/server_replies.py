@@ -24,9 +24,9 @@ def render(answer: Reply) -> bytes:
     return "".join([*(f"{answer.code}-{line}\r\n" for line in others), f"{answer.code} {last}\r\n"]).encode("ascii")
 
 
-def greeting(hostname: str) -> Reply:
+def greeting(hostname: str, text: str = "ESMTP sendmail-py") -> Reply:
     """Return what is said first."""
-    return Reply(220, (f"{hostname} ESMTP sendmail-py",))
+    return Reply(220, (f"{hostname} {text}",))
 
 
 def hello(hostname: str, extensions: Mapping[str, str]) -> Reply:
@@ -45,6 +45,7 @@ COMMANDS: Final = reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY H
 TOO_LONG: Final = reply(500, "5.5.2", "Error: line too long")
 BAD_CHARACTERS: Final = reply(500, "5.5.2", "Error: control characters, or text that is not UTF-8")
 UNKNOWN_COMMAND: Final = reply(500, "5.5.2", "Error: command not recognized")
+NOT_SMTP: Final = reply(421, "4.7.0", "Error: this is SMTP, not another protocol")
 NOT_IMPLEMENTED: Final = reply(502, "5.5.1", "Error: command not implemented")
 OUT_OF_ORDER: Final = {
     "MAIL": reply(503, "5.5.1", "Error: nested MAIL command"),

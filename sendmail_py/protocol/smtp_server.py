@@ -4,7 +4,8 @@ Rule 1: every command is an event, every event but Content is answered once, in 
 `answer` is what is due, and a driver that cannot do what was asked sends another one. Rule 2: a
 command counts when its answer is positive: MOVES has what it leads to. Rule 3: nothing is read
 past a command without an answer, so pipelined commands need no other care. Rule 4: after
-error_limit answers of 4xx and 5xx without a message taken the next event is Refused with 421.
+error_limit answers of 4xx and 5xx without a message taken the next event is Refused with 421; so
+it is for the first line of another protocol.
 
 A command line may end in a bare LF. Where lf_sessions is true and *every* line so far did, the
 session is one of a program that writes plain text, and LF.LF ends its content too; one CRLF, and
@@ -78,7 +79,8 @@ class SmtpServer:
         self._reader = CommandReader(hostname, extensions)
         self._lf_session = lf_sessions
         self._error_limit = error_limit
-        self._errors = 0
+        self.errors = 0  # answers of 4xx and 5xx since the last message that was taken
+        self.bare_newlines = False  # a command line has ended in LF alone
         self._buffer = b""
         self._at = 0
         self._skipping = False  # inside a line over the limit
@@ -108,7 +110,7 @@ class SmtpServer:
             return self._ask(Plain(Verb.DOT, replies.OK))
         if self._decoder:
             return self._next_content(self._decoder)
-        if self._errors >= self._error_limit:
+        if self.errors >= self._error_limit:
             return self._ask(Refused(replies.TOO_MANY_ERRORS))
         line = self._next_line()
         if line is None:
@@ -117,20 +119,21 @@ class SmtpServer:
             return self._ask(Refused(replies.TOO_LONG))
         return self._ask(self._in_order(self._reader.read(line, self._smtputf8)))
 
-    def send(self, answer: Reply) -> bytes:
-        """Return the octets of the answer to the last event; the session moves on."""
+    def send(self, answer: Reply, is_error: bool | None = None) -> bytes:
+        """Return the octets of the answer to the last event; the session moves on.
+
+        is_error says whether the answer counts as an error, where its code does not.
+        """
         event, self._asked = self._asked, None
         if event is None:
             raise LocalProtocolError("an answer that nothing asked for")
         good = answer.code < 400
         if answer.code == 421:
             self._close()
-        elif isinstance(event, Refused):
-            self._errors += 1
-        else:
-            self._errors += not good
-            if good or event.verb is Verb.DOT:
-                self._move(event, good)
+            return replies.render(answer)
+        self.errors += isinstance(event, Refused) or not good if is_error is None else is_error
+        if not isinstance(event, Refused) and (good or event.verb is Verb.DOT):
+            self._move(event, good)
         return replies.render(answer)
 
     def _ask(self, command: Command) -> Command:
@@ -151,7 +154,7 @@ class SmtpServer:
         elif event.verb is Verb.DATA:
             self._decoder = ContentDecoder(self._lf_session)
         elif event.verb is Verb.DOT and good:
-            self._errors = 0
+            self.errors = 0
         if self.state is State.READY:
             self._smtputf8 = False
         elif self.state is State.CLOSED:
@@ -186,6 +189,8 @@ class SmtpServer:
         if line.endswith(b"\r"):
             line = line[:-1]
             self._lf_session = False
+        else:
+            self.bare_newlines = True
         if self._skipping:
             self._skipping = False
             return _OVERLONG

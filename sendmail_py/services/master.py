@@ -25,17 +25,22 @@ from ..routing.submission_rate import parse_limit
 from ..spool.lock import take
 from .children import Child, Throttle, is_one_user, start
 from .control import Control
+from .listening import SMTPD, Listening, check_ports
 from .local_checks import check_local
 from .service import encode_settings
-from .smtp_checks import check_smtp
+from .smtpd_rules import check_smtpd
 
 ALWAYS = ("pickup", "qmgr")
+WARNING = "warning: "
 _NEEDS_RESTART = ("queue_directory", "run_directory", "data_directory", "mail_owner", "syslog_name", "syslog_facility")
 _GRACE = 5.0
 
 
 class Master:
-    """The state of the process. notify(text) tells the starter: "" for ready, else what failed."""
+    """The state of the process. notify(text) tells the starter: "" for ready, else what failed.
+
+    What goes wrong without stopping the start is told before, after WARNING.
+    """
 
     def __init__(self, config: Config, notify: Callable[[str], None]) -> None:
         self.config = config
@@ -49,6 +54,8 @@ class Master:
         self.wanted: list[str] = []
         self.has_begun = False
         self.signals: list[int] = []
+        self.listening = Listening(self.selector, self.client_waits)
+        self.is_client_waiting = False
         self.stop_by: float | None = None
 
     def prepare(self) -> None:
@@ -64,6 +71,10 @@ class Master:
         self.public = listen(f"{run}/public", 0o666)
         self.submit = listen(f"{run}/submit", 0o666)
         self.control = Control(f"{run}/control", self.selector, self.status, self.stop, self.reload)
+        for complaint in self.listening.bind(self.config):
+            self.log.warning(complaint)
+            self.notify(WARNING + complaint)
+        self.listening.watch()
 
     # --- services ---------------------------------------------------------------------------
 
@@ -82,6 +93,15 @@ class Master:
                 qmgr.tell({"do": "agent", "transport": transport}, [ours.fileno()])
             else:
                 qmgr.tell({"do": "no-agent", "transport": transport})
+
+    def client_waits(self) -> None:
+        """Note that a client has come while no smtpd runs."""
+        self.listening.ignore()
+        self.is_client_waiting = True
+
+    def start_smtpd(self, name: str) -> None:
+        """Start the SMTP server, which takes the clients from now on."""
+        self.is_client_waiting = not self._start(name, self.listening.descriptors())
 
     def _start(self, name: str, descriptors: dict[str, int]) -> bool:
         if self.log_file >= 0:
@@ -147,6 +167,8 @@ class Master:
                 self.stop()
         if child.name == "qmgr":
             self.wanted.clear()
+        if child.name == SMTPD and self._running(SMTPD) is None and self.stop_by is None:
+            self.listening.watch()
         self.throttle.ended(child.name, time.monotonic() - child.started, expected)
 
     def keep_running(self) -> float:
@@ -157,6 +179,8 @@ class Master:
         for name in ALWAYS:
             if self._running(name) is None:
                 pause = min(pause, self._when_allowed(name, self.start_service))
+        if self.is_client_waiting:
+            pause = min(pause, self._when_allowed(SMTPD, self.start_smtpd) or pause)
         wanted, self.wanted = self.wanted, []
         for name in wanted:
             wait = self._when_allowed(name, self.start_agent)
@@ -195,16 +219,20 @@ class Master:
             child.tell(record, [log_file] if log_file >= 0 else None)
         if old_log > 2:
             os.close(old_log)
+        for complaint in self.listening.bind(config):
+            self.log.warning(complaint)
+        self.listening.watch()  # an old smtpd serves its clients to the end, and takes no new ones
         self.log.info("reloaded")
         return ""
 
     def stop(self) -> None:
-        """Begin to stop: pickup and qmgr first; agents leave when qmgr does."""
+        """Begin to stop: smtpd, pickup and qmgr first; agents leave when qmgr does."""
         if self.stop_by is None:
             self.log.info("stopping")
             self.stop_by = time.monotonic() + self.config.stop_timeout + _GRACE
+            self.listening.close()
             for child in self.children.values():
-                if child.name in ALWAYS:
+                if child.name in (*ALWAYS, SMTPD):
                     child.tell({"do": "stop"})
 
     def kill(self) -> None:
@@ -260,7 +288,8 @@ def check_config(config: Config) -> None:
     """Check every value, and that the values go together; raises ConfigError."""
     config.validate()
     check_local(config)
-    check_smtp(config)
+    check_ports(config)
+    check_smtpd(config)
     _check_submission(config)
     if os.getuid() == 0 and is_one_user(config) and config.home_mailbox:
         raise ConfigError(f"{config.origin('home_mailbox')}: home_mailbox needs a mail_owner other than root")

@@ -25,6 +25,9 @@ mydestination = $myhostname, $myorigin, localhost.$mydomain, localhost
 # No .forward counts: homes lie outside this directory. Without this line that of the user who runs it would.
 forward_path =
 
+# A port such as 2525 opens the SMTP server of this instance, on loopback.
+smtpd_port =
+
 # An instance is for trying things out: mail may go to servers on this machine.
 smtp_permit_loopback_mx = yes
 """

@@ -42,11 +42,8 @@ def _warn_of_name(config: Config) -> None:
 
 
 def _foreground(config: Config) -> int:
-    failures: list[str] = []
-
     def notify(text: str) -> None:
         if text:
-            failures.append(text)
             print(f"mailctl: {text}", file=sys.stderr, flush=True)
 
     master.run(config, notify)
@@ -60,7 +57,8 @@ def _background(config: Config) -> int:
         _detached(config, writer)
     os.close(writer)
     with open(reader, encoding="utf-8", errors="replace") as pipe:
-        text = pipe.readline().rstrip("\n")
+        while (text := pipe.readline().rstrip("\n")).startswith(master.WARNING):
+            print(f"mailctl: {text}", file=sys.stderr)
     if text == _READY:
         return EX_OK
     print(f"mailctl: {text or 'the master process ended; see the log'}", file=sys.stderr)
@@ -79,7 +77,9 @@ def _detached(config: Config, writer: int) -> None:
 
     def notify(text: str) -> None:
         nonlocal told
-        if not told:
+        if not told and text.startswith(master.WARNING):
+            os.write(writer, text.replace("\n", " ").encode("utf-8", "replace") + b"\n")
+        elif not told:
             told = True
             os.write(writer, (text.replace("\n", " ") or _READY).encode("utf-8", "replace") + b"\n")
             os.close(writer)

@@ -1,0 +1,92 @@
+"""The listening sockets of a server: which addresses main.cf means, and binding them.
+
+Guarantees: an IPv6 socket takes IPv6 alone, so that no client of IPv4 comes in disguise; where
+the host has no IPv6, what would be bound by default is quietly left out; any other failure is
+told, and binds nothing by halves.
+"""
+
+import errno
+import socket
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+_BACKLOG = 512
+_FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+_WORDS = {"loopback-only": ("127.0.0.1", "::1"), "all": ("0.0.0.0", "::")}
+_NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+
+
+class Place(NamedTuple):
+    """Where to listen. by_default: main.cf names no address, so that it may be missing."""
+
+    address: str
+    port: int
+    by_default: bool = False
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+def places(interfaces: Iterable[str], protocols: str, ports: Iterable[str]) -> tuple[list[Place], list[str]]:
+    """Return where to listen, each place once, and a complaint for each name that cannot be looked up.
+
+    Raises ValueError for a port that is none.
+    """
+    families = families_of(protocols)
+    numbers = [port_number(port) for port in ports]
+    found: dict[Place, None] = {}
+    complaints = []
+    for word in interfaces:
+        try:
+            addresses = _WORDS.get(word.lower()) or _look_up(word)
+        except OSError as error:
+            complaints.append(f"inet_interfaces: {word}: {error.strerror or error}")
+            continue
+        for address in addresses:
+            if (socket.AF_INET6 if ":" in address else socket.AF_INET) in families:
+                found.update((Place(address, number, word.lower() in _WORDS), None) for number in numbers)
+    return list(found), complaints
+
+
+def families_of(protocols: str) -> Collection[socket.AddressFamily]:
+    """Return the address families that inet_protocols names."""
+    words = protocols.replace(",", " ").split()
+    return [family for name, family in _FAMILIES.items() if name in words or words == ["all"]]
+
+
+def port_number(text: str) -> int:
+    """Return a port by its number, or by its name: smtp, submission; raises ValueError."""
+    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+        return int(text)
+    try:
+        return socket.getservbyname(text, "tcp")
+    except (OSError, ValueError):
+        raise ValueError(f"{text}: a port between 1 and 65535 expected") from None
+
+
+def _look_up(word: str) -> tuple[str, ...]:
+    rows = socket.getaddrinfo(word.strip("[]"), None, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(row[4][0]) for row in rows))
+
+
+def listen_at(place: Place) -> socket.socket | None:
+    """Bind a place; None where this host has no such address and need not have it. Raises OSError."""
+    family = socket.AF_INET6 if ":" in place.address else socket.AF_INET
+    try:
+        end = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        if place.by_default and error.errno in _NO_SUCH_FAMILY:
+            return None
+        raise
+    try:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            end.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        end.bind((place.address, place.port))
+        end.listen(_BACKLOG)
+    except OSError as error:
+        end.close()
+        if place.by_default and error.errno == errno.EADDRNOTAVAIL:
+            return None
+        raise
+    return end

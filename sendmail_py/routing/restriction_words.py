@@ -1,0 +1,353 @@
+"""The words of smtpd_*_restrictions: what each one looks at, and what it says to it.
+
+A word is a function of what is known of a client and its transaction. It permits, rejects with a
+reply, defers under a condition, or has no opinion (None). What it must ask of the world (DNS,
+user data base) it yields, so that this file decides and somebody else looks up. Replies, codes
+and texts are Postfix's.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..core.address import Address
+from ..core.lookup import Found
+from ..protocol.reply import Reply
+from ..protocol.server_replies import reply
+
+
+class Ask(NamedTuple):
+    """A question to the world, or a thing for it to do: the answer to each kind is said below."""
+
+    kind: str
+    value: Any
+
+
+LISTED = "listed"  # Address -> "" (or nobody can say that it is not), else why it is unknown; OSError for "not now"
+DOMAIN = "domain"  # name -> Found: does it have MX or address records; NULL_MX
+HOST = "host"  # name -> Found: does it have address records
+REVERSE = "reverse"  # client address -> (Found of its PTR, Found of a name that leads back)
+SLEEP = "sleep"  # seconds -> nothing
+WARN = "warn"  # Reply, that would have been given -> nothing
+
+NULL_MX = "null MX"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is connected."""
+
+    name: str
+    address: str
+    in_mynetworks: bool = False
+    authenticated: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.address}]"
+
+
+@dataclass(slots=True)
+class Subject:
+    """What is known when restrictions are applied; None is what has not been said yet."""
+
+    client: Client
+    helo: str = ""
+    sender: Address | None = None
+    recipient: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Domains:
+    """What restrictions need of routing: is mail for this domain delivered here; and may anybody send to it."""
+
+    is_final: Callable[[str], bool]
+    is_authorized: Callable[[str], bool]
+    origin: str = ""
+
+
+@dataclass(slots=True)
+class Scene:
+    """One restriction list being applied: name and label say in replies what it was applied to."""
+
+    subject: Subject
+    domains: Domains
+    name: str
+    label: str
+    recipient_checked: bool = False
+
+    def rejected(self, code: int, status: str, text: str) -> Reply:
+        """Return the reply that rejects what this list is applied to."""
+        return _rejected(code, status, self.name, self.label, text)
+
+
+class Permit:
+    """The client may go on: the rest of the list is not looked at."""
+
+
+class DeferIf(NamedTuple):
+    """A deferral for the case that the list comes to a permit (or else to a reject)."""
+
+    permit: bool
+    reply: Reply
+
+
+Result = Reply | Permit | DeferIf | None
+Asking = Generator[Ask, Any, Result]
+Word = Callable[[Scene, str], "Result | Asking"]
+
+PERMITTED = Permit()
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+
+
+def _rejected(code: int, status: str, name: str, label: str, text: str) -> Reply:
+    return reply(code, status, f"<{name}>: {label} rejected: {text}")
+
+
+# --- everybody -----------------------------------------------------------------------------------
+
+
+def _permit(scene: Scene, _: str) -> Result:
+    return PERMITTED
+
+
+def _reject(scene: Scene, _: str) -> Result:
+    return scene.rejected(554, "5.7.1", "Access denied")
+
+
+def _defer(scene: Scene, _: str) -> Result:
+    return scene.rejected(450, "4.3.2", "Try again later")
+
+
+def _defer_if_permit(scene: Scene, _: str) -> Result:
+    return DeferIf(True, scene.rejected(450, "4.7.0", "defer_if_permit requested"))
+
+
+def _defer_if_reject(scene: Scene, _: str) -> Result:
+    return DeferIf(False, scene.rejected(450, "4.7.0", "defer_if_reject requested"))
+
+
+def _sleep(scene: Scene, seconds: str) -> Asking:
+    yield Ask(SLEEP, int(seconds))
+    return None
+
+
+# --- the client ----------------------------------------------------------------------------------
+
+
+def _permit_mynetworks(scene: Scene, _: str) -> Result:
+    return PERMITTED if scene.subject.client.in_mynetworks else None
+
+
+def _permit_sasl_authenticated(scene: Scene, _: str) -> Result:
+    return PERMITTED if scene.subject.client.authenticated else None
+
+
+def _reject_unknown_client(scene: Scene, _: str) -> Asking:
+    client = scene.subject.client
+    _, forward = yield Ask(REVERSE, client.address)
+    return _unknown_client(client, forward, "cannot find your hostname")
+
+
+def _reject_unknown_reverse_client(scene: Scene, _: str) -> Asking:
+    client = scene.subject.client
+    reverse, _forward = yield Ask(REVERSE, client.address)
+    return _unknown_client(client, reverse, "cannot find your reverse hostname")
+
+
+def _unknown_client(client: Client, found: Found, text: str) -> Result:
+    """A temporary failure defers at once: what follows may depend on the name."""
+    if found is Found.YES:
+        return None
+    return reply(
+        450, "4.7.1" if found is Found.TEMPORARY else "4.7.25", f"Client host rejected: {text}, [{client.address}]"
+    )
+
+
+# --- HELO ----------------------------------------------------------------------------------------
+
+
+def is_host_name(name: str) -> bool:
+    """Say whether a name has the form of a host's."""
+    name = name.removesuffix(".")
+    labels = name.split(".")
+    return len(name) <= 255 and all(map(_LABEL.fullmatch, labels)) and not all(map(str.isdigit, labels))
+
+
+def is_address_literal(text: str) -> bool:
+    """Say whether [text] is an address literal of RFC 5321 4.1.3."""
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else ""
+    family, colon, rest = inner.partition(":")
+    try:
+        if colon and family.lower() == "ipv6":
+            ipaddress.IPv6Address(rest)
+        else:
+            ipaddress.IPv4Address(inner)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _helo(scene: Scene, code: int, text: str) -> Reply:
+    return _rejected(code, "5.5.2" if code >= 500 else "4.7.1", scene.subject.helo, "Helo command", text)
+
+
+def _reject_invalid_helo(scene: Scene, _: str) -> Result:
+    helo = scene.subject.helo
+    if helo.startswith("["):
+        return None if is_address_literal(helo) else _helo(scene, 501, "invalid ip address")
+    return None if not helo or is_host_name(helo) or _is_ip(helo) else _helo(scene, 501, "Invalid name")
+
+
+def _reject_non_fqdn_helo(scene: Scene, _: str) -> Result:
+    helo = scene.subject.helo
+    if helo.startswith("["):
+        return _reject_invalid_helo(scene, "")
+    if not helo or (is_host_name(helo) and "." in helo.removesuffix(".")):
+        return None
+    return _helo(scene, 504, "need fully-qualified hostname")
+
+
+def _reject_unknown_helo(scene: Scene, _: str) -> Asking:
+    helo = scene.subject.helo
+    if not helo or helo.startswith("["):
+        return _reject_invalid_helo(scene, "")
+    found = yield Ask(DOMAIN, helo.removesuffix("."))
+    if found is Found.TEMPORARY:
+        return DeferIf(True, _helo(scene, 450, "Host not found"))
+    return None if found in (Found.YES, NULL_MX) else _helo(scene, 450, "Host not found")
+
+
+# --- addresses -----------------------------------------------------------------------------------
+
+
+def _non_fqdn(address: Address | None, label: str) -> Result:
+    if not address or address.domain.startswith("["):
+        return None
+    domain = address.domain.removesuffix(".")
+    if "." in domain and is_host_name(domain if domain.isascii() else "a.b"):
+        return None
+    return _rejected(504, "5.5.2", str(address), label, "need fully-qualified address")
+
+
+def _reject_non_fqdn_sender(scene: Scene, _: str) -> Result:
+    return _non_fqdn(scene.subject.sender, "Sender address")
+
+
+def _reject_non_fqdn_recipient(scene: Scene, _: str) -> Result:
+    return _non_fqdn(scene.subject.recipient, "Recipient address")
+
+
+def _unknown_domain(scene: Scene, address: Address | None, label: str, detail: str) -> Asking:
+    if not address or not address.domain or address.domain.startswith("[") or scene.domains.is_final(address.domain):
+        return None
+    found = yield Ask(DOMAIN, address.domain.removesuffix("."))
+    if found is Found.YES:
+        return None
+    if found == NULL_MX:
+        text = f"Domain {address.domain} does not accept mail (nullMX)"
+        is_sender = label == "Sender address"
+        return _rejected(550 if is_sender else 556, "5.7.27" if is_sender else "5.1.10", str(address), label, text)
+    rejection = _rejected(450, f"4.1.{detail}", str(address), label, "Domain not found")
+    return DeferIf(True, rejection) if found is Found.TEMPORARY else rejection
+
+
+def _reject_unknown_sender_domain(scene: Scene, _: str) -> Asking:
+    return (yield from _unknown_domain(scene, scene.subject.sender, "Sender address", "8"))
+
+
+def _reject_unknown_recipient_domain(scene: Scene, _: str) -> Asking:
+    return (yield from _unknown_domain(scene, scene.subject.recipient, "Recipient address", "2"))
+
+
+def is_authorized(domains: Domains, address: Address) -> bool:
+    """Say whether anybody may send to this address: it is ours, and asks for no further relaying."""
+    if not set("@%!").isdisjoint(address.local_part):
+        return False
+    return domains.is_authorized(address.domain or domains.origin)
+
+
+def _permit_auth_destination(scene: Scene, _: str) -> Result:
+    to = scene.subject.recipient
+    return PERMITTED if to and is_authorized(scene.domains, to) else None
+
+
+def _unauthorized(scene: Scene, code: int, status: str) -> Result:
+    to = scene.subject.recipient
+    return None if not to or is_authorized(scene.domains, to) else reply(code, status, f"<{to}>: Relay access denied")
+
+
+def _reject_unauth_destination(scene: Scene, _: str) -> Result:
+    return _unauthorized(scene, 554, "5.7.1")
+
+
+def _defer_unauth_destination(scene: Scene, _: str) -> Result:
+    return _unauthorized(scene, 454, "4.7.1")
+
+
+def unlisted(address: Address | None, label: str, status: str) -> Asking:
+    """Reject an address of ours that there is not."""
+    if not address:
+        return None
+    try:
+        why = yield Ask(LISTED, address)
+    except OSError:
+        return reply(451, "4.3.0", f"<{address}>: Temporary lookup failure")
+    return _rejected(550, status, str(address), label, why) if why else None
+
+
+def _reject_unlisted_recipient(scene: Scene, _: str) -> Asking:
+    scene.recipient_checked = True
+    return (yield from unlisted(scene.subject.recipient, "Recipient address", "5.1.1"))
+
+
+def _reject_unlisted_sender(scene: Scene, _: str) -> Asking:
+    return (yield from unlisted(scene.subject.sender, "Sender address", "5.1.0"))
+
+
+WARN_IF_REJECT = "warn_if_reject"
+# What keeps a server from being an open relay: one of these must be able to say no.
+CLOSING = frozenset(("reject", "defer", "defer_if_permit", "reject_unauth_destination", "defer_unauth_destination"))
+WORDS: dict[str, Word] = {
+    "permit": _permit,
+    "reject": _reject,
+    "defer": _defer,
+    "defer_if_permit": _defer_if_permit,
+    "defer_if_reject": _defer_if_reject,
+    "sleep": _sleep,
+    "permit_mynetworks": _permit_mynetworks,
+    "permit_sasl_authenticated": _permit_sasl_authenticated,
+    "reject_unknown_client_hostname": _reject_unknown_client,
+    "reject_unknown_reverse_client_hostname": _reject_unknown_reverse_client,
+    "reject_invalid_helo_hostname": _reject_invalid_helo,
+    "reject_non_fqdn_helo_hostname": _reject_non_fqdn_helo,
+    "reject_unknown_helo_hostname": _reject_unknown_helo,
+    "reject_non_fqdn_sender": _reject_non_fqdn_sender,
+    "reject_non_fqdn_recipient": _reject_non_fqdn_recipient,
+    "reject_unknown_sender_domain": _reject_unknown_sender_domain,
+    "reject_unknown_recipient_domain": _reject_unknown_recipient_domain,
+    "permit_auth_destination": _permit_auth_destination,
+    "reject_unauth_destination": _reject_unauth_destination,
+    "defer_unauth_destination": _defer_unauth_destination,
+    "reject_unlisted_recipient": _reject_unlisted_recipient,
+    "reject_unlisted_sender": _reject_unlisted_sender,
+}
+# Names of old that Postfix takes too.
+WORDS |= {
+    "reject_invalid_hostname": _reject_invalid_helo,
+    "reject_non_fqdn_hostname": _reject_non_fqdn_helo,
+    "reject_unknown_hostname": _reject_unknown_helo,
+    "reject_unknown_client": _reject_unknown_client,
+    "reject_unknown_address": _reject_unknown_sender_domain,
+    "check_recipient_maps": _reject_unlisted_recipient,
+}
+TAKES_NUMBER = frozenset(("sleep",))

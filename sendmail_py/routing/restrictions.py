@@ -1,0 +1,223 @@
+"""smtpd_*_restrictions: lists of words, applied when a client connects and at each of its commands.
+
+Pure: a check is a generator that yields questions (restriction_words.Ask) and returns the Reply
+that refuses, or None. The rules are Postfix's: the first word with an opinion ends its list and
+only its list; smtpd_delay_reject puts off client, HELO and sender lists to each RCPT;
+warn_if_reject turns the next rejection into a warning; a deferral may wait for a permit
+(defer_if_permit, kept from the client's list to the recipient's) or for a reject.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..core.config import Config
+from ..protocol.reply import Reply
+from .restriction_words import (
+    CLOSING,
+    TAKES_NUMBER,
+    WARN,
+    WARN_IF_REJECT,
+    WORDS,
+    Ask,
+    Asking,
+    DeferIf,
+    Domains,
+    Permit,
+    Result,
+    Scene,
+    Subject,
+    unlisted,
+)
+
+Check = Generator[Ask, Any, Reply | None]
+_EARLY = ("client", "helo", "sender")
+_STAGES = (*_EARLY, "relay", "recipient", "data", "end_of_data")
+
+
+class Restriction(NamedTuple):
+    """A word and its argument, "" for none."""
+
+    word: str
+    argument: str = ""
+
+
+def parse(words: Sequence[str]) -> tuple[Restriction, ...]:
+    """Read a list of restrictions; raises ValueError for a word that is not known here."""
+    found = []
+    at = 0
+    while at < len(words):
+        word = words[at].lower()
+        argument = ""
+        if word in TAKES_NUMBER:
+            at += 1
+            argument = words[at] if at < len(words) else ""
+            if not (argument.isascii() and argument.isdigit()):
+                raise ValueError(f"{word} must be followed by a number")
+        elif word not in WORDS and word != WARN_IF_REJECT:
+            raise ValueError(f"{words[at]}: no such restriction is known here")
+        found.append(Restriction(word, argument))
+        at += 1
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The restrictions of one configuration."""
+
+    lists: dict[str, tuple[Restriction, ...]]
+    domains: Domains
+    delay_reject: bool = True
+    relay_first: bool = True
+    unlisted_recipient: bool = True
+    unlisted_sender: bool = False
+
+
+def rules_of(config: Config, domains: Domains) -> Rules:
+    """Read the restrictions of a configuration; raises ValueError naming the parameter."""
+    lists = {}
+    for stage in _STAGES:
+        name = f"smtpd_{stage}_restrictions"
+        try:
+            lists[stage] = parse(getattr(config, name))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    if CLOSING.isdisjoint(word for stage in ("relay", "recipient") for word, _ in lists[stage]):
+        raise ValueError(
+            "smtpd_relay_restrictions: this would be an open relay; one of reject_unauth_destination, "
+            "defer_unauth_destination, reject, defer, defer_if_permit must stand here, or in "
+            "smtpd_recipient_restrictions"
+        )
+    return Rules(
+        lists,
+        domains,
+        config.smtpd_delay_reject,
+        config.smtpd_relay_before_recipient_restrictions,
+        config.smtpd_reject_unlisted_recipient,
+        config.smtpd_reject_unlisted_sender,
+    )
+
+
+class Checks:
+    """The checks of one session, and what they remember: deferrals that wait for a permit."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._if_permit: Reply | None = None
+        self._if_reject: Reply | None = None
+        self._kept: dict[str, Reply | None] = {}
+
+    def connect(self, subject: Subject) -> Check:
+        """Check a client that has connected."""
+        return self._now_or_later("client", subject)
+
+    def helo(self, subject: Subject) -> Check:
+        """Check HELO or EHLO."""
+        return self._now_or_later("helo", subject)
+
+    def mail(self, subject: Subject) -> Check:
+        """Check MAIL."""
+        return self._now_or_later("sender", subject)
+
+    def rcpt(self, subject: Subject) -> Check:
+        """Check RCPT, and with smtpd_delay_reject all that came before it."""
+        recipient = subject.recipient
+        if recipient and not recipient.domain and recipient.local_part.lower() == "postmaster":
+            return None  # RFC 5321 4.5.1
+        if self._rules.delay_reject:
+            for stage in _EARLY:
+                refusal = yield from self._early(stage, subject)
+                if refusal:
+                    return refusal
+        self._if_permit, self._if_reject = self._kept.get("sender"), None
+        scene = self._scene("recipient", subject)
+        for stage in ("relay", "recipient") if self._rules.relay_first else ("recipient", "relay"):
+            refusal = yield from self._list(stage, scene)
+            if refusal:
+                return refusal
+        if self._if_permit:
+            return self._rejection(self._if_permit)
+        if self._rules.unlisted_recipient and not scene.recipient_checked:
+            return (yield from self._unlisted(unlisted(recipient, "Recipient address", "5.1.1")))
+        return None
+
+    def data(self, subject: Subject) -> Check:
+        """Check DATA."""
+        return self._late("data", subject)
+
+    def end_of_data(self, subject: Subject) -> Check:
+        """Check the end of the content."""
+        return self._late("end_of_data", subject)
+
+    # --- one list -----------------------------------------------------------------------------
+
+    def _now_or_later(self, stage: str, subject: Subject) -> Check:
+        if self._rules.delay_reject:
+            return None
+        return (yield from self._early(stage, subject))
+
+    def _early(self, stage: str, subject: Subject) -> Check:
+        """Apply a list whose deferral may be asked for only at RCPT."""
+        at = _EARLY.index(stage)
+        self._if_permit, self._if_reject = (self._kept.get(_EARLY[at - 1]) if at else None), None
+        refusal = yield from self._list(stage, self._scene(stage, subject))
+        if not refusal and stage == "sender" and self._rules.unlisted_sender:
+            refusal = yield from self._unlisted(unlisted(subject.sender, "Sender address", "5.1.0"))
+        self._kept[stage] = self._if_permit
+        return refusal
+
+    def _late(self, stage: str, subject: Subject) -> Check:
+        self._if_permit = self._if_reject = None
+        refusal = yield from self._list(stage, self._scene(stage, subject))
+        return refusal or (self._rejection(self._if_permit) if self._if_permit else None)
+
+    def _unlisted(self, asking: Asking) -> Check:
+        result = yield from asking
+        return self._rejection(result) if isinstance(result, Reply) else None
+
+    def _scene(self, stage: str, subject: Subject) -> Scene:
+        name, label = {
+            "client": (str(subject.client), "Client host"),
+            "helo": (subject.helo, "Helo command"),
+            "sender": (str(subject.sender or ""), "Sender address"),
+            "recipient": (str(subject.recipient or ""), "Recipient address"),
+            "data": ("DATA", "Data command"),
+            "end_of_data": ("END-OF-MESSAGE", "End-of-data"),
+        }[stage]
+        return Scene(subject, self._rules.domains, name, label)
+
+    def _list(self, stage: str, scene: Scene) -> Check:
+        """Apply one list, up to the first word that permits or rejects."""
+        warn = False
+        for word, argument in self._rules.lists[stage]:
+            if word == WARN_IF_REJECT:
+                warn = True
+                continue
+            result: Result | Asking = WORDS[word](scene, argument)
+            if isinstance(result, Generator):
+                result = yield from result
+            if isinstance(result, Permit):
+                return None
+            refusal = self._refusal(result, warn)
+            if refusal and warn:
+                yield Ask(WARN, refusal)
+            elif refusal:
+                return self._rejection(refusal)
+            warn = False
+        return None
+
+    def _refusal(self, result: Result, warn: bool) -> Reply | None:
+        """Return a result that refuses; a conditional deferral is remembered, or with warn_if_reject is none."""
+        if not isinstance(result, DeferIf):
+            return result if isinstance(result, Reply) else None
+        if not result.permit:
+            self._if_reject = self._if_reject or result.reply
+        elif warn:
+            return result.reply
+        else:
+            self._if_permit = self._if_permit or result.reply
+        return None
+
+    def _rejection(self, refusal: Reply) -> Reply:
+        """Return the refusal, or the deferral that waited for one."""
+        return self._if_reject if self._if_reject and refusal.code >= 500 else refusal

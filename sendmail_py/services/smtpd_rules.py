@@ -1,0 +1,65 @@
+"""What the SMTP server reads from main.cf before it serves: restrictions, networks, limits.
+
+check_smtpd() runs before the services start, so that a wrong word is an error there, and never a
+door left open.
+"""
+
+from dataclasses import dataclass
+
+from ..core.config import Config
+from ..core.errors import ConfigError
+from ..routing.networks import Networks
+from ..routing.resolve import Routing
+from ..routing.restriction_words import Domains
+from ..routing.restrictions import Rules, rules_of
+
+_NETWORKS = (
+    "mynetworks",
+    "smtpd_forbid_bare_newline_exclusions",
+    "local_header_rewrite_clients",
+    "smtpd_client_event_limit_exceptions",
+)
+_STRESSED = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpdRules:
+    """The rules that all sessions share."""
+
+    restrictions: Rules
+    mynetworks: Networks
+    plain_text: Networks  # may end their lines in LF alone
+    completed: Networks  # their messages get the fields that are missing
+    unlimited: Networks
+
+
+def domains_of(config: Config, routing: Routing) -> Domains:
+    """Return what restrictions may know of routing."""
+    return Domains(routing.is_local, routing.is_local, config.myorigin)
+
+
+def smtpd_rules(config: Config, routing: Routing) -> SmtpdRules:
+    """Read the rules; raises ConfigError."""
+    try:
+        restrictions = rules_of(config, domains_of(config, routing))
+    except ValueError as error:
+        name = str(error).partition(":")[0]
+        raise ConfigError(f"{config.origin(name)}: {error}") from error
+    return SmtpdRules(restrictions, *(_networks(config, name) for name in _NETWORKS))
+
+
+def _networks(config: Config, name: str) -> Networks:
+    try:
+        return Networks(getattr(config, name))
+    except ValueError as error:
+        raise ConfigError(f"{config.origin(name)}: {name}: {error}") from error
+
+
+def check_smtpd(config: Config) -> None:
+    """Raise ConfigError for what the server could not work with."""
+    smtpd_rules(config, Routing(config))
+
+
+def is_stressed(config: Config, connections: int) -> bool:
+    """Say whether so many clients are connected that slow ones must go."""
+    return connections > int(config.smtpd_connection_limit) * _STRESSED
