@@ -48,14 +48,16 @@ def parse_address_list(text: str, lenient: bool = False) -> "list[Mailbox]":
     """Read an address list; the null address <> is a Mailbox too.
 
     With lenient, as where recipients are named, commas may be missing, as for Postfix: bare words
-    that a blank parts are addresses of their own, and so is what follows a >. And a group may lack
-    its ; ("undisclosed-recipients:"). Raises ValueError, naming the address, for one that cannot
-    be read and for a control character in the text.
+    that a blank parts are addresses of their own, and so is what follows a >. And undisclosed
+    recipients may lack their ; where nobody follows. Raises ValueError, naming the address, for
+    one that cannot be read and for a control character in the text.
     """
     if not text.isprintable():
         _refuse_controls(text)
     mailboxes = []
-    for element in _elements(_tokens(text), open_groups=lenient):
+    for element in _elements(_tokens(text)):
+        if lenient and _is_nobody(element):
+            continue
         for part in _parts(element) if lenient else [element]:
             mailboxes.append(_mailbox(part, text))
     return mailboxes
@@ -177,11 +179,8 @@ def _after_comment(text: str, start: int) -> int:
     raise ValueError(f"( without its ) in the address {text[start : start + 80]!a}")
 
 
-def _elements(tokens: "list[_Token]", open_groups: bool) -> "list[list[_Token]]":
-    """Part the tokens at commas and at the borders of groups; empty elements are allowed (RFC 5322 4.4).
-
-    With open_groups a colon before a blank, or at the end, begins a group that may have no end.
-    """
+def _elements(tokens: "list[_Token]") -> "list[list[_Token]]":
+    """Part the tokens at commas and at the borders of groups; empty elements are allowed (RFC 5322 4.4)."""
     elements: list[list[_Token]] = [[]]
     in_brackets = False
     last_group_end = max((i for i, token in enumerate(tokens) if token.kind == ";"), default=-1)
@@ -191,7 +190,7 @@ def _elements(tokens: "list[_Token]", open_groups: bool) -> "list[list[_Token]]"
         elif token.kind in (",", ";"):
             elements.append([])
             continue
-        elif token.kind == ":" and elements[-1] and (i < last_group_end or (open_groups and _stands_off(tokens, i))):
+        elif token.kind == ":" and elements[-1] and i < last_group_end:
             # What stood before it is the name of a group. Without a ; it is a part of a display
             # name, or a fault: to take it for a group would drop half of an address.
             elements[-1] = []
@@ -202,10 +201,13 @@ def _elements(tokens: "list[_Token]", open_groups: bool) -> "list[list[_Token]]"
     return [element for element in elements if element]
 
 
-def _stands_off(tokens: "list[_Token]", at: int) -> bool:
-    """Say whether a blank or the end of the text follows a token."""
-    following = tokens[at + 1 : at + 2]
-    return not following or following[0].start > tokens[at].end
+def _is_nobody(element: "list[_Token]") -> bool:
+    """Say whether an element is "undisclosed-recipients:", as some write it.
+
+    Any other name before a colon could be a recipient, and the colon that of a field that was
+    indented by mistake.
+    """
+    return element[-1].kind == ":" and element[0].value.lower().startswith("undisclosed")
 
 
 def _parts(element: "list[_Token]") -> "list[list[_Token]]":

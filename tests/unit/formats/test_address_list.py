@@ -99,22 +99,16 @@ def test_a_comma_may_be_missing_where_recipients_are_named(text: str, expected: 
     assert [str(m.address) for m in parse_address_list(text, lenient=True)] == expected
 
 
+@pytest.mark.parametrize("text", ["undisclosed-recipients:", "Undisclosed recipients: ", ", undisclosed-recipients:,"])
+def test_undisclosed_recipients_are_nobody_also_without_their_end(text: str) -> None:
+    assert parse_address_list(text, lenient=True) == []
+
+
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("undisclosed-recipients:", []),
-        ("Team: bob, carol", ["bob", "carol"]),
-        ("dave, My Team:\t(ours) bob", ["dave", "bob"]),
-        ("Re: Bob <bob>", ["bob"]),
-        ("a: b;, c: d", ["b", "d"]),
-    ],
+    "text",
+    ["user:secret@x", "mailto:bob@x", ":include:/etc/passwd", ":", "bob To: carol", "bob To:", "Team: bob, carol"],
 )
-def test_a_group_may_lack_its_end_where_recipients_are_named(text: str, expected: list[str]) -> None:
-    assert [str(m.address) for m in parse_address_list(text, lenient=True)] == expected
-
-
-@pytest.mark.parametrize("text", ["user:secret@x", "mailto:bob@x", ":include:/etc/passwd", ":", "a@b: c@d:e"])
-def test_a_colon_inside_a_word_begins_no_group(text: str) -> None:
+def test_nobody_is_lost_to_a_colon_without_its_semicolon(text: str) -> None:
     with pytest.raises(ValueError, match="address"):
         parse_address_list(text, lenient=True)
 
