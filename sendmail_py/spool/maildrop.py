@@ -26,7 +26,8 @@ def _is_kept_out(error: OSError) -> bool:
     """Say whether this is what a caller meets whose unit, container or mount keeps it out of the spool."""
     import errno  # only here: a plain submission starts faster without it
 
-    return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
+    # EOVERFLOW: a user namespace in which the caller has no uid
+    return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EOVERFLOW)
 
 
 def check_space(top: str, message_size_limit: int, queue_minfree: int) -> None:

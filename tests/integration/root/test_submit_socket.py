@@ -9,7 +9,8 @@ from machine import HOST, SPOOL, Machine, wait_until
 READ_ONLY_VAR = """
 mount --rbind /var /var
 mount -o remount,ro,bind /var
-for path in /var/spool /var/mail /var/log /var/lib; do mount -o remount,ro,bind "$path"; done
+mount --rbind /run /run
+for path in /var/spool /var/mail /var/log /var/lib /run; do mount -o remount,ro,bind "$path"; done
 if touch /var/spool/sendmail-py/maildrop/x 2>/dev/null; then exit 99; fi
 exec "$@"
 """
@@ -48,6 +49,18 @@ def test_a_dynamic_user_without_a_name_can_send(running: Machine) -> None:
     done = hardened(running, "61234", "/usr/local/sbin/sendmail", "bob", message=text("a dynamic user"))
     assert (done.returncode, done.stderr) == (0, b"")
     assert f"Return-Path: <uid-61234@{HOST}>" in running.wait_for_mail("bob", "a dynamic user")
+
+
+@pytest.mark.parametrize("mapped", [["--map-current-user"], ["--map-root-user"], []], ids=["himself", "root", "nobody"])
+@pytest.mark.parametrize("script", ['exec "$@"', READ_ONLY_VAR], ids=["by file", "read-only /var"])
+def test_a_user_namespace_makes_nobody_somebody_else(running: Machine, mapped: list[str], script: str) -> None:
+    body = f"from a namespace {mapped} {script == READ_ONLY_VAR}"
+    words = ["unshare", "--user", *mapped, "/usr/local/sbin/sendmail", "bob"]
+    done = hardened(running, "alice", *words, message=text(body), script=script)
+    assert (done.returncode, done.stderr) == (0, b"")
+    message = running.wait_for_mail("bob", body)
+    uid = running.run("id", "-u", "alice").stdout.decode().strip()
+    assert f"Return-Path: <alice@{HOST}>" in message and f"from userid {uid})" in message
 
 
 def test_a_session_of_smtp_and_recipients_from_the_header_work_there(running: Machine) -> None:
