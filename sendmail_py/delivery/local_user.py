@@ -86,9 +86,13 @@ def _append(deliveries: list[Delivery], user: User, place: mailbox.Place, config
 
 
 def command(delivery: Delivery, line: str, user: User, is_default: bool, name: str, config: Config) -> Command:
-    """Return the program to run for a message: as this user, in the user's home (default_privs: in /)."""
+    """Return the program to run for a message: as this user, in the user's home (default_privs: in /).
+
+    All programs of a user have one share, and each of those that the administrator names has its own.
+    """
     variables = environment(delivery, None if is_default else user, name, config)
-    return Command(line, variables, "/" if is_default else user.home, user, config.mailbox_size_limit)
+    share = line if is_default or not acts_for_others() else ""
+    return Command(line, variables, "/" if is_default else user.home, user, config.mailbox_size_limit, share)
 
 
 def unknown(name: str) -> DeliveryResult:

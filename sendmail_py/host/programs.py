@@ -29,7 +29,8 @@ class Command:
     """What to run: the line as it was written, its environment, its directory, as whom.
 
     user is None where this process is the user already. Files that it writes may have
-    file_limit octets (0: any number), and it may open as many files as we once could.
+    file_limit octets (0: any number), and it may open as many files as we once could. Programs of
+    the same user and share count together where few may run at once.
     """
 
     line: str
@@ -37,6 +38,7 @@ class Command:
     directory: str
     user: User | None
     file_limit: int = 0
+    share: str = ""
 
 
 @dataclass(slots=True)

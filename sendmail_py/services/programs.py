@@ -34,7 +34,7 @@ class Job:
 
     def key(self) -> tuple[int, str]:
         """Return what has its share of the programs that run at once."""
-        return (self.command.user.uid if self.command.user else -1), self.command.line
+        return (self.command.user.uid if self.command.user else -1), self.command.share
 
 
 class Programs:

@@ -206,6 +206,18 @@ def test_a_user_has_two_programs_at_once_and_the_others_wait(tree: Tree, agent: 
     assert len(found) == 6 and max(found) <= 2
 
 
+@pytest.mark.real(root=True)
+def test_a_user_with_many_programs_that_hang_leaves_room_for_those_of_others(root_tree: Tree) -> None:
+    gate = writable(root_tree) / "gate"
+    agent = root_tree.start(default_privs="daemon")
+    hang = f"while ! test -e {gate}; do sleep 0.2; done"
+    games = [agent.send("x", [root_tree.message()], target=f"|{hang}; : {n}", uid=5) for n in range(25)]
+    assert pipe_to(agent, SHELL_SYNTAX, root_tree.message()).outcome is Outcome.DELIVERED
+    assert pipe_to(agent, SHELL_SYNTAX, root_tree.message(), uid=2).outcome is Outcome.DELIVERED
+    gate.touch()
+    agent.collect(*games)
+
+
 def test_a_stop_lets_a_program_finish_and_defers_those_that_wait(tree: Tree, agent: Agent) -> None:
     gate = writable(tree) / "gate"
     line = f"|while ! test -e {gate}; do sleep 0.1; done"
