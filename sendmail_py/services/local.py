@@ -10,6 +10,7 @@ import os
 import resource
 import selectors
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,6 +43,7 @@ from .service import Service, decode_settings
 _DESCRIPTORS = 8192
 _OWN_DESCRIPTORS = 100
 _LONGEST_PAUSE = 3600.0  # epoll counts milliseconds in 31 bits
+_BATCHES_OF_A_USER = 10  # that wait for programs: qmgr has a hundred with us, and others want some
 _NO_ROOM = deferred("4.3.0", "too much mail waits for programs")
 
 
@@ -51,6 +53,8 @@ class Work:
 
     batch: Batch
     left: set[int]
+    user: tuple[int, str] = (-1, "")  # whose programs they are for
+    is_counted: bool = False
 
     def pick(self, places: list[int]) -> list[Delivery]:
         """Return the deliveries at these places."""
@@ -78,6 +82,7 @@ class Local:
         self._programs = Programs(selector, service.log)
         self._waiting: list[Part] = []
         self._open = 0
+        self._batches_of: Counter[tuple[int, str]] = Counter()
         self._room = max(1, (_descriptors() - _OWN_DESCRIPTORS) // DESCRIPTOR_LIMIT - 1)
         self._leave_by: float | None = None
         self._is_over = False
@@ -172,16 +177,23 @@ class Local:
     # --- programs, and what may find a lock -------------------------------------------------
 
     def _run(self, work: Work, places: list[int], what: Callable[[Delivery], Command]) -> None:
-        line = what(work.batch.deliveries[places[0]]).line if places else ""
-        places = self._unverified(work, places, f"delivers to command: {line}")
-        if places and self._open > self._room:
+        if not places:
+            return None
+        commands = {place: what(work.batch.deliveries[place]) for place in places}
+        places = self._unverified(work, places, f"delivers to command: {commands[places[0]].line}")
+        jobs = [
+            Job(work.batch.deliveries[place], commands[place], partial(self._ended, work, place)) for place in places
+        ]
+        if not jobs:
+            return None
+        work.user = jobs[0].key()
+        if self._open > self._room or self._batches_of[work.user] >= _BATCHES_OF_A_USER:
             return self._settle(work, places, _NO_ROOM)
-        for place in places:
-            delivery = work.batch.deliveries[place]
-            self._programs.add(Job(delivery, what(delivery), partial(self._ended, work, place)))
-        if places:
-            self._channel.set_aside(work.batch)
-        return None
+        self._batches_of[work.user] += 1
+        work.is_counted = True
+        for job in jobs:
+            self._programs.add(job)
+        return self._channel.set_aside(work.batch)
 
     def _deliver(self, part: Part) -> None:
         if not part.places:
@@ -236,6 +248,9 @@ class Local:
         if not work.left:
             self._channel.end_batch(work.batch)
             self._open -= 1
+            self._batches_of[work.user] -= work.is_counted
+            if not self._batches_of[work.user]:
+                del self._batches_of[work.user]
 
     # --- the loop ---------------------------------------------------------------------------
 
