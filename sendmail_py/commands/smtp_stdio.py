@@ -20,7 +20,7 @@ from ..protocol.commands import Verb
 from ..protocol.reply import Reply
 from ..protocol.server_commands import Command, Mail, Rcpt, Refused
 from ..protocol.smtp_client import NEED_DATA
-from ..protocol.smtp_server import Content, SmtpServer, State
+from ..protocol.smtp_server import Content, SmtpServer, State, extensions
 from ..spool.maildrop import Drop, check_space
 from ..spool.queue_id import base_id
 
@@ -33,15 +33,7 @@ class Session:
     """One client: the machine, and the transaction under way."""
 
     def __init__(self, hostname: str, top: str, size_limit: int, minfree: int, new_drop: Callable[[], Drop]) -> None:
-        extensions = {
-            "PIPELINING": "",
-            "SIZE": str(size_limit or ""),
-            "8BITMIME": "",
-            "SMTPUTF8": "",
-            "DSN": "",
-            "ENHANCEDSTATUSCODES": "",
-        }
-        self.machine = SmtpServer(hostname, extensions, lf_sessions=True)
+        self.machine = SmtpServer(hostname, extensions(size_limit), lf_sessions=True)
         self._top = top
         self._limit = size_limit
         self._minfree = minfree

@@ -29,6 +29,12 @@ ERROR_LIMIT = 20
 _OVERLONG: Final = b" " * (LINE_LIMIT + 1)  # stands for a line that was not kept
 
 
+def extensions(size_limit: int) -> dict[str, str]:
+    """Return what our servers offer in answer to EHLO; 0 is no limit."""
+    words = ("PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES")
+    return dict.fromkeys(words, "") | {"SIZE": str(size_limit or "")}
+
+
 class State(Enum):
     """What the commands that were answered well have led to."""
 

@@ -14,6 +14,7 @@ from typing import Any
 from ..host.loop import allow_descriptors, loop_factory
 from ..protocol import server_replies as replies
 from ..protocol.reply import Reply
+from ..protocol.smtp_server import extensions
 from ..routing.resolve import Routing
 from ..routing.restriction_words import Client
 from ..spool.directories import check
@@ -51,15 +52,7 @@ class Server:
         self.world = World(config, routing)
         self.taker = Taker(config, service.log)
         self.rates = Rates(config, self.rules.unlimited, service.log, time.monotonic)
-        self.extensions = {
-            "PIPELINING": "",
-            "SIZE": str(config.message_size_limit or ""),
-            "VRFY": "",
-            "ENHANCEDSTATUSCODES": "",
-            "8BITMIME": "",
-            "DSN": "",
-            "SMTPUTF8": "",
-        }
+        self.extensions = extensions(config.message_size_limit)
         self._sessions: set[Session] = set()
         self._listeners: list[asyncio.Server] = []
         self._leave = asyncio.Event()
