@@ -7,6 +7,7 @@ again, and a large body passes through in blocks.
 import os
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from ..core.address import Address
 from ..core.config import Config
@@ -39,7 +40,8 @@ class Intake:
         """Queue a submitted message whose content stands in an open file from offset on.
 
         The envelope comes with its id, sender and submitter; its addresses are qualified and its
-        recipients made unique here. Not durable unless asked for: the maildrop original is, until
+        recipients made unique here, and content above ASCII is declared as what it is (RFC 6152) where
+        nobody has said what it is. Not durable unless asked for: the maildrop original is, until
         the message is finished. Raises Refusal for what a client can still be told, and OSError; then
         nothing is queued (an error of the last step, the fsync of a durable name, may leave a message
         there that was not accepted).
@@ -57,6 +59,9 @@ class Intake:
             b"\n",
             unix_line_ends_whole(head[sections.body :]) if rest is None else head[sections.body :],
         ]
+        if not envelope.body:
+            beyond = blocks(descriptor, offset + len(head), envelope.size - len(head))
+            envelope.body = "" if all(part.isascii() for part in chain(chunks, beyond)) else "8BITMIME"
         if rest is None:
             envelope.size = sum(map(len, chunks))
             content: Iterable[bytes] = (b"".join(chunks),)

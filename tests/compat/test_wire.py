@@ -101,6 +101,11 @@ def test_an_address_in_utf_8_bounces_where_the_server_lacks_smtputf8(world):
     assert b"SMTPUTF8 is required" in instance.wait_for_mail(me(), b"Status: 5.6.7")
 
 
+@pytest.mark.parametrize(("text", "declared"), [("\nplain\n", False), ("\nGröße\n", True), ("Subject: ä\n\nx\n", True)])
+def test_octets_above_ascii_are_declared(world, text, declared):
+    assert ("BODY=8BITMIME" in world.sent(text.encode(), "bob@example.org").sender) == declared
+
+
 def test_n_r_v_and_b_are_passed_on(world):
     words = "-N", "success,failure", "-R", "hdrs", "-V", "QQ314159", "-B8BITMIME"
     message = world.sent(b"\nx\n", *words, "bob@example.org")

@@ -122,6 +122,16 @@ def test_an_address_above_ascii_asks_for_smtputf8(store: Store) -> None:
     assert submit(store, b"\n", sender="j\u00f6rg@x").smtputf8
 
 
+@pytest.mark.parametrize("padding", [0, 400_000])
+@pytest.mark.parametrize(("end", "body"), [(b"", ""), (b"\xe4\n", "8BITMIME"), ("ä".encode(), "8BITMIME")])
+def test_content_above_ascii_is_declared(store: Store, padding: int, end: bytes, body: str) -> None:
+    assert submit(store, b"Subject: x\n\n" + b"x" * padding + end).body == body
+
+
+def test_a_header_above_ascii_is_content_too(store: Store) -> None:
+    assert submit(store, "Subject: Größe\n\nx\n".encode()).body == "8BITMIME"
+
+
 @pytest.mark.parametrize(("hops", "refused"), [(2, ""), (3, "5.4.6 too many hops")])
 def test_a_message_with_too_many_hops_is_queued_as_refused(store: Store, hops: int, refused: str) -> None:
     assert submit(store, b"Received: by x\n" * hops + b"\nhi\n", hopcount_limit="2").refused == refused
