@@ -26,7 +26,7 @@ from ..formats.submission_header import PreparedHeader
 from ..formats.submit_records import DATA, RECORD_LIMIT, total_of
 from ..host.sockets import peer, send_record
 from ..host.syslog import Log
-from ..host.users import UidCache
+from ..host.users import UidCache, User
 from ..spool import atomic
 from ..spool.layout import INCOMING, TMP
 from ..spool.maildrop import check_space, too_large
@@ -173,12 +173,8 @@ class SubmitServer:
                 self._append(submission, record[1:])
             else:
                 self._finish(submission, total_of(record))
-        except MailError as error:
-            self._end(submission, Answer(error.exit_code, str(error)))
-        except (Junk, ValueError) as error:
-            self._end(submission, Answer(EX_DATAERR, f"not taken: {error}"))
-        except OSError as error:
-            self._end(submission, Answer(EX_TEMPFAIL, f"queue {self.top}: {error.strerror}"))
+        except (MailError, Junk, ValueError, OSError) as error:
+            self._end(submission, self._answer_to(error))
 
     def _append(self, submission: Submission, data: bytes) -> None:
         limit = self.config.message_size_limit
@@ -190,25 +186,50 @@ class SubmitServer:
         atomic.write_all(submission.descriptor, (data,))
 
     def _finish(self, submission: Submission, total: int) -> None:
-        """Check the message, which is whole now, and have a thread put it into the queue."""
+        """Have the message, which is whole now, read and put into the queue by threads: it may be large."""
         if total != submission.octets:
             raise Junk(f"{total} octets were sent, {submission.octets} have come")
-        claimed = claimed_envelope(submission.descriptor)
-        claimed.size = total - claimed.content_offset
-        limit = self.config.message_size_limit
-        if limit and claimed.size > limit:
-            raise too_large(limit)
-        claimed.submitter.pid = submission.pid
         user = self.pickup.users.find(submission.uid)
-        envelope = checked_envelope(claimed, submission.uid, user, "", time.time_ns() // 1000)
-        answer = self._over_limit(submission.uid, len(envelope.recipients))
+        submission.is_storing = True
+        self.selector.unregister(submission.end)
+        self._threads().submit(lambda: self._read(submission, user), lambda read: self._was_read(submission, read))
+
+    def _read(self, submission: Submission, user: User | None) -> Envelope | Answer:
+        """Read and check what was sent; in a thread."""
+        try:
+            claimed = claimed_envelope(submission.descriptor)
+            claimed.size = submission.octets - claimed.content_offset
+            claimed.submitter.pid = submission.pid
+            limit = self.config.message_size_limit
+            if limit and claimed.size > limit:
+                raise too_large(limit)
+            return checked_envelope(claimed, submission.uid, user, "", time.time_ns() // 1000)
+        except Exception as error:
+            return self._answer_to(error)
+
+    def _was_read(self, submission: Submission, read: Envelope | Answer) -> None:
+        if isinstance(read, Answer):
+            self._end(submission, read)
+            return
+        answer = self._over_limit(submission.uid, len(read.recipients))
+        try:
+            if not answer:
+                self._name(read)
+        except OSError as error:
+            answer = self._answer_to(error)
         if answer:
             self._end(submission, answer)
             return
-        self._name(envelope)
-        submission.is_storing = True
-        self.selector.unregister(submission.end)
-        self._threads().submit(lambda: self._store(submission, envelope), lambda done: self._stored(submission, done))
+        self._threads().submit(lambda: self._store(submission, read), lambda done: self._stored(submission, done))
+
+    def _answer_to(self, error: Exception) -> Answer:
+        """Return what a client is told of an error."""
+        if isinstance(error, MailError):
+            return Answer(error.exit_code, str(error))
+        if isinstance(error, (Junk, ValueError)):
+            return Answer(EX_DATAERR, f"not taken: {error}")
+        fault = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        return Answer(EX_TEMPFAIL, f"queue {self.top}: {fault}")
 
     def _over_limit(self, uid: int, recipients: int) -> Answer | None:
         admission = self.pickup.admission

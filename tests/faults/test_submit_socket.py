@@ -18,7 +18,7 @@ SITES = [
     ("main", "write", 1, (KILL, EIO, FULL)),  # into the file without a name
     ("main", "rename", 1, (KILL, EIO)),  # the empty file gets its id
     ("pool", "openat", 1, (KILL, FULL)),  # the copy in tmp/
-    ("pool", "write", 1, (KILL, FULL)),
+    ("pool", "write", 1, (KILL,)),  # of the copy, or the word to the loop that it has been read
     ("pool", "fsync", 1, (KILL, EIO, FULL)),  # of the copy
     ("pool", "rename", 1, (KILL, EIO)),  # to incoming/
     ("pool", "fsync", 2, (KILL, EIO)),  # of incoming/
