@@ -1,258 +1,37 @@
 """local: the service that delivers on this host. In a root instance it is root, so it is small.
 
-Single-threaded; it parses no mail and reaches messages through descriptors only. What cannot be
-done at once - a mailbox that is locked, a program - waits aside while the rest goes on, as long
-as there are descriptors for it. The channel to qmgr is written blocking, so no result is lost
-when qmgr is slow, and read only when something is there.
+Single-threaded; it parses no mail and reaches messages through descriptors only. The channel to
+qmgr is written blocking, so no result is lost when qmgr is slow, and read only when something is
+there.
 """
 
-import os
 import resource
 import selectors
 import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
 
-from ..core.delivery import Delivery
-from ..core.envelope import MAILBOX
-from ..core.result import DeliveryResult, Settled, deferred, delivered
-from ..delivery import forward
-from ..delivery.copy import copy_of
-from ..delivery.local_user import (
-    LOCK_FAILED,
-    Busy,
-    Users,
-    check_home,
-    command,
-    end_all,
-    to_file,
-    to_mailbox,
-    unknown,
-)
-from ..formats.batch import Batch, HandBack
-from ..host.privileges import RightsError
-from ..host.programs import Command
 from ..host.sockets import DESCRIPTOR_LIMIT
-from ..host.users import User
 from .agent import AgentChannel
-from .programs import Job, Programs
+from .local_batches import Batches
+from .programs import Programs
 from .service import Service, decode_settings
 
 _DESCRIPTORS = 8192
 _OWN_DESCRIPTORS = 100
 _LONGEST_PAUSE = 3600.0  # epoll counts milliseconds in 31 bits
-_BATCHES_OF_A_USER = 10  # that wait for programs: qmgr has a hundred with us, and others want some
-_NO_ROOM = deferred("4.3.0", "too much mail waits for programs")
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """A batch under way: the deliveries that have not ended, by their place in it."""
-
-    batch: Batch
-    left: set[int]
-    user: tuple[int, str] = (-1, "")  # whose programs they are for
-    is_counted: bool = False
-
-    def pick(self, places: list[int]) -> list[Delivery]:
-        """Return the deliveries at these places."""
-        return [self.batch.deliveries[place] for place in places]
-
-
-@dataclass(slots=True, eq=False)
-class Part:
-    """Deliveries to one mailbox or file that are made together, under one lock."""
-
-    work: Work
-    places: list[int]
-    deliver: Callable[[list[Delivery]], None]
-    attempts: int = 0
-    due: float = 0.0
 
 
 class Local:
-    """The agent for one channel."""
+    """The agent for one channel: it waits for qmgr, master, programs and locks, and does what has become due."""
 
     def __init__(self, service: Service, channel: AgentChannel, selector: selectors.BaseSelector) -> None:
         self._service = service
         self._channel = channel
         self._selector = selector
+        room = max(1, (_descriptors() - _OWN_DESCRIPTORS) // DESCRIPTOR_LIMIT - 1)
         self._programs = Programs(selector, service.log)
-        self._waiting: list[Part] = []
-        self._open = 0
-        self._batches_of: Counter[tuple[int, str]] = Counter()
-        self._room = max(1, (_descriptors() - _OWN_DESCRIPTORS) // DESCRIPTOR_LIMIT - 1)
+        self._batches = Batches(service.config, service.log, channel, self._programs, room)
         self._leave_by: float | None = None
         self._is_over = False
-        self._configure()
-
-    def _configure(self) -> None:
-        self._config = self._service.config
-        self._users = Users(self._config)
-
-    # --- the order of decisions (docs/local-delivery.md) ------------------------------------
-
-    def take(self, batch: Batch) -> None:
-        """Begin with a new batch."""
-        work = Work(batch, set(range(len(batch.deliveries))))
-        self._open += 1
-        places = list(work.left)
-        try:
-            self._begin(work, places)
-        except Settled as settled:
-            self._settle(work, places, settled.result)
-        except RightsError:
-            raise
-        except Exception as error:
-            self._fault(work, places, error)
-
-    def _begin(self, work: Work, places: list[int]) -> None:
-        target = work.batch.target
-        if target and target != MAILBOX:
-            user, is_default = self._users.rights(work.batch.uid)
-            if target.startswith("|"):
-                return self._run(work, places, lambda one: command(one, target[1:], user, is_default, "", self._config))
-            places = self._unverified(work, places, f"delivers to file: {target}")
-            return self._deliver(Part(work, places, lambda some: to_file(some, user, target, self._config)))
-        user_or_none = self._users.recipient(work.batch.nexthop)
-        if user_or_none is None:
-            return self._unknown(work, places)
-        check_home(user_or_none, self._config)
-        if target != MAILBOX:
-            places = self._without_forwarded(work, places, user_or_none)
-        return self._to_mailbox(work, places, user_or_none)
-
-    def _unknown(self, work: Work, places: list[int]) -> None:
-        if self._config.mailbox_transport or self._config.fallback_transport or self._config.luser_relay:
-            return self._hand_back(work, places, HandBack.UNKNOWN)
-        return self._settle(work, places, unknown(work.batch.nexthop))
-
-    def _without_forwarded(self, work: Work, places: list[int], user: User) -> list[int]:
-        """Hand back what the user's .forward sends elsewhere; return the places that are for the mailbox."""
-        found: dict[str, forward.Forward | Settled | None] = {}
-        rest = []
-        for place in places:
-            recipient = work.batch.deliveries[place].recipients[0]
-            if recipient.extension not in found:
-                try:
-                    found[recipient.extension] = forward.find(user, recipient, self._config, self._service.log.warning)
-                except Settled as settled:
-                    found[recipient.extension] = settled
-            what = found[recipient.extension]
-            if what is None or (isinstance(what, forward.Forward) and what.is_just(user)):
-                rest.append(place)
-            elif isinstance(what, Settled):
-                self._settle(work, [place], what.result)
-            elif self._unverified(work, [place], f"forward via file: {what.path}"):
-                self._forward(work, place, what, user)
-        return rest
-
-    def _forward(self, work: Work, place: int, found: forward.Forward, user: User) -> None:
-        if copy_of(work.batch.deliveries[place]) is None:  # a loop: it ends here
-            return self._ended(work, place)
-        descriptor = os.memfd_create("forward", os.MFD_CLOEXEC)
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(found.lines())
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        self._channel.report_expansion(work.batch, place, descriptor, user.uid)
-        return self._ended(work, place)
-
-    def _to_mailbox(self, work: Work, places: list[int], user: User) -> None:
-        if places and self._config.mailbox_transport:
-            return self._hand_back(work, places, HandBack.MAILBOX)
-        if self._config.mailbox_command and user.uid != 0:
-            line = self._config.mailbox_command
-            return self._run(work, places, lambda one: command(one, line, user, False, user.name, self._config))
-        places = self._unverified(work, places, "delivers to mailbox")
-        return self._deliver(Part(work, places, lambda some: to_mailbox(some, user, self._config)))
-
-    def _unverified(self, work: Work, places: list[int], would: str) -> list[int]:
-        """Answer for deliveries that only ask what would be done; return the places of the others."""
-        asking = [place for place in places if work.batch.deliveries[place].verify]
-        self._settle(work, asking, delivered(would))
-        return [place for place in places if place not in asking] if asking else places
-
-    # --- programs, and what may find a lock -------------------------------------------------
-
-    def _run(self, work: Work, places: list[int], what: Callable[[Delivery], Command]) -> None:
-        if not places:
-            return None
-        commands = {place: what(work.batch.deliveries[place]) for place in places}
-        places = self._unverified(work, places, f"delivers to command: {commands[places[0]].line}")
-        jobs = [
-            Job(work.batch.deliveries[place], commands[place], partial(self._ended, work, place)) for place in places
-        ]
-        if not jobs:
-            return None
-        work.user = jobs[0].key()
-        if self._open > self._room or self._batches_of[work.user] >= _BATCHES_OF_A_USER:
-            return self._settle(work, places, _NO_ROOM)
-        self._batches_of[work.user] += 1
-        work.is_counted = True
-        for job in jobs:
-            self._programs.add(job)
-        return self._channel.set_aside(work.batch)
-
-    def _deliver(self, part: Part) -> None:
-        if not part.places:
-            return None
-        part.attempts += 1
-        deliveries = part.work.pick(part.places)
-        try:
-            part.deliver(deliveries)
-        except Busy:
-            is_last = part.attempts >= max(1, self._config.deliver_lock_attempts)
-            if is_last or self._open > self._room or self._leave_by is not None:
-                return self._settle(part.work, part.places, LOCK_FAILED)
-            part.due = time.monotonic() + self._config.deliver_lock_delay * _random_part()
-            self._waiting.append(part)
-            return self._channel.set_aside(part.work.batch)
-        except RightsError:
-            raise
-        except Exception as error:
-            return self._fault(part.work, part.places, error)
-        return self._all_ended(part.work, part.places)
-
-    # --- results ----------------------------------------------------------------------------
-
-    def _fault(self, work: Work, places: list[int], error: Exception) -> None:
-        name = type(error).__name__
-        self._service.log.error(f"delivery to {work.batch.nexthop}: {name}: {error}")
-        left = [place for place in places if place in work.left]
-        self._settle(work, left, deferred("4.3.0", f"internal error: {name}"))
-
-    def _settle(self, work: Work, places: list[int], result: DeliveryResult) -> None:
-        end_all(work.pick(places), result)
-        self._all_ended(work, places)
-
-    def _hand_back(self, work: Work, places: list[int], back: HandBack) -> None:
-        for place in places:
-            self._channel.report_elsewhere(work.batch, place, back)
-            self._ended(work, place)
-
-    def _all_ended(self, work: Work, places: list[int]) -> None:
-        for place in places:
-            self._ended(work, place)
-
-    def _ended(self, work: Work, place: int) -> None:
-        """Report what a delivery came to; after the last one the batch is over."""
-        if place not in work.left:
-            return
-        work.left.remove(place)
-        delivery = work.batch.deliveries[place]
-        delivery.results = [result and replace(result, relay="local") for result in delivery.results]
-        for recipient in range(len(delivery.recipients)):
-            self._channel.report(work.batch, place, recipient)
-        if not work.left:
-            self._channel.end_batch(work.batch)
-            self._open -= 1
-            self._batches_of[work.user] -= work.is_counted
-            if not self._batches_of[work.user]:
-                del self._batches_of[work.user]
-
-    # --- the loop ---------------------------------------------------------------------------
 
     def qmgr_speaks(self) -> None:
         """Take the next batch; without qmgr nobody hears of results, so all ends here."""
@@ -264,7 +43,7 @@ class Local:
             self._programs.end_running()
             self._is_over = True
         else:
-            self.take(batch)
+            self._batches.take(batch)
 
     def master_speaks(self) -> None:
         """Obey: a new configuration, or stop."""
@@ -273,25 +52,19 @@ class Local:
             if descriptors:
                 self._service.log.move_to(descriptors[0])
             self._service.config = decode_settings(record["settings"])
-            self._configure()
+            self._batches.configure(self._service.config)
         elif record.get("do") == "stop" and self._leave_by is None:
             self._selector.unregister(self._service.lifeline)
             self._selector.unregister(self._channel.end)
-            self._leave_by = time.monotonic() + self._config.stop_timeout
-            waiting, self._waiting = self._waiting, []
-            for part in waiting:
-                self._settle(part.work, part.places, LOCK_FAILED)
+            self._leave_by = time.monotonic() + self._service.config.stop_timeout
+            self._batches.leave()
             self._programs.drop_waiting()
 
     def turn(self) -> None:
         """Do what has become due."""
         now = time.monotonic()
-        due = [part for part in self._waiting if part.due <= now]
-        if due:
-            self._waiting = [part for part in self._waiting if part.due > now]
-            for part in due:
-                self._deliver(part)
-        self._programs.turn(self._config.command_time_limit)
+        self._batches.retry_due(now)
+        self._programs.turn(self._service.config.command_time_limit)
         if self._leave_by is not None and (now >= self._leave_by or not self._programs.is_busy()):
             self._programs.end_running()
             self._channel.flush()
@@ -299,7 +72,7 @@ class Local:
 
     def pause(self) -> float | None:
         """Return the seconds until something is due, none too many; None when nothing waits."""
-        times = [part.due for part in self._waiting] + ([self._leave_by] if self._leave_by is not None else [])
+        times = [at for at in (self._batches.next_due(), self._leave_by) if at is not None]
         pauses = [max(0.0, min(times) - time.monotonic())] if times else []
         programs = self._programs.pause()
         if programs is not None:
@@ -325,11 +98,6 @@ def _descriptors() -> int:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
-
-
-def _random_part() -> float:
-    """Return a number from 0.1 to 1, so that two programs do not meet at a lock again and again."""
-    return 0.1 + 0.9 * os.urandom(1)[0] / 255
 
 
 def run(service: Service) -> None:
