@@ -1,4 +1,4 @@
-"""The dialogs of dialogs/server/*.txt: with the machine, and with the real `sendmail -bs` on pipes.
+"""The dialogs of dialogs/server/*.txt: with the machine, the real `sendmail -bs` on pipes, and smtpd on a socket.
 
 C: the client says   S: the server says (a last * stands for any text)   L: lf: lines end in a bare LF
 M: a message that was taken: <from> what MAIL wished -> to what RCPT wished, to | content
@@ -7,7 +7,9 @@ Each is played line by line, octet by octet, and with all that the client says a
 
 import os
 import pathlib
+import re
 import select
+import socket
 import subprocess
 
 import pytest
@@ -16,8 +18,9 @@ from sendmail_py.protocol.commands import Verb
 from sendmail_py.protocol.server_commands import Mail, Rcpt
 from sendmail_py.protocol.smtp_client import NEED_DATA
 from sendmail_py.protocol.smtp_server import Content, SmtpServer
-from sendmail_py.spool.store import read_head
-from tests.integration.instance import Instance
+from sendmail_py.spool.store import Store, read_head
+from tests.integration.agent_harness import free_port
+from tests.integration.instance import Instance, wait_until
 
 DIALOGS = sorted((pathlib.Path(__file__).parent / "dialogs" / "server").glob("*.txt"))
 EXTENSIONS = {
@@ -31,6 +34,22 @@ every_way = pytest.mark.parametrize("how", ["lines", "bytes", "at once"])
 def resting(tmp_path_factory):
     """An instance whose services are not started: what was taken stays in the maildrop."""
     return Instance(tmp_path_factory.mktemp("dialogs") / "i")
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory):
+    """An instance with an SMTP server, which keeps what it took."""
+    instance = Instance(
+        tmp_path_factory.mktemp("dialogs") / "s",
+        smtpd_port=free_port(),
+        defer_transports="local, smtp",
+        smtpd_reject_unlisted_recipient="no",
+        smtpd_error_sleep_time="0s",
+        local_header_rewrite_clients="",
+    )
+    with instance:
+        instance.start()
+        yield instance
 
 
 class MachineServer:
@@ -106,6 +125,48 @@ class ProcessServer:
         return message_line(shown(f"<{e.reverse_path}>", e.body, e.ret, e.envid), to, content)
 
 
+class SocketServer:
+    """The SMTP server on a socket."""
+
+    def __init__(self, instance):
+        self.store = Store(f"{instance.path}/queue")
+        port = int(re.findall(r"smtpd_port = (\d+)", (instance.path / "main.cf").read_text())[-1])
+        self.end_point = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.end_point.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.heard = ""
+
+    def say(self, octets):
+        self.end_point.sendall(octets)
+
+    def hear(self, expected):
+        """Every answer has to come while the client is silent and the connection is open."""
+        data = b""
+        while data.count(b"\n") < len(expected):
+            more = self.end_point.recv(4096)
+            assert more, f"no answer any more after {data!r}"
+            data += more
+        self.heard += data.decode()
+        check(data.decode().splitlines(), expected)
+
+    def end(self):
+        self.end_point.shutdown(socket.SHUT_WR)
+        assert self.end_point.recv(4096) == b""
+        self.end_point.close()
+        return [self.read(queue_id) for queue_id in re.findall(r"queued as (\w+)", self.heard)]
+
+    def read(self, queue_id):
+        wait_until(lambda: self.store.find(queue_id) == "deferred", f"{queue_id} is deferred")
+        with open(self.store.open("deferred", queue_id), "rb") as file:
+            e = read_head(file.fileno())
+            file.seek(e.content_offset)
+            content = file.read(e.size)
+        # The queue has a Received field more, and an empty line where a header had none after it.
+        content = re.sub(rb"^Received: .*\n(?:\t.*\n)*\n?", b"", content)
+        content = re.sub(rb"\A(\w+:.*\n)\n\Z", rb"\1", content)
+        to = [shown(r.forward_path, ",".join(r.notify), r.original) for r in e.recipients]
+        return message_line(shown(f"<{e.reverse_path}>", e.body, e.ret, e.envid), to, content)
+
+
 def shown(*words):
     return " ".join(filter(None, map(str, words)))
 
@@ -158,3 +219,10 @@ def test_the_machine_answers_as_written(path, how):
 def test_sendmail_bs_answers_as_written_and_keeps_what_it_took(path, how, resting):
     expected, taken = play(path, how, ProcessServer(resting))
     assert taken == expected
+
+
+@every_way
+@every_dialog
+def test_the_smtp_server_answers_as_written_and_keeps_what_it_took(path, how, serving):
+    expected, taken = play(path, how, SocketServer(serving))
+    assert [line.replace("@here.test", "") for line in taken] == expected
