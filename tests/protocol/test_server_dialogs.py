@@ -160,9 +160,8 @@ class SocketServer:
             e = read_head(file.fileno())
             file.seek(e.content_offset)
             content = file.read(e.size)
-        # The queue has a Received field more, and an empty line where a header had none after it.
+        # The queue has a Received field more, and an empty line where a message began without a header.
         content = re.sub(rb"^Received: .*\n(?:\t.*\n)*\n?", b"", content)
-        content = re.sub(rb"\A(\w+:.*\n)\n\Z", rb"\1", content)
         to = [shown(r.forward_path, ",".join(r.notify), r.original) for r in e.recipients]
         return message_line(shown(f"<{e.reverse_path}>", e.body, e.ret, e.envid), to, content)
 
@@ -225,4 +224,9 @@ def test_sendmail_bs_answers_as_written_and_keeps_what_it_took(path, how, restin
 @every_dialog
 def test_the_smtp_server_answers_as_written_and_keeps_what_it_took(path, how, serving):
     expected, taken = play(path, how, SocketServer(serving))
-    assert [line.replace("@here.test", "") for line in taken] == expected
+    assert [as_queued(line) for line in taken] == [as_queued(line) for line in expected]
+
+
+def as_queued(line):
+    """Return a line without what the queue adds: this host's domain, an empty line after a header without one."""
+    return re.sub(r"(\\n)+$", "", line.replace("@here.test", ""))
