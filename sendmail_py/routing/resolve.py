@@ -13,6 +13,7 @@ from ..core.route import ERROR, LMTP, LOCAL, SMTP, Route
 from .hosts import parse_lmtp, parse_nexthop
 
 ALWAYS_THERE = ("postmaster", "mailer-daemon")
+_LOOPBACK = ("[127.0.0.1]", "[ipv6:::1]")  # this host, whatever its names are
 _WHOLE = frozenset((*ALWAYS_THERE, "double-bounce"))
 
 
@@ -20,7 +21,7 @@ class Routing:
     """The routing decisions of one configuration."""
 
     def __init__(self, config: Config) -> None:
-        self._local_domains = frozenset(domain.lower() for domain in config.mydestination)
+        self._local_domains = frozenset((*(domain.lower() for domain in config.mydestination), *_LOOPBACK))
         self._relayhost = config.relayhost
         self._delimiters = config.recipient_delimiter
         self._origin = config.myorigin

@@ -17,7 +17,11 @@ def routed(text: str, **values: str) -> tuple[str, str]:
     return routing(**values).route(Address.parse(text)).destination()[:2]
 
 
-@pytest.mark.parametrize("text", ["bob", "bob@mx.example.org", "bob@MX.Example.ORG", "bob@localhost", "bob@localhost."])
+@pytest.mark.parametrize(
+    "text",
+    ["bob", "bob@mx.example.org", "bob@MX.Example.ORG", "bob@localhost", "bob@localhost.", "bob@[127.0.0.1]",
+     "bob@[IPv6:::1]"],
+)  # fmt: skip
 def test_mail_for_a_domain_of_ours_is_local(text: str) -> None:
     assert routed(text) == (LOCAL, "bob")
 
@@ -33,6 +37,10 @@ def test_mail_for_any_other_domain_goes_out_by_smtp_to_it(text: str) -> None:
 
 def test_one_domain_in_any_spelling_is_one_destination() -> None:
     assert routed("a@Example.NET.") == routed("b@example.net") == (SMTP, "example.net")
+
+
+def test_another_host_by_its_address_is_another_host() -> None:
+    assert routed("bob@[192.0.2.1]") == (SMTP, "[192.0.2.1]")
 
 
 def test_with_a_relayhost_all_mail_that_is_not_local_goes_there() -> None:
