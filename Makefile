@@ -11,7 +11,8 @@ PYTHON := $(shell for python in /usr/bin/python3 python3; do \
 # mmdebstrap makes the root of the programs that tests/compat/real/packages.txt names.
 TEST_PACKAGES = python3-venv strace e2fsprogs xfsprogs util-linux iproute2 make passwd procps \
 	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm tcc swaks mandoc \
-	procmail maildrop vacation liblockfile-bin dovecot-lmtpd dovecot-imapd dovecot-pop3d mmdebstrap
+	procmail maildrop vacation liblockfile-bin dovecot-lmtpd dovecot-imapd dovecot-pop3d \
+	dovecot-submissiond mmdebstrap
 PRINT_DEPENDENCIES = import configparser; \
 	c = configparser.ConfigParser(interpolation=None); c.read("setup.cfg"); print(c["options"]["install_requires"])
 
@@ -46,6 +47,7 @@ test-deps:
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(TEST_PACKAGES)
 	tests/compat/real/make-root
+	tests/integration/root/make-postfix
 
 bench:
 	N="$(N)" ROUNDS="$(ROUNDS)" benchmarks/run

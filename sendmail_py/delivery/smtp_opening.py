@@ -75,10 +75,8 @@ async def _start_tls(session: SmtpSession, opening: Opening, config: Config) -> 
     try:
         await stream.start_tls(opening.context, opening.name, opening.policy, config.smtp_starttls_timeout)
     except TlsError as error:
-        if error.of_certificate:
-            text = f"Server certificate not trusted by this host's policy: {error} (host {stream.host})"
-        else:
-            text = f"Cannot start TLS with host {stream.host}: {error}"
+        trouble = str(error) if error.of_certificate else f"Cannot start TLS: {error}"
+        text = f"{trouble} (host {stream.host})"
         raise TlsFailure(deferred("4.7.5", text, Scope.HOST, stream.relay)) from error
 
 

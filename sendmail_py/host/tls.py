@@ -7,6 +7,7 @@ certificate that is for somebody else; every trouble is a TlsError whose text sa
 import asyncio
 import ssl
 
+from ..protocol.reply import clean
 from ..protocol.tls_policy import VERSIONS, TlsPolicy, is_named
 
 _VERSION = dict(
@@ -69,7 +70,7 @@ async def secure(
     try:
         made = await asyncio.wait_for(begun, timeout + 1)
     except ssl.SSLCertVerificationError as error:
-        raise TlsError(error.verify_message, of_certificate=True) from error
+        raise TlsError(f"Server certificate not trusted: {error.verify_message}", of_certificate=True) from error
     except (OSError, EOFError) as error:  # ssl.SSLError and TimeoutError are OSErrors
         is_late = isinstance(error, TimeoutError) or "handshake is taking longer" in str(error)  # asyncio's words
         raise TlsError("the handshake timed out" if is_late else _why(error)) from error
@@ -91,8 +92,9 @@ def check_name(transport: asyncio.Transport, policy: TlsPolicy) -> None:
         return
     names = certificate_names(transport)
     if not is_named(names, policy.names):
-        has = ", ".join(names[:5]) or "nobody"
-        raise TlsError(f"it is for {has}, not for {', '.join(policy.names)}", of_certificate=True)
+        has = clean(", ".join(names[:5]).encode()) or "nobody"
+        text = f"Server certificate not verified: it is for {has}, not for {', '.join(policy.names)}"
+        raise TlsError(text, of_certificate=True)
 
 
 def certificate_names(transport: asyncio.Transport) -> list[str]:

@@ -109,7 +109,7 @@ def test_may_tries_again_in_clear_where_the_handshake_fails(start, certificate):
         sink.context = None
         assert agent.result(hop).outcome is SENT
         assert sink.connections == 2
-        assert "Cannot start TLS with host 127.0.0.1[127.0.0.1]" in agent.log()
+        assert "Cannot start TLS: " in agent.log()
         assert "trying again without TLS" in agent.log()
 
 

@@ -54,7 +54,7 @@ class Authority:
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        path.write_bytes(_pem(made) + private)
+        path.write_bytes(private + _pem(made))
         path.chmod(0o600)
         return str(path)
 

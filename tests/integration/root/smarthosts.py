@@ -1,0 +1,187 @@
+"""Two real smarthosts on a test machine: Postfix (127.0.0.2) and Dovecot's submission server (127.0.0.3).
+
+Both take mail from who has logged in under TLS alone, as relay with the password in PASSWORD; what they
+take ends in Postfix's mailboxes. Postfix is unpacked by make-postfix and laid over the machine's /usr/lib.
+"""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from machine import HERE, ROOT, Machine, wait_until
+
+sys.path.insert(0, str(ROOT / "tests" / "servers"))
+
+from certificates import Authority
+
+POSTFIX = Path(os.environ.get("POSTFIX_DIRECTORY", "/var/tmp/sendmail-py-postfix")) / "root"
+PASSWORD = "a long:secret with blanks"
+POSTFIX_HOST, DOVECOT_HOST = "smtp.smarthost.test", "submission.smarthost.test"
+LOG = "/var/log/postfix.log"
+BOX = "/var/lib/smarthost"
+AUTHORITY = "/var/lib/authority.pem"
+_ZONE = {POSTFIX_HOST: {"A": ["127.0.0.2"]}, DOVECOT_HOST: {"A": ["127.0.0.3"]}}
+_MAIN_CF = f"""\
+compatibility_level = 3.6
+maillog_file = {LOG}
+myhostname = {POSTFIX_HOST}
+mydestination = smarthost.test
+inet_protocols = ipv4
+alias_maps =
+alias_database =
+local_recipient_maps =
+mail_spool_directory = {BOX}
+smtpd_tls_chain_files = /var/lib/postfix.pem
+smtpd_tls_received_header = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = /run/dovecot/postfix
+smtpd_sasl_authenticated_header = yes
+smtpd_tls_auth_only = yes
+smtpd_sasl_auth_enable = yes
+smtpd_client_restrictions = permit_sasl_authenticated, reject
+smtpd_delay_reject = yes
+notify_classes =
+"""
+_MASTER_CF = """\
+postlog unix-dgram n - n - 1 postlogd
+127.0.0.2:25 inet n - n - - smtpd -o smtpd_client_restrictions= -o smtpd_sasl_auth_enable=no
+127.0.0.2:587 inet n - n - - smtpd -o smtpd_tls_security_level=encrypt
+127.0.0.2:588 inet n - n - - smtpd -o smtpd_tls_security_level=may -o smtpd_sasl_mechanism_filter=login
+127.0.0.2:465 inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
+127.0.0.2:589 inet n - n - - smtpd -o smtpd_tls_security_level=none
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+proxymap unix - - n - - proxymap
+anvil unix - - n - 1 anvil
+local unix - n n - - local
+"""
+_DOVECOT = f"""\
+base_dir = /run/dovecot
+log_path = /var/log/dovecot.log
+protocols = submission
+ssl = required
+ssl_cert = </var/lib/dovecot.pem
+ssl_key = </var/lib/dovecot.pem
+ssl_dh =
+auth_mechanisms = plain login
+hostname = {DOVECOT_HOST}
+mail_location = maildir:/var/lib/mail/%u
+submission_relay_host = 127.0.0.2
+submission_relay_port = 25
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u /var/lib/dovecot-users
+}}
+userdb {{
+  driver = static
+  args = uid=alice gid=alice home=/home/alice
+}}
+service auth {{
+  unix_listener postfix {{
+    mode = 0666
+  }}
+}}
+service submission-login {{
+  inet_listener submission {{
+    address = 127.0.0.3
+    port = 587
+  }}
+  inet_listener submissions {{
+    address = 127.0.0.3
+    port = 465
+    ssl = yes
+  }}
+}}
+service stats {{
+  unix_listener stats-writer {{
+    mode = 0666
+  }}
+}}
+"""
+_PREPARE = f"""
+mount -t overlay -o lowerdir={POSTFIX}/usr/lib:/usr/lib none /usr/lib
+groupadd --system postdrop
+useradd --system --no-create-home --home-dir /nonexistent postfix
+mkdir -p /etc/postfix /var/lib/postfix /var/lib/mail {BOX}
+cp {POSTFIX}/etc/postfix/* /etc/postfix 2>/dev/null || true
+cp {POSTFIX}/usr/share/postfix/* /etc/postfix 2>/dev/null || true
+chmod 1777 {BOX}
+chown postfix: /var/lib/postfix
+chown alice: /var/lib/mail
+cd /var/spool
+mkdir postfix && cd postfix
+mkdir active bounce corrupt defer deferred flush hold incoming private public maildrop saved trace pid
+chown postfix: active bounce corrupt defer deferred flush hold incoming private public maildrop saved trace
+chmod 700 active bounce corrupt defer deferred flush hold incoming private saved trace
+chgrp postdrop public maildrop
+chmod 710 public
+chmod 730 maildrop
+"""
+
+
+class Smarthosts:
+    """A context manager: the servers on a machine that is installed, and a name server that knows them."""
+
+    def __init__(self, machine: Machine, directory: Path) -> None:
+        self.machine = machine
+        self._authority = Authority(directory)
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> "Smarthosts":
+        machine = self.machine
+        machine.script(_PREPARE)
+        for name, host in (("postfix", POSTFIX_HOST), ("dovecot", DOVECOT_HOST)):
+            pem = Path(self._authority.certificate(host)).read_bytes()
+            machine.path(f"/var/lib/{name}.pem").write_bytes(pem)
+        machine.path(AUTHORITY).write_bytes(Path(self._authority.file).read_bytes())
+        machine.path("/etc/postfix/main.cf").write_text(_MAIN_CF)
+        machine.path("/etc/postfix/master.cf").write_text(_MASTER_CF)
+        machine.path("/var/lib/dovecot.conf").write_text(_DOVECOT)
+        password = base64.b64encode(PASSWORD.encode()).decode()
+        machine.path("/var/lib/dovecot-users").write_text(f"relay:{{PLAIN.b64}}{password}\n")
+        machine.path("/var/lib/zone").write_text(json.dumps(_ZONE))
+        self._start("dovecot", "-F", "-c", "/var/lib/dovecot.conf")
+        wait_until(lambda: machine.path("/run/dovecot/postfix").is_socket(), "Dovecot listens")
+        self._start("/usr/lib/postfix/sbin/master", "-c", "/etc/postfix", "-d")
+        self._start(
+            machine.venv_python(), f"{HERE}/tests/servers/name_server.py", "--zone", "/var/lib/zone", "--port", 5300
+        )
+        for address, port in (("127.0.0.2", 587), ("127.0.0.3", 587), ("127.0.0.2", 465), ("127.0.0.3", 465)):
+            self._wait_for(address, port)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in reversed(self._running):
+            process.terminate()
+            process.wait(30)
+
+    def _start(self, *words: object) -> None:
+        command = self.machine.command(words)
+        self._running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+
+    def _wait_for(self, address: str, port: int) -> None:
+        text = f"import socket; socket.create_connection(({address!r}, {port}), 5)"
+        connect = ["python3", "-I", "-c", text]
+        wait_until(lambda: self.machine.run(*connect, check=False).returncode == 0, f"{address}:{port} listens")
+
+    def logs(self) -> str:
+        """Return what the servers have logged."""
+        paths = [self.machine.path(path) for path in (LOG, "/var/log/dovecot.log")]
+        return "\n".join(path.read_text("utf-8", "replace") for path in paths if path.exists())
+
+    def message(self, text: str) -> str:
+        """Wait for a message with this text at its end; returns it."""
+        box = self.machine.path(f"{BOX}/alice")
+        try:
+            found = wait_until(lambda: box.exists() and text in (all_of_it := box.read_text()) and all_of_it, text, 30)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.machine.log()}\n{self.logs()}") from None
+        return next(part for part in str(found).split("\nFrom ") if text in part)
