@@ -46,19 +46,17 @@ class Program:
         self.pid, self.pidfd, self.output = child.pid, child.pidfd, child.output
 
     def hear(self) -> bool:
-        """Take in what the program says; False when it says no more."""
-        while self.output >= 0:
-            try:
-                piece = os.read(self.output, 1 << 16)
-            except BlockingIOError:
-                return True
-            if not piece:
-                self._close_output()
-                break
-            self._said += piece[: OUTPUT_LIMIT - len(self._said)]
-            if len(piece) < 1 << 16:
-                return True  # others are waiting, too
-        return False
+        """Take in some of what the program says, for others are waiting, too; False when it says no more."""
+        if self.output < 0:
+            return False
+        try:
+            piece = os.read(self.output, 1 << 16)
+        except BlockingIOError:
+            return True
+        if not piece:
+            self._close_output()
+        self._said += piece[: OUTPUT_LIMIT - len(self._said)]
+        return bool(piece)
 
     def kill(self) -> None:
         """End the program and its process group: it has taken too long."""

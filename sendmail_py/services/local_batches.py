@@ -29,14 +29,14 @@ from ..delivery.local_user import (
     unknown,
 )
 from ..formats.batch import Batch, HandBack
-from ..host.privileges import RightsError
+from ..host.privileges import RightsError, acts_for_others
 from ..host.programs import Command
 from ..host.syslog import Log
 from ..host.users import User
 from .agent import AgentChannel
 from .programs import Job, Programs
 
-_BATCHES_OF_A_USER = 10  # that wait for programs: qmgr has a hundred with us, and others want some
+_BATCHES_OF_A_USER = 10  # that wait for programs and locks: qmgr has a hundred with us, and others want some
 _NO_ROOM = deferred("4.3.0", "too much mail waits for programs")
 
 
@@ -46,7 +46,7 @@ class Work:
 
     batch: Batch
     left: set[int]
-    user: tuple[int, str] = (-1, "")  # whose programs they are for
+    user: tuple[int, str] = (-1, "")  # for whose programs and files they may have to wait
     is_counted: bool = False
 
     def pick(self, places: list[int]) -> list[Delivery]:
@@ -107,6 +107,7 @@ class Batches:
             if target.startswith("|"):
                 return self._run(work, places, lambda one: command(one, target[1:], user, is_default, "", self._config))
             places = self._unverified(work, places, f"delivers to file: {target}")
+            work.user = user.uid, target if is_default or not acts_for_others() else ""
             return self._deliver(Part(work, places, lambda some: to_file(some, user, target, self._config)))
         user_or_none = self._users.recipient(work.batch.nexthop)
         if user_or_none is None:
@@ -158,6 +159,7 @@ class Batches:
             line = self._config.mailbox_command
             return self._run(work, places, lambda one: command(one, line, user, False, user.name, self._config))
         places = self._unverified(work, places, "delivers to mailbox")
+        work.user = user.uid, ""
         return self._deliver(Part(work, places, lambda some: to_mailbox(some, user, self._config)))
 
     def _unverified(self, work: Work, places: list[int], would: str) -> list[int]:
@@ -179,10 +181,8 @@ class Batches:
         if not jobs:
             return None
         work.user = jobs[0].key()
-        if self._open > self._room or self._batches_of[work.user] >= _BATCHES_OF_A_USER:
+        if not self._may_wait(work):
             return self._settle(work, places, _NO_ROOM)
-        self._batches_of[work.user] += 1
-        work.is_counted = True
         for job in jobs:
             self._programs.add(job)
         return self._channel.set_aside(work.batch)
@@ -196,7 +196,7 @@ class Batches:
             part.deliver(deliveries)
         except Busy:
             is_last = part.attempts >= max(1, self._config.deliver_lock_attempts)
-            if is_last or self._open > self._room or self._is_leaving:
+            if is_last or self._is_leaving or not self._may_wait(part.work):
                 return self._settle(part.work, part.places, LOCK_FAILED)
             part.due = time.monotonic() + self._config.deliver_lock_delay * _random_part()
             self._waiting.append(part)
@@ -206,6 +206,17 @@ class Batches:
         except Exception as error:
             return self._fault(part.work, part.places, error)
         return self._all_ended(part.work, part.places)
+
+    def _may_wait(self, work: Work) -> bool:
+        """Say whether there is room for a batch that takes time, and count it among its user's."""
+        if self._open > self._room:
+            return False
+        if not work.is_counted:
+            if self._batches_of[work.user] >= _BATCHES_OF_A_USER:
+                return False
+            self._batches_of[work.user] += 1
+            work.is_counted = True
+        return True
 
     def next_due(self) -> float | None:
         """Return when something that is locked is to be tried again (monotonic), None when nothing is."""

@@ -1,7 +1,8 @@
 """The programs of the local agent: some run, the others wait for their turn, none runs too long.
 
 A result is known when the process that was started has ended. What it left behind and what still
-holds its output open is watched until the time limit, and then killed with a line in the log.
+holds its output open is watched until the time limit, and then killed with a line in the log; a
+user who leaves ever more behind loses the oldest, so that descriptors are left for others.
 """
 
 import selectors
@@ -19,6 +20,8 @@ from ..host.syslog import Log
 
 AT_ONCE = 20
 AT_ONCE_OF_A_USER = 2
+LEFT_BEHIND = 200
+LEFT_BEHIND_OF_A_USER = 10
 _MEMORY = 64 << 20  # octets of messages that programs read now
 _STOPPING = deferred("4.3.2", "the delivery agent is stopping")
 
@@ -45,7 +48,7 @@ class Programs:
         self._log = log
         self._waiting: deque[Job] = deque()
         self._running: list[Job] = []
-        self._left_behind: list[Program] = []
+        self._left_behind: dict[Program, tuple[int, str]] = {}  # the oldest first
         self._of: Counter[tuple[int, str]] = Counter()
         self._memory = 0
         self._is_news = False
@@ -61,7 +64,7 @@ class Programs:
 
     def pause(self) -> float | None:
         """Return the seconds until something has to be ended; None when nothing runs."""
-        programs = self._left_behind + [job.program for job in self._running if job.program]
+        programs = [*self._left_behind] + [job.program for job in self._running if job.program]
         if not programs:
             return None
         return max(0.0, min(program.deadline for program in programs) - time.monotonic())
@@ -87,9 +90,7 @@ class Programs:
                 job.program.kill()
                 job.program.deadline = now + 1  # it has to die, but a process in a system call may take its time
         for program in [program for program in self._left_behind if program.deadline <= now]:
-            self._log.warning(f'"{program.line}" left processes behind that still run after its time limit')
-            program.kill()
-            self._let_go(program)
+            self._end_left_behind(program, "still run after its time limit")
 
     def _has_memory(self, job: Job) -> bool:
         return not self._running or self._memory + job.delivery.size <= _MEMORY
@@ -133,13 +134,26 @@ class Programs:
         if not self._of[job.key()]:
             del self._of[job.key()]
         if program.output >= 0:
-            self._left_behind.append(program)
+            self._leave_behind(program, job.key())
         else:
             program.end()
         job.ended()
 
+    def _leave_behind(self, program: Program, key: tuple[int, str]) -> None:
+        self._left_behind[program] = key
+        of_user = [other for other, whose in self._left_behind.items() if whose == key]
+        if len(of_user) > LEFT_BEHIND_OF_A_USER:
+            self._end_left_behind(of_user[0], "are too many of one user")
+        elif len(self._left_behind) > LEFT_BEHIND:
+            self._end_left_behind(next(iter(self._left_behind)), "are too many")
+
+    def _end_left_behind(self, program: Program, why: str) -> None:
+        self._log.warning(f'"{program.line}" left processes behind that {why}')
+        program.kill()
+        self._let_go(program)
+
     def _let_go(self, program: Program) -> None:
-        self._left_behind.remove(program)
+        del self._left_behind[program]
         if program.output >= 0:
             self._selector.unregister(program.output)
         program.end()

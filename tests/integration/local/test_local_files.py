@@ -117,3 +117,24 @@ def test_an_instance_that_root_runs_for_itself_writes_no_files(root_tree: Tree) 
     result = write_to(agent, root_tree.spool.parent / "file", root_tree.message())
     assert result.outcome is Outcome.DEFERRED and "root runs for itself" in result.reason
     assert not (root_tree.spool.parent / "file").exists()
+
+
+@pytest.mark.real(root=True)
+def test_a_user_who_keeps_many_files_locked_leaves_room_for_others(root_tree: Tree) -> None:
+    games = pwd.getpwnam("games")
+    place = root_tree.spool.parent / "place"
+    place.mkdir()
+    os.chown(place, games.pw_uid, games.pw_gid)
+    agent = root_tree.start(deliver_lock_attempts="1000", deliver_lock_delay="1s")
+    paths = [place / f"box{n}" for n in range(15)]
+    for path in paths:
+        (place / f"{path.name}.lock").write_text(f"{os.getpid()}\n")
+    sent = [agent.send("x", [root_tree.message()], str(path), uid=games.pw_uid) for path in paths]
+    agent.collect(*sent[10:])
+    assert {d.results[0] and d.results[0].status for batch in sent[10:] for d in batch.deliveries} == {"4.2.0"}
+    (mine,), (others,) = (agent.deliver(user, root_tree.message()) for user in ("games", "daemon"))
+    assert mine and others and mine.outcome is others.outcome is Outcome.DELIVERED
+    for path in paths:
+        (place / f"{path.name}.lock").unlink()
+    agent.collect(*sent[:10])
+    assert all(b.deliveries[0].results[0].outcome is Outcome.DELIVERED for b in sent[:10])  # type: ignore[union-attr]

@@ -221,6 +221,35 @@ def test_a_user_with_many_programs_that_hang_leaves_room_for_those_of_others(roo
     assert pipe_to(agent, SHELL_SYNTAX, root_tree.message(), uid=5).outcome is Outcome.DELIVERED
 
 
+@pytest.mark.real(root=True)
+def test_a_user_whose_programs_leave_ever_more_behind_loses_the_oldest_and_no_descriptor_leaks(root_tree: Tree) -> None:
+    pids = writable(root_tree) / "pids"
+    agent = root_tree.start(default_privs="daemon")
+    descriptors = Path(f"/proc/{agent.process.pid}/fd")
+    before = len(list(descriptors.iterdir()))
+    for _ in range(14):
+        left = pipe_to(agent, f"(sleep 600 & echo $! >>{pids}) ; exit 0", root_tree.message(), uid=5)
+        assert left.outcome is Outcome.DELIVERED
+    found = [Path(f"/proc/{pid}") for pid in pids.read_text().split()]
+    wait_until(lambda: [path.exists() for path in found] == [False] * 4 + [True] * 10)
+    assert root_tree.log.read_text().count("left processes behind that are too many of one user") == 4
+    assert len(list(descriptors.iterdir())) <= before + 2 * 10
+    for path in found[4:]:
+        os.kill(int(path.name), signal.SIGKILL)
+    wait_until(lambda: len(list(descriptors.iterdir())) <= before)
+    children = Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children")
+    wait_until(lambda: children.read_text() == "")
+
+
+def test_a_program_that_never_stops_talking_keeps_nobody_waiting(tree: Tree) -> None:
+    agent = tree.start(default_privs="daemon", command_time_limit="3s")
+    talks = agent.send("talks", [tree.message()], target="|yes & yes & yes")
+    assert agent.deliver("bin", tree.message())[0].outcome is Outcome.DELIVERED  # type: ignore[union-attr]
+    assert talks.number in agent.aside and talks.deliveries[0].results == [None]
+    agent.collect(talks)
+    assert talks.deliveries[0].results[0] and "time limit" in talks.deliveries[0].results[0].reason
+
+
 def test_a_stop_lets_a_program_finish_and_defers_those_that_wait(tree: Tree, agent: Agent) -> None:
     gate = writable(tree) / "gate"
     line = f"|while ! test -e {gate}; do sleep 0.1; done"
