@@ -29,6 +29,7 @@ Decision = Route | DeliveryResult | Plan
 
 RELAYED = "?"  # among the visited names: luser_relay has been used
 _FORWARD_LIMIT = 64 << 20
+_SPECIAL = frozenset(' ,;:<>()[]"\\@|/')
 
 
 class Expander:
@@ -158,7 +159,7 @@ class Expander:
         if fallback:
             return Route(*fallback, route.address)
         unknown = failed("5.1.1", f'unknown user: "{route.nexthop}"')
-        if RELAYED in envelope.visited:
+        if RELAYED in envelope.visited or not _stays_one_word(route.address.local_part):
             return unknown
         try:
             targets = luser_targets(macros.expand(self.config.luser_relay, self._values(route)))
@@ -174,3 +175,8 @@ class Expander:
         user, delimiter, extension = self.routing.split(address.local_part)
         values = {"user": user, "local": address.local_part, "extension": extension, "domain": address.domain}
         return values | {"recipient": str(address), "recipient_delimiter": delimiter}
+
+
+def _stays_one_word(name: str) -> bool:
+    """Say whether a name means no more in luser_relay than itself; `x@far.example, y` is a local part, too."""
+    return name.isprintable() and _SPECIAL.isdisjoint(name)

@@ -218,6 +218,16 @@ def test_the_mail_of_unknown_users_goes_to_luser_relay_once(make: Make, store: S
     assert isinstance(again, DeliveryResult) and (again.outcome, again.status) == (Outcome.FAILED, "5.1.1")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ['"x@far.example, y"', '"x@far.example"', '"a b"', '"|program"', '"/file"', '"\\\\bob"', '"(x)"', '":include:/x"'],
+)
+def test_no_local_part_leads_luser_relay_anywhere_else(make: Make, name: str) -> None:
+    e = envelope_for(f"{name}@here")
+    result = handed_back(make(luser_relay="$local@backup.example"), e, UNKNOWN, e.recipients[0].forward_path.local_part)
+    assert isinstance(result, DeliveryResult) and (result.outcome, result.status) == (Outcome.FAILED, "5.1.1")
+
+
 def test_a_luser_relay_without_a_value_for_its_macro_leaves_the_mail_waiting(make: Make) -> None:
     result = handed_back(make(luser_relay="$extension@x"), envelope_for("nobody@here"), UNKNOWN)
     assert isinstance(result, DeliveryResult) and (result.outcome, result.status) == (Outcome.DEFERRED, "4.3.5")
