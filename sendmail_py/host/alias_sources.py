@@ -58,7 +58,7 @@ def read_include(path: str, uid: int) -> tuple[int, Iterator[str]]:
     """Open an include file named by an alias of this uid; returns whose rights apply in it, and its lines.
 
     Someone who is not root may have read what he could read himself: his own files and those
-    that everybody can. Raises OSError.
+    that everybody can. Behind a link are nobody's rights (-1). Raises OSError.
     """
     descriptor = open_regular(path)
     status = os.fstat(descriptor)
@@ -70,7 +70,12 @@ def read_include(path: str, uid: int) -> tuple[int, Iterator[str]]:
     if fault:
         os.close(descriptor)
         raise OSError(fault)
-    return owner_of(status), _lines(descriptor)
+    return owner_of(status) if _is_itself(path, descriptor, status) else -1, _lines(descriptor)
+
+
+def _is_itself(path: str, descriptor: int, status: os.stat_result) -> bool:
+    """Say whether a file is reached by its only name and no link: whoever made a link is not the file's owner."""
+    return status.st_nlink == 1 and os.readlink(f"/proc/self/fd/{descriptor}") == os.path.normpath(path)
 
 
 def _lines(descriptor: int) -> Iterator[str]:

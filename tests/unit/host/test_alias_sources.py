@@ -118,3 +118,23 @@ def test_a_user_may_include_his_own_files_and_those_that_everybody_may_read(tmp_
     os.chown(path, 1234, -1)
     owner, lines = read_include(str(path), 1234)
     assert (owner, list(lines)) == (1234, ["bob\n"])
+
+
+@is_root
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "linked directory"])
+def test_a_list_behind_a_link_has_nobodys_rights(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "theirs").mkdir()
+    path = tmp_path / "theirs" / "notes"
+    path.write_text("|program\n")
+    os.chown(path, 1234, -1)
+    assert read_include(str(path), -1)[0] == 1234
+    link = tmp_path / "list"
+    if kind == "symbolic link":
+        link.symlink_to(path)
+    elif kind == "hard link":
+        link.hardlink_to(path)
+    else:
+        link.symlink_to(tmp_path / "theirs")
+        link /= "notes"
+    owner, lines = read_include(str(link), -1)
+    assert (owner, list(lines)) == (-1, ["|program\n"])
