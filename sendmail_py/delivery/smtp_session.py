@@ -211,6 +211,10 @@ class SmtpSession:
             raise SessionError(replace(result, scope=Scope.HOST))
         if result.outcome is Outcome.DELIVERED:
             result = deferred("4.5.0", f"protocol error: {result.reason}", scope, self.stream.relay)
+        if reply.code == 530 and reply.status in ("", "5.7.0") and self._config.smtp_sasl_auth_enable:
+            result = self._wait_for(
+                result
+            )  # a login or TLS is wanted (RFC 4954): a matter of main.cf, not of the message
         for i in recipients:
             transaction.delivery.results[i] = result
 

@@ -44,6 +44,7 @@ def start(tmp_path):
     yield begin
     for agent in running:
         agent.__exit__()
+        assert " error: " not in agent.log()
 
 
 def no_secret_in(*texts):
@@ -194,10 +195,12 @@ def test_a_lax_mode_of_the_passwords_is_a_warning(start, certificate):
         assert "sasl_passwd holds passwords, but its mode is 0644" in agent.log()
 
 
-def test_a_server_without_a_login_in_the_file_gets_none(start, certificate):
+def test_a_server_without_a_login_in_the_file_gets_none_and_what_it_wants_one_for_waits(start, certificate):
     with SecureSink(certificate, LOGINS) as sink:
         agent, hop = start(sink, "other.test user@example.org:secret")
-        agent.result(hop)
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.7.0")
+        assert "530 5.7.0 Authentication required" in result.reason
         assert sink.attempts == []
 
 

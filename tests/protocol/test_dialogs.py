@@ -2,6 +2,7 @@
 
 M: a message (from -> to, to)   S: the server says (DROP: it closes)   C: the client says
 E: the session ends with this   R: delivery.recipient outcome status (or none)
+T: the level of TLS that is wanted   A: the login, which may go in clear here
 A file whose name begins with lmtp is a session of LMTP.
 """
 
@@ -16,12 +17,17 @@ from sendmail_py.core.address import Address
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.core.delivery import Delivery
 from sendmail_py.core.envelope import Recipient
+from sendmail_py.delivery.smtp_opening import Opening, open_session
 from sendmail_py.delivery.smtp_session import SmtpSession
 from sendmail_py.delivery.smtp_stream import SessionError, SmtpStream
+from sendmail_py.host.tls import client_context
+from sendmail_py.protocol.sasl import Login
+from sendmail_py.protocol.tls_policy import TlsPolicy, parse_level
 
 CONTENT = b"Subject: x\n\n.dot\nhello\n"
 DIALOGS = sorted((pathlib.Path(__file__).parent / "dialogs").glob("*.txt"))
-CONFIG = Config({"smtp_helo_name": Setting("client.test", "test")})
+SETTINGS = {"smtp_helo_name": "client.test", "smtp_sasl_security_options": "noanonymous"}
+CONFIG = Config({name: Setting(value, "test") for name, value in SETTINGS.items()})
 
 
 def messages(lines, fd):
@@ -52,13 +58,21 @@ async def play_server(reader, writer, lines, how):
     writer.close()
 
 
-async def play_client(end, deliveries, lmtp):
+def opening(lines):
+    """Return what a dialog wants of the beginning of its session."""
+    said = {line[0]: line[3:] for line in lines if line[:3] in ("T: ", "A: ")}
+    policy = TlsPolicy(parse_level(said.get("T", "")))
+    login = Login.parse(said["A"]) if "A" in said else None
+    return Opening(policy, client_context(policy), "mx.test", login)
+
+
+async def play_client(end, deliveries, lmtp, how_to_begin):
     """Deliver over the socket; returns how the session ended, "" for well."""
     loop = asyncio.get_running_loop()
     _, stream = await loop.create_connection(lambda: SmtpStream("mx.test[192.0.2.1]:25", lmtp), sock=end)
     session = SmtpSession(stream, CONFIG)
     try:
-        await session.hello()
+        await open_session(session, how_to_begin, CONFIG)
         await session.deliver(deliveries, lambda _: None, lambda: True)
     except SessionError as error:
         return error.result.reason
@@ -86,7 +100,7 @@ def test_the_dialog_goes_as_written(path, how, tmp_path):
         ours, theirs = tcp_pair()
         reader, writer = await asyncio.open_connection(sock=theirs)
         server = asyncio.create_task(play_server(reader, writer, [s for s in lines if s[:2] in ("S:", "C:")], how))
-        end = await asyncio.wait_for(play_client(ours, deliveries, path.stem.startswith("lmtp")), 20)
+        end = await asyncio.wait_for(play_client(ours, deliveries, path.stem.startswith("lmtp"), opening(lines)), 20)
         await asyncio.wait_for(asyncio.gather(server, return_exceptions=False), 20)
         return end
 
