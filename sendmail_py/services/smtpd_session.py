@@ -222,7 +222,8 @@ class Session(asyncio.Protocol):
 
     def _send(self, event: Command, answer: Reply) -> bool:
         """Give an answer; False where it waits, after too many errors."""
-        self._tally.count(event, answer)
+        if answer is not replies.TOO_MANY_ERRORS:  # which is the answer to no command
+            self._tally.count(event, answer)
         octets = self._machine.send(answer, self._is_error(event, answer))
         if isinstance(event, Plain) and event.verb is Verb.DATA:
             self.deadline = time.monotonic() + self._server.timeout()
