@@ -20,7 +20,8 @@ LMTP_PORT = 24
 _PATH_LIMIT = 107  # what sun_path holds
 _NEXTHOP_LIMIT = 270  # the longest domain name, brackets and a port
 
-_NEXTHOP = re.compile(r"(?:\[(?P<literal>[^\]]+)\]|(?P<domain>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
+_NEXTHOP = re.compile(r"(?:\[(?P<literal>[^\]]+)\]|(?P<domain>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}|[a-z]+))?")
+_SERVICES = {"smtp": "25", "submission": "587", "submissions": "465", "smtps": "465", "lmtp": str(LMTP_PORT)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,18 @@ class Policy:
 
 
 def parse_nexthop(text: str, port: int) -> Nexthop:
-    """Read "domain", "[host]" or "[address]", each with an optional ":port"; raises ValueError."""
+    """Read "domain", "[host]" or "[address]", each with an optional ":port"; raises ValueError.
+
+    A port may be the name of a service that mail goes to, such as submission.
+    """
     found = _NEXTHOP.fullmatch(text)
-    if not found or not 0 < int(found["port"] or port) < 65536 or len(text) > _NEXTHOP_LIMIT:
+    number = _SERVICES.get(found["port"] or "", found["port"]) or str(port) if found else ""
+    if not found or not number.isdigit() or not 0 < int(number) < 65536 or len(text) > _NEXTHOP_LIMIT:
         raise ValueError(f"bad nexthop: {text[:_NEXTHOP_LIMIT]}")
     host = found["literal"] or found["domain"]
     if found["literal"] and host[:5].lower() == "ipv6:":
         host = host[5:]
-    return Nexthop(host.rstrip("."), int(found["port"] or port), not found["literal"])
+    return Nexthop(host.rstrip("."), int(number), not found["literal"])
 
 
 def parse_lmtp(text: str) -> tuple[str, Nexthop]:

@@ -38,6 +38,9 @@ def route(mx, addresses, hop=HOP, **more):
         ("example.test:587", ("example.test", 587, True)),
         ("[mail.test]", ("mail.test", 25, False)),
         ("[mail.test]:2525", ("mail.test", 2525, False)),
+        ("[mail.test]:submission", ("mail.test", 587, False)),
+        ("[mail.test]:submissions", ("mail.test", 465, False)),
+        ("example.test:smtp", ("example.test", 25, True)),
         ("[192.0.2.1]", ("192.0.2.1", 25, False)),
         ("[IPv6:2001:db8::1]:26", ("2001:db8::1", 26, False)),
         ("[2001:db8::1]", ("2001:db8::1", 25, False)),
@@ -47,7 +50,7 @@ def test_a_nexthop_has_host_port_and_perhaps_brackets(text, hop):
     assert parse_nexthop(text, 25) == Nexthop(*hop)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "a:b", "a:99999", "[a", "a:0", "2001:db8::1"])
+@pytest.mark.parametrize("text", ["", "[]", "a:b", "a:smtp2", "a:", "a:\u0665", "a:99999", "[a", "a:0", "2001:db8::1"])
 def test_a_bad_nexthop_is_refused(text):
     with pytest.raises(ValueError, match="bad nexthop"):
         parse_nexthop(text, 25)
