@@ -55,6 +55,7 @@ class _Maildir:
             _create(path)
             self._open(path)
         self._seen: set[str] | None = None
+        self._names: set[str] = set()
 
     def _open(self, path: str) -> None:
         self._tmp, self._new, self._cur = (self._directory(f"{path}/{name}") for name in ("tmp", "new", "cur"))
@@ -68,6 +69,7 @@ class _Maildir:
         """Write and sync all files, then show them, then sync the directory."""
         there = []
         written = []
+        self._names = {file_name(copy, user_name) for copy in copies}
         for copy in copies:
             name = file_name(copy, user_name)
             try:
@@ -90,7 +92,8 @@ class _Maildir:
         if copy.delivery.arrived_at / 1e6 > _STARTED:
             return False
         if self._seen is None:
-            self._seen = {entry.partition(":")[0] for entry in os.listdir(self._cur)}
+            with os.scandir(self._cur) as entries:  # of millions of names, those of this batch alone are kept
+                self._seen = self._names.intersection(entry.name.partition(":")[0] for entry in entries)
         return name in self._seen
 
     def _write(self, copy: Copy, name: str) -> int:

@@ -60,6 +60,16 @@ def directory(path: Path, user: str, mode: int = 0o755) -> Path:
     return path
 
 
+def traces(*paths: Path) -> list[object]:
+    """Return all that a delivery could change about files and directories of others."""
+    found: list[object] = []
+    for path in paths:
+        status = path.lstat()
+        content = sorted(os.listdir(path)) if path.is_dir() else path.read_bytes()
+        found.append((status.st_ino, status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, content))
+    return found
+
+
 def test_a_user_who_swaps_his_mailbox_reaches_no_file_of_others(root_tree: Tree) -> None:
     games, daemon = pwd.getpwnam("games"), pwd.getpwnam("daemon")
     os.chown(root_tree.spool, games.pw_uid, games.pw_gid)
@@ -72,11 +82,12 @@ def test_a_user_who_swaps_his_mailbox_reaches_no_file_of_others(root_tree: Tree)
     symlink.symlink_to(canary)
     hardlink.hardlink_to(foreign)
     os.mkfifo(fifo)
+    before = traces(canary, foreign)
     agent = root_tree.start(mailbox_size_limit="0")
     with swapping(box, symlink, hardlink, fifo):
         results = [agent.deliver("games", root_tree.message(b"Subject: %d\n\n" % n))[0] for n in range(500)]
     assert {r.outcome for r in results if r} <= {Outcome.DELIVERED, Outcome.DEFERRED}
-    assert canary.stat().st_size == foreign.stat().st_size == 0
+    assert traces(canary, foreign) == before
     kept = next(
         path for path in (box, symlink, hardlink, fifo) if path.is_file() and path.stat().st_uid == games.pw_uid
     )
@@ -132,10 +143,44 @@ def test_a_user_who_swaps_a_file_that_gets_mail_has_nothing_of_others_written(ro
     canary, foreign = own(outside / "canary", "root", mode=0o666), own(outside / "foreign", "daemon", mode=0o666)
     symlink.symlink_to(canary)
     hardlink.hardlink_to(foreign)
+    before = traces(canary, foreign)
     agent = root_tree.start(mailbox_size_limit="0")
     uid = pwd.getpwnam("games").pw_uid
     with swapping(box, symlink, hardlink):
         for _ in range(500):
             (result,) = agent.deliver("file", root_tree.message(), target=str(box), uid=uid)
             assert result and result.outcome in (Outcome.DELIVERED, Outcome.DEFERRED)
-    assert canary.stat().st_size == foreign.stat().st_size == 0
+    assert traces(canary, foreign) == before
+
+
+@pytest.mark.parametrize("part", ["", "new", "tmp", "cur"], ids=["whole", "new", "tmp", "cur"])
+def test_a_user_who_swaps_his_maildir_or_a_part_of_it_has_nothing_of_others_written(root_tree: Tree, part: str) -> None:
+    outside = root_tree.spool.parent
+    top = directory(outside / "top", "games")
+    maildirs = [directory(top / name, "games") for name in ("Maildir", "second")]
+    of_root, of_daemon = directory(outside / "of_root", "root", 0o700), directory(outside / "of_daemon", "daemon")
+    for maildir in (*maildirs, of_root, of_daemon):
+        for name in ("new", "tmp", "cur"):
+            directory(maildir / name, maildir.owner())
+    others = [path for place in (of_root, of_daemon) for path in (place, *sorted(place.iterdir()))]
+    box, second = maildirs[0] / part, maildirs[1] / part
+    links = [top / f"link{number}" for number in range(2)]
+    for link, place in zip(links, (of_root, of_daemon), strict=True):
+        link.symlink_to(place / part)
+    fifo, file = top / "fifo", own(top / "file", "games")
+    os.mkfifo(fifo)
+    before = traces(*others)
+    agent, delivered = root_tree.start(), []
+    uid = pwd.getpwnam("games").pw_uid
+    with swapping(box, second, *links, fifo, file):
+        for number in range(250):
+            message = root_tree.message(b"Subject: %d\n\n" % number)
+            (result,) = agent.deliver("maildir", message, target=f"{maildirs[0]}/", uid=uid)
+            assert result and result.outcome in (Outcome.DELIVERED, Outcome.DEFERRED)
+            if result.outcome is Outcome.DELIVERED:
+                delivered.append(number)
+    assert traces(*others) == before
+    found = [path for path in top.rglob("*.Q*") if path.parent.name != "tmp" or part == "tmp"]
+    assert {path.owner() for path in found} == {"games"}
+    subjects = [int(path.read_bytes().partition(b"\nSubject: ")[2].split()[0]) for path in found]
+    assert set(delivered) <= set(subjects) and len(delivered) > 0
