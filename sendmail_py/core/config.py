@@ -144,13 +144,26 @@ def _unbrace(text: str) -> str:
     return text[1:-1].strip() if text[:1] == "{" and text[-1:] == "}" else text
 
 
+def _in_braces(text: str) -> "list[str]":
+    """Split a list whose elements may hold blanks and commas within braces, as inline:{a=b, c=d} does."""
+    words, depth, word = [], 0, ""
+    for c in text:
+        depth += (c == "{") - (c == "}")
+        if depth <= 0 and c in ", \t\n":
+            words.append(word)
+            word = ""
+        else:
+            word += c
+    return [word for word in (*words, word) if word]
+
+
 def convert(param: Param, text: str, origin: str) -> "str | int | bool | list[str]":
     """Turn the text of a value into its type; raises ConfigError naming where it stands."""
     kind = param.type
     if kind in ("str", "raw"):
         return text
     if kind == "list":
-        return text.replace(",", " ").split()
+        return _in_braces(text) if "{" in text else text.replace(",", " ").split()
     if kind == "int" and text.isascii() and text.isdigit():
         return int(text)
     if kind == "bool" and text.lower() in ("yes", "no", "true", "false"):

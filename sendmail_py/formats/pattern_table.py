@@ -1,8 +1,9 @@
 """regexp_table(5) and pcre_table(5): patterns, tried in order, the first that fits gives the result.
 
 Pure. Both are read with Python's patterns, after the classes of POSIX ([[:digit:]]) have been
-written out; flags turn i, m, s and x on or off (i is on at first). Results are literal: in
-an alias table no part of the name may come into what it stands for.
+written out; flags turn i, m, s and x on or off (i is on at first). With is_alias results are
+literal, for no part of a name may come into what an alias stands for; elsewhere $1, ${1} and $(1)
+stand for what the groups of the pattern held, and $$ for a dollar sign.
 """
 
 import re
@@ -17,6 +18,7 @@ _CLASSES = {
 _CLASS = re.compile(r"\[:([a-z]+):\]")
 _FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE}
 _NO_MEANING = "AEUXRS"  # flags of PCRE that change nothing, or nothing for a name
+_GROUP = re.compile(r"\$(?:(\$)|(\d)|\{(\d+)\}|\((\d+)\))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,22 @@ class _Rule:
     conditions: tuple[tuple[re.Pattern[str], bool], ...]
     result: str
 
+    def look_up(self, key: str) -> re.Match[str] | str | None:
+        """Return the match of its own pattern, "" where that is negated, None where the rule does not fit."""
+        found: re.Match[str] | str | None = None
+        for pattern, negated in self.conditions:
+            match = pattern.search(key)
+            if (match is None) != negated:
+                return None
+            found = match if match is not None else ""
+        return found
+
 
 class PatternTable:
     """The rules of one table; faults are lines that cannot be used."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, is_alias: bool = True) -> None:
+        self._is_alias = is_alias
         self.faults: list[Fault] = []
         self._rules: list[_Rule] = []
         self._blocks: list[tuple[re.Pattern[str], bool]] = []
@@ -45,8 +58,9 @@ class PatternTable:
     def look_up(self, name: str) -> str | None:
         """Return the result of the first rule that fits."""
         for rule in self._rules:
-            if all((pattern.search(name) is None) == negated for pattern, negated in rule.conditions):
-                return rule.result
+            found = rule.look_up(name)
+            if found is not None:
+                return rule.result if self._is_alias else _filled(rule.result, found)
         return None
 
     def results(self) -> list[str]:
@@ -67,10 +81,34 @@ class PatternTable:
             return
         if not rest:
             raise ValueError("a pattern without a result")
-        if re.search(r"\$(\d|\{\d|\(\d)", rest):
-            raise ValueError("$number is not allowed in what an alias stands for")
-        parse_list(rest)
+        if self._is_alias:
+            if re.search(r"\$(\d|\{\d|\(\d)", rest):
+                raise ValueError("$number is not allowed in what an alias stands for")
+            parse_list(rest)
+        else:
+            _check_groups(rest, condition)
         self._rules.append(_Rule((*self._blocks, condition), rest))
+
+
+def _check_groups(result: str, condition: tuple[re.Pattern[str], bool]) -> None:
+    pattern, negated = condition
+    for found in _GROUP.finditer(result):
+        number = found[2] or found[3] or found[4]
+        if number and (negated or int(number) > pattern.groups):
+            raise ValueError(f"{found[0]}: the pattern has no such group")
+
+
+def _filled(result: str, match: re.Match[str] | str) -> str:
+    """Return a result with what the groups of the match held in the place of $1 and the like."""
+    if "$" not in result:
+        return result
+
+    def part(found: re.Match[str]) -> str:
+        if found[1] or isinstance(match, str):
+            return "$" if found[1] else ""
+        return match[int(found[2] or found[3] or found[4])] or ""
+
+    return _GROUP.sub(part, result)
 
 
 def _pattern(text: str) -> tuple[tuple[re.Pattern[str], bool], str]:

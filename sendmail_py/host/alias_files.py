@@ -7,11 +7,12 @@ file itself, and no compiled form is needed. proxy: changes nothing.
 from collections.abc import Callable, Iterable
 
 from ..formats.aliases import Alias
+from ..formats.tables import PATTERN_TYPES, TEXT_TYPES
 from .alias_sources import PatternAliases, Source, SqliteAliases, TextAliases
 
 _TYPES: dict[str, Callable[[str], Source]] = {
-    **dict.fromkeys(("hash", "lmdb", "btree", "cdb", "dbm", "texthash"), TextAliases),
-    **dict.fromkeys(("regexp", "pcre"), PatternAliases),
+    **dict.fromkeys(TEXT_TYPES, TextAliases),
+    **dict.fromkeys(PATTERN_TYPES, PatternAliases),
     "sqlite": SqliteAliases,
 }
 

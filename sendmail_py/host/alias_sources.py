@@ -6,23 +6,16 @@ of its owner, and default_privs (-1) when that is root. A file that is not there
 
 import os
 import stat
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import quote
 
 from ..formats.aliases import Alias, Fault, parse, parse_list
-from ..formats.pattern_table import PatternTable
-from ..formats.sql_query import SqlQuery
+from .read_file import ReadFile, Warn, open_regular, owner_of
+from .tables import PatternFile, SqliteFile
 
-Warn = Callable[[str], None]
-
-_SQL_SECONDS = 5.0
-_SQL_STEPS = 10_000
 _LONGEST_KEY = 320  # of what is held against patterns
 _INCLUDE_LIMIT = 256 << 20
-_Stamp = tuple[int, int, int, int]
 
 
 class Source(Protocol):
@@ -38,20 +31,6 @@ class Source(Protocol):
 
     def summary(self) -> tuple[int, int, int, list[Fault]]:
         """Return the number of entries, the longest and the total length of their texts, and all faults."""
-
-
-def owner_of(status: os.stat_result) -> int:
-    """Return the uid whose rights apply to what a file names; never those of whoever owns the queue."""
-    return -1 if status.st_uid in (0, os.getuid()) else status.st_uid
-
-
-def open_regular(path: str) -> int:
-    """Open a regular file for reading; raises OSError, and never waits for another process."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError("it is not a regular file")
-    return descriptor
 
 
 def read_include(path: str, uid: int) -> tuple[int, Iterator[str]]:
@@ -83,10 +62,6 @@ def _lines(descriptor: int) -> Iterator[str]:
         yield from file
 
 
-def _stamp(status: os.stat_result) -> _Stamp:
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_uid
-
-
 @dataclass(frozen=True, slots=True)
 class _Text:
     """What a text file said when it was read."""
@@ -96,48 +71,21 @@ class _Text:
     faults: tuple[Fault, ...] = ()
 
 
-class _ReadFile:
-    """A file that is read whole, again when it changes."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._seen: _Stamp | None = None
-        self._is_read = False
-
-    def refresh(self, warn: Warn) -> None:
-        """Read the file again when it has changed; raises OSError."""
-        try:
-            stamp: _Stamp | None = _stamp(os.stat(self.path))
-        except FileNotFoundError:
-            stamp = None
-        if self._is_read and stamp == self._seen:
-            return
-        text, uid = "", -1
-        if stamp is not None:
-            with open(open_regular(self.path), encoding="utf-8", errors="surrogateescape") as file:
-                status = os.fstat(file.fileno())
-                text, uid, stamp = file.read(), owner_of(status), _stamp(status)
-        for fault in self._take(text, uid):
-            warn(f"{self.path}, line {fault.line}: {fault.text}")
-        self._seen, self._is_read = stamp, True
-
-    def _take(self, text: str, uid: int) -> tuple[Fault, ...]:
-        raise NotImplementedError
-
-
-class TextAliases(_ReadFile):
+class TextAliases(ReadFile):
     """An aliases(5) file."""
+
+    may_be_missing = True
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self._text = _Text()
 
-    def _take(self, text: str, uid: int) -> tuple[Fault, ...]:
+    def _take(self, text: str, uid: int) -> list[str]:
         entries, faults = parse(text)
         aliases = {entry.name: Alias(entry.targets, uid) for entry in entries}
         faulty = {f.name: f"{self.path}, line {f.line}: {f.text}" for f in faults if f.name}
         self._text = _Text(aliases, faulty, tuple(faults))  # at once: several threads look names up
-        return self._text.faults
+        return [f"line {fault.line}: {fault.text}" for fault in faults]
 
     def look_up(self, name: str) -> Alias | None:
         """Return what a name stands for; raises ValueError when its line has a fault."""
@@ -154,29 +102,28 @@ class TextAliases(_ReadFile):
         return len(text.aliases), max(lengths, default=0), total, list(text.faults)
 
 
-class PatternAliases(_ReadFile):
+class PatternAliases:
     """A regexp or pcre table; what it gives stands as it is written, without $1 and the like."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self._table, self._uid = PatternTable(""), -1
+        self.path = path
+        self._file = PatternFile(path, is_alias=True)
+        self._file.may_be_missing = True
 
-    def _take(self, text: str, uid: int) -> tuple[Fault, ...]:
-        self._table, self._uid = PatternTable(text), uid
-        return tuple(self._table.faults)
+    def refresh(self, warn: Warn) -> None:
+        """Read the table again when it has changed; raises OSError."""
+        self._file.refresh(warn)
 
     def look_up(self, name: str) -> Alias | None:
-        """Return what a name stands for; raises ValueError when the table has a fault, for it may mean any name."""
-        table = self._table
-        if table.faults:
-            raise ValueError(f"{self.path}, line {table.faults[0].line}: {table.faults[0].text}")
-        found = table.look_up(name[:_LONGEST_KEY])
-        return None if found is None else Alias(tuple(parse_list(found)), self._uid)
+        """Return what a name stands for; raises ValueError when the table has a fault, OSError when it takes long."""
+        uid = self._file.uid
+        found = self._file.look_up(name[:_LONGEST_KEY])
+        return None if found is None else Alias(tuple(parse_list(found)), uid)
 
     def summary(self) -> tuple[int, int, int, list[Fault]]:
         """Return the number of rules, the longest and the total length of their texts, and all faults."""
-        lengths = [len(text) for text in self._table.results()]
-        return len(lengths), max(lengths, default=0), sum(lengths), list(self._table.faults)
+        lengths = [len(text) for text in self._file.table.results()]
+        return len(lengths), max(lengths, default=0), sum(lengths), list(self._file.table.faults)
 
 
 class SqliteAliases:
@@ -184,40 +131,21 @@ class SqliteAliases:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._file = SqliteFile(path)
 
     def refresh(self, warn: Warn) -> None:
         """Nothing is kept: each look-up asks the database."""
 
     def look_up(self, name: str) -> Alias | None:
         """Return what a name stands for; raises OSError when the database cannot be asked, ValueError."""
-        with open(open_regular(self.path), encoding="utf-8", errors="surrogateescape") as file:
-            query = SqlQuery(file.read(), self.path)
-            uid = owner_of(os.fstat(file.fileno()))
-        statement = query.statement(name)
-        if statement is None:
-            return None
-        if uid < 0:
-            uid = owner_of(os.stat(query.database))
-        targets = [target for row in _ask(query.database, statement) for target in parse_list(query.result(row, name))]
+        rows, database, status = self._file.rows(name)
+        uid = owner_of(status)
+        if uid < 0 and rows:
+            uid = owner_of(os.stat(database))
+        targets = [target for row in rows for target in parse_list(row)]
         return Alias(tuple(targets), uid) if targets else None
 
     def summary(self) -> tuple[int, int, int, list[Fault]]:
         """Ask for a name, to see that it can be done; raises OSError, ValueError."""
         self.look_up("postmaster")
         return 0, 0, 0, []
-
-
-def _ask(database: str, statement: str) -> list[str]:
-    """Return the first column of an answer; raises OSError, also when it takes too long."""
-    import sqlite3  # a library that most instances do without
-
-    deadline = time.monotonic() + _SQL_SECONDS
-    try:
-        connection = sqlite3.connect(f"file:{quote(database)}?mode=ro", timeout=_SQL_SECONDS, uri=True)
-        try:
-            connection.set_progress_handler(lambda: int(time.monotonic() > deadline), _SQL_STEPS)
-            return [str(row[0]) for row in connection.execute(statement) if row and row[0] is not None]
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise OSError(f"{database}: {error}") from error

@@ -10,9 +10,9 @@ import stat
 from collections.abc import Callable, Iterable
 
 from ..formats.logical_lines import logical_lines
+from ..formats.tables import TEXT_TYPES
 from ..protocol.sasl import Login
 
-_TEXT_TYPES = ("texthash", "hash", "btree", "lmdb", "cdb", "dbm")
 _LIMIT = 16 << 20
 _Stamp = tuple[int, int, int, int, int]
 
@@ -22,8 +22,8 @@ def path_of(text: str) -> str:
     kind, colon, path = text.removeprefix("proxy:").partition(":")
     if not colon:
         kind, path = "hash", kind
-    if kind not in _TEXT_TYPES:
-        raise ValueError(f"{kind}: passwords can stand in a text file alone ({', '.join(_TEXT_TYPES)})")
+    if kind not in TEXT_TYPES:
+        raise ValueError(f"{kind}: passwords can stand in a text file alone ({', '.join(TEXT_TYPES)})")
     if not path.startswith("/"):
         raise ValueError(f"{text}: an absolute path is needed")
     return path

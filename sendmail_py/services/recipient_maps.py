@@ -1,15 +1,14 @@
-"""local_recipient_maps: unix:passwd.byname, the maps of alias_maps, and lists of names or addresses."""
+"""local_recipient_maps: unix:passwd.byname, the maps of alias_maps, and tables of names or addresses."""
 
 from ..core.config import Config
 from ..host.alias_files import AliasFiles
-from ..host.name_lists import NameList
+from ..host.tables import Tables
 from ..host.users import UserCache
 from ..routing.local_recipients import Known, LocalRecipients
 from ..routing.resolve import Routing
 
 _PROXY = "proxy:"
 _USERS = "unix:passwd.byname"
-_LISTS = ("hash", "btree", "lmdb", "cdb", "dbm", "texthash")
 
 
 def local_recipients(config: Config, routing: Routing) -> LocalRecipients:
@@ -19,15 +18,12 @@ def local_recipients(config: Config, routing: Routing) -> LocalRecipients:
     aliases = [source.removeprefix(_PROXY) for source in config.alias_maps]
     for text in config.local_recipient_maps:
         source = text.removeprefix(_PROXY)
-        kind, _, path = source.partition(":")
         if source == _USERS:
             by_name.append(_are_users())
         elif source in aliases:
             by_name.append(_are_aliases(source))
-        elif kind in _LISTS and path.startswith("/"):
-            by_address.append(NameList(path).holds)
         else:
-            raise ValueError(f"{text}: {_USERS}, a source of alias_maps, or a text file with its path is needed")
+            by_address.append(Tables([source], lambda fault: None).holds)
     takes_all = not config.local_recipient_maps or bool(config.luser_relay or config.fallback_transport)
     return LocalRecipients(routing, by_name, by_address, takes_all)
 

@@ -23,6 +23,7 @@ VERBS = {
     "flush": ("queue", False, "try everything that is deferred now"),
     "queue": ("queue", True, "list, count, flush, hold, release"),
     "test-delivery": ("test_delivery", False, "say what would become of mail to a recipient, without delivering"),
+    "map": ("map", False, "look a key up in a table"),
     "config": ("config", False, "show or change main.cf"),
     "init": ("init", False, "write an instance that lives in one directory (with -c DIR)"),
     "setup": ("setup", False, "create users, queue and main.cf (root)"),

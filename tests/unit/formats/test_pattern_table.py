@@ -68,3 +68,15 @@ def test_other_marks_than_slashes_may_enclose_a_pattern() -> None:
 def test_a_line_that_cannot_be_used_is_a_fault(text: str, fault: str) -> None:
     (found,) = PatternTable(text).faults
     assert re.search(fault, found.text), found
+
+
+def test_outside_alias_tables_groups_of_the_pattern_stand_in_the_result() -> None:
+    table = PatternTable("/^(.*)@old\\.test$/ $1@new.test\n/^(a)|(b)$/ <${2}>$(1)$$1\n!/x/ none\n", is_alias=False)
+    assert table.faults == []
+    found = [table.look_up(key) for key in ("Bob@old.test", "a", "b", "c", "x")]
+    assert found == ["Bob@new.test", "<>a$1", "<b>$1", "none", None]
+
+
+@pytest.mark.parametrize("line", ["/a/ $1", "!/(a)/ $1", "/(a)/ ${2}"])
+def test_a_group_that_the_pattern_has_not_is_a_fault(line: str) -> None:
+    assert "no such group" in PatternTable(f"{line}\n", is_alias=False).faults[0].text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sendmail_py.host import alias_sources
+from sendmail_py.host import sqlite
 from sendmail_py.host.alias_files import AliasFiles, source_of
 from sendmail_py.host.alias_sources import read_include
 
@@ -51,7 +51,7 @@ def test_a_database_that_cannot_be_asked_is_an_error_and_not_an_empty_one(databa
 
 
 def test_a_query_without_end_is_stopped(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alias_sources, "_SQL_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite, "SECONDS", 0.1)
     endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n WHERE '%s' != ''"
     database.write_text(f"dbpath = {tmp_path}/db\nquery = {endless}\n")
     with pytest.raises(OSError, match="interrupted"):
