@@ -54,12 +54,18 @@ class Store:
     # --- new messages ---------------------------------------------------------------------
 
     def reserve(self, arrived_at: int) -> str:
-        """Return the id of a new message. It holds the inode of its file, so that an empty one is made in tmp/."""
+        """Return the id of a new message. It holds the inode of its file, so that an empty one is made in tmp/.
+
+        Raises OSError, and then there is none.
+        """
         path = self._new_path()
         descriptor = atomic.create(path)
         try:
             queue_id = base_id(arrived_at, os.fstat(descriptor).st_ino)
             os.rename(path, f"{self.top}/{TMP}/{queue_id}")
+        except BaseException:
+            os.unlink(path)
+            raise
         finally:
             os.close(descriptor)
         return queue_id
