@@ -45,6 +45,7 @@ def start(tmp_path, authority):
     yield begin
     for agent in running:
         agent.__exit__()
+        assert " error: " not in agent.log()
 
 
 def all_in_tls(sink):
