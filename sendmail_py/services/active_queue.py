@@ -10,11 +10,12 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ..core.address import Address
-from ..core.envelope import Envelope
+from ..core.envelope import MAILBOX, Envelope
 from ..core.result import DeliveryResult
 from ..core.route import LOCAL, Route
 
 _Key = tuple[str, str, int, str]  # of a destination, as Route.destination() gives it
+_Groups = dict[tuple[_Key, str], list[tuple[int, Route]]]  # by destination and extension
 
 BATCH_MESSAGES = 50
 BATCH_RECIPIENTS = 500
@@ -89,9 +90,10 @@ class ActiveQueue:
 
     def add(self, message: Message, routed: list[tuple[int, Route]]) -> None:
         """Queue the recipients of a message by their routes."""
-        groups: dict[tuple[_Key, str], list[tuple[int, Route]]] = {}
+        groups: _Groups = {}
         for index, route in routed:
             groups.setdefault((route.destination(), route.extension), []).append((index, route))
+        _join_real_users(groups)
         for (key, _), rows in groups.items():
             # One mailbox gets one copy, whatever number of names it was addressed by; an extension may lead elsewhere.
             size = len(rows) if key[0] == LOCAL else self._recipients
@@ -172,3 +174,16 @@ class ActiveQueue:
             destination.has_turn = False
         self._turns.clear()
         return left
+
+
+def _join_real_users(groups: _Groups) -> None:
+    """Let \\bob go with bob, where a message has both: without a .forward they are one mailbox, and get one copy.
+
+    Where the agent finds a .forward, \\bob is parted from bob again.
+    """
+    for (key, extension), rows in list(groups.items()):
+        if key[0] == LOCAL and key[3] == MAILBOX:
+            whole = groups.get(((*key[:3], ""), extension))
+            if whole is not None:
+                whole += rows
+                del groups[key, extension]

@@ -150,7 +150,7 @@ class Agents:
                 message.addresses[index] = route.address
             original = r.original or (original_recipient(r.forward_path) if changed else "")
             recipients.append(Recipient(route.address, original, r.notify, extension=route.extension))
-        if self._is_mailbox(entry):
+        if self._is_one_copy(entry):
             del recipients[1:]
         return Delivery(
             message.queue_id, self._open_message(entry), e.content_offset, e.size, e.sender, recipients,
@@ -158,11 +158,13 @@ class Agents:
         )  # fmt: skip
 
     @staticmethod
-    def _is_mailbox(entry: Entry) -> bool:
-        return entry.routes[0].transport == LOCAL
+    def _is_one_copy(entry: Entry) -> bool:
+        """Say whether one copy serves the whole entry: a mailbox, or one address that was named more than once."""
+        routes = entry.routes
+        return routes[0].transport == LOCAL or (len(routes) > 1 and len({route.address for route in routes}) == 1)
 
     def _places(self, entry: Entry) -> dict[int, int]:
-        return {0: 0} if self._is_mailbox(entry) else dict(enumerate(range(len(entry.indexes))))
+        return {0: 0} if self._is_one_copy(entry) else dict(enumerate(range(len(entry.indexes))))
 
     # --- results ----------------------------------------------------------------------------
 
@@ -201,7 +203,7 @@ class Agents:
             self._listener.work_ended(sent.work)
 
     def _rest(self, entry: Entry, places: list[int]) -> Entry:
-        if self._is_mailbox(entry):
+        if self._is_one_copy(entry):
             return entry
         return Entry(entry.message, [entry.indexes[p] for p in places], [entry.routes[p] for p in places])
 
@@ -225,7 +227,7 @@ class Agents:
 
     def _answered(self, sent: _Sent, delivery: int, place: int, result: DeliveryResult) -> None:
         entry = sent.work.entries[delivery]
-        indexes = entry.indexes if self._is_mailbox(entry) else [entry.indexes[place]]
+        indexes = entry.indexes if self._is_one_copy(entry) else [entry.indexes[place]]
         for index in indexes:
             entry.message.results[index] = result
         entry.message.attempted = True

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..core.config import Config
-from ..core.envelope import Mark, Recipient
+from ..core.envelope import MAILBOX, Mark, Recipient
 from ..core.result import DeliveryResult, Outcome, deferred, failed
 from ..core.route import ERROR, LMTP, LOCAL, SMTP, Route
-from ..formats.batch import Report
+from ..formats.batch import HandBack, Report
 from ..host.alias_files import AliasFiles
 from ..host.syslog import Log
 from ..routing.resolve import Routing
@@ -222,6 +222,8 @@ class Passes:
         """Take charge of an entry whose user has a .forward, or whose mailbox is elsewhere."""
         message = entry.message
         message.attempted = True
+        if report.back is HandBack.FORWARD:
+            entry = self._without_real_users(entry)
         decision = self._allowed(message, self.expander.handed_back(message.envelope, entry.routes[0], report))
         if isinstance(decision, Route) and self.is_stopping:
             decision = STOPPING
@@ -234,6 +236,22 @@ class Passes:
         else:
             self._expand(message, entry.indexes, decision)
         self._end_entry(message)
+
+    def _without_real_users(self, entry: Entry) -> Entry:
+        """Part those who are for the mailbox whatever a .forward says, and queue them for it."""
+        rows = list(zip(entry.indexes, entry.routes, strict=True))
+        real = [row for row in rows if row[1].target == MAILBOX]
+        if not real:
+            return entry
+        message = entry.message
+        if self.is_stopping:
+            for index, _ in real:
+                self._decided(message, index, STOPPING)
+        else:
+            message.waiting += 1
+            self.active.add_again(Entry(message, [i for i, _ in real], [route for _, route in real]))
+        others = [row for row in rows if row[1].target != MAILBOX]
+        return Entry(message, [i for i, _ in others], [route for _, route in others])
 
     def put_aside(self) -> None:
         """For a stop: end what has not been handed out, keeping what other recipients came to."""

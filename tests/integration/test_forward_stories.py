@@ -66,6 +66,23 @@ def test_the_forward_of_the_user_counts_and_nobody_elses(instance):
     assert (instance.path / "copy").read_text().count("Subject: kept and copied") == 1
 
 
+def test_a_user_named_with_and_without_a_backslash_gets_one_copy_unless_a_forward_parts_the_two(instance):
+    user = owner(instance)
+    (instance.path / "aliases").write_text(f"both: {user}, \\{user}\n")
+    instance.submit(b"Subject: once to the mailbox\n\nx\n", "both")
+    instance.wait_for_mail(user, b"once to the mailbox")
+    instance.wait_empty()
+    write(instance, ".forward", f"{instance.path}/copy\n")
+    instance.submit(b"Subject: to the mailbox and the file\n\nx\n", "both")
+    instance.wait_for_mail(user, b"to the mailbox and the file")
+    content(instance.path / "copy", "to the mailbox and the file")
+    instance.wait_empty()
+    box = instance.mailbox(user)
+    for subject in (b"once to the mailbox", b"to the mailbox and the file"):
+        assert box.count(b"Subject: " + subject) == 1
+    assert (instance.path / "copy").read_text().count("Subject: ") == 1
+
+
 def test_an_extension_has_its_own_forward(instance):
     write(instance, ".forward+news", f'"|cat >{instance.path}/news"\n')
     instance.submit(b"Subject: the news\n\nx\n", f"{owner(instance)}+news")
