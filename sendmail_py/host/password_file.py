@@ -1,7 +1,7 @@
 """smtp_sasl_password_maps: text files that say with which login to go to which server.
 
-A line is a key, white space and user:password; keys know no case, the first of several counts. A file
-is read again when it changes. Guarantees: no message of this file holds what stands behind a key; a file
+A line is a key, white space and user:password, as in other tables of text. A file is read again when it
+changes. Guarantees: no message of this file holds what stands behind a key; a file
 that others than its owner can read is complained about, each time it has changed.
 """
 
@@ -9,11 +9,10 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 
-from ..formats.logical_lines import logical_lines
-from ..formats.tables import TEXT_TYPES
+from ..formats.tables import TEXT_TYPES, Entries, parse_text
 from ..protocol.sasl import Login
+from .read_file import open_regular
 
-_LIMIT = 16 << 20
 _Stamp = tuple[int, int, int, int, int]
 
 
@@ -35,19 +34,19 @@ class PasswordFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self._seen: _Stamp | None = None
-        self._entries: dict[str, tuple[int, str]] = {}
+        self._entries = Entries()
 
     def refresh(self, warn: Callable[[str], None]) -> None:
         """Read the file when it is new or has changed; raises OSError."""
         if self._seen is not None and _stamp(os.stat(self.path)) == self._seen:
             return
         self._seen = None
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        descriptor = open_regular(self.path)
         with open(descriptor, encoding="utf-8", errors="surrogateescape") as file:
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _LIMIT:
-                raise OSError(f"{self.path}: it is not a regular file, or it is too large")
-            self._entries = self._parse(file.read(), warn)
+            self._entries = parse_text(file.read())
+        for fault in self._entries.faults:
+            warn(f"{self.path}, {fault}")
         if status.st_mode & 0o077:
             mode = stat.S_IMODE(status.st_mode)
             warn(f"{self.path} holds passwords, but its mode is {mode:04o}: others can get at them; 0600 is right")
@@ -55,23 +54,11 @@ class PasswordFile:
 
     def look_up(self, key: str) -> Login | None:
         """Return the login for a key; raises ValueError when its line is none."""
-        found = self._entries.get(key.lower())
-        if found is None:
-            return None
+        found = self._entries.look_up(key)
         try:
-            return Login.parse(found[1])
+            return None if found is None else Login.parse(found)
         except ValueError as error:
-            raise ValueError(f"{self.path}, line {found[0]}: {error}") from None
-
-    def _parse(self, text: str, warn: Callable[[str], None]) -> dict[str, tuple[int, str]]:
-        entries: dict[str, tuple[int, str]] = {}
-        for number, line in logical_lines(text):
-            key, *value = line.split(None, 1)
-            if not value:
-                warn(f"{self.path}, line {number}: a key and user:password are expected")
-            else:
-                entries.setdefault(key.lower(), (number, value[0]))
-        return entries
+            raise ValueError(f"{self.path}, {key}: {error}") from None
 
 
 class PasswordFiles:

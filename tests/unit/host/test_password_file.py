@@ -51,8 +51,11 @@ def test_what_is_not_there_has_none(passwords):
 
 
 def test_a_line_without_a_login_is_complained_about_and_one_with_a_bad_login_is_an_error(passwords, warnings):
-    assert [w.partition(", ")[2] for w in warnings] == ["line 6: a key and user:password are expected"]
-    with pytest.raises(ValueError, match="line 7: user:password expected") as caught:
+    assert [w.partition(", ")[2] for w in warnings] == [
+        'line 4: duplicate entry "smtp.example.net"',
+        "line 6: a key and a value are expected",
+    ]
+    with pytest.raises(ValueError, match="@example.org: user:password expected") as caught:
         passwords.look_up("@example.org")
     assert "just-a-name" not in str(caught.value)
 
