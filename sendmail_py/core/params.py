@@ -122,6 +122,8 @@ PARAMS = (
     Param("smtp_quit_timeout", "time", "10s", _R, "Time-out of QUIT."),
     Param("smtp_tls_security_level", "str", "may", _R,
           "TLS with other servers: none; may: where it is offered, whatever the certificate; encrypt: always, else the mail waits; verify: with a trusted certificate for the server's name; secure: for the name of the destination (docs/smarthost.md)."),
+    Param("smtp_tls_policy_maps", "list", "", _R,
+          "Another level for some destinations: tables with the nexthop, or .parent of a domain, and the level, also with match=name:name and protocols=versions."),
     Param("smtp_tls_wrappermode", "bool", "no", _R,
           "TLS from the first octet instead of STARTTLS, at least encrypt. Port 465 always is like that."),
     Param("smtp_tls_CAfile", "str", "", _R, "The certificates of the authorities to trust; with smtp_tls_CApath empty too: the system's."),

@@ -91,6 +91,36 @@ def parse_versions(text: str) -> tuple[str, ...]:
     return left
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyEntry:
+    """What smtp_tls_policy_maps says of a destination; None leaves to main.cf what it does not say."""
+
+    level: Level
+    match: tuple[str, ...] | None = None
+    versions: tuple[str, ...] | None = None
+
+
+def parse_entry(text: str) -> PolicyEntry:
+    """Read a level and its attributes, as in "secure match=a.test:.b.test protocols=TLSv1.3"; raises ValueError."""
+    word, *attributes = text.split() or [""]
+    match = versions = None
+    for attribute in attributes:
+        name, _, value = attribute.partition("=")
+        if name == "match" and value:
+            match = tuple(filter(None, value.split(":")))
+        elif name == "protocols":
+            versions = parse_versions(value)
+        else:
+            raise ValueError(f"{attribute}: match= and protocols= are known here")
+    return PolicyEntry(parse_level(word), match, versions)
+
+
+def policy_keys(nexthop: str) -> list[str]:
+    """Return what a policy for a destination may stand under: the nexthop, and .parent for the parents of a domain."""
+    labels = nexthop.lower().split(".") if nexthop[:1] != "[" and ":" not in nexthop else []
+    return [nexthop.lower(), *(f".{'.'.join(labels[n:])}" for n in range(1, len(labels)))]
+
+
 def wanted_names(match: Iterable[str], host: str, nexthop: str) -> tuple[str, ...]:
     """Return the names that a certificate may bear, for the words of smtp_tls_secure_cert_match; others are names."""
     words = {"hostname": host, "nexthop": nexthop, "dot-nexthop": f".{nexthop}"}

@@ -5,9 +5,10 @@ from typing import Any
 
 from ..core.config import Config
 from ..core.errors import ConfigError
+from ..formats.tables import TEXT_TYPES, split_name
 from ..host.password_file import path_of
 from ..protocol.sasl import check_options
-from ..protocol.tls_policy import Level, parse_level, parse_versions
+from ..protocol.tls_policy import Level, parse_entry, parse_level, parse_versions
 
 
 def check_smtp(config: Config) -> None:
@@ -15,6 +16,7 @@ def check_smtp(config: Config) -> None:
     _check(config, "smtp_tls_security_level", parse_level)
     _check(config, "smtp_tls_protocols", parse_versions)
     _check(config, "smtp_tls_mandatory_protocols", parse_versions)
+    _check(config, "smtp_tls_policy_maps", _check_policies)
     _check(config, "smtp_sasl_security_options", check_options)
     _check(config, "smtp_sasl_tls_security_options", check_options)
     _check(config, "smtp_sasl_password_maps", lambda sources: [path_of(source) for source in sources])
@@ -27,6 +29,16 @@ def check_smtp(config: Config) -> None:
             f"{config.origin('smtp_tls_wrappermode')}: smtp_tls_wrappermode = yes goes with another "
             "smtp_tls_security_level than none"
         )
+
+
+def _check_policies(names: list[str]) -> None:
+    """Let only tables pass that answer at once: a session waits for no other process."""
+    for name in names:
+        kind, rest = split_name(name)
+        if kind == "static":
+            parse_entry(rest.strip("{}"))
+        elif kind not in (*TEXT_TYPES, "inline"):
+            raise ValueError(f"{name}: {', '.join(TEXT_TYPES)}, inline or static may stand here")
 
 
 def _check(config: Config, name: str, check: Callable[[Any], object]) -> None:

@@ -9,9 +9,21 @@ from ..core.config import Config
 from ..core.result import Scope, deferred
 from ..delivery.smtp_opening import Opening
 from ..delivery.smtp_stream import SessionError
+from ..formats.tables import TableError
 from ..host.syslog import Log
+from ..host.tables import Tables
 from ..host.tls import Context, TlsError, client_context
-from ..protocol.tls_policy import CLEAR, Level, TlsPolicy, parse_level, parse_versions, wanted_names
+from ..protocol.tls_policy import (
+    CLEAR,
+    Level,
+    PolicyEntry,
+    TlsPolicy,
+    parse_entry,
+    parse_level,
+    parse_versions,
+    policy_keys,
+    wanted_names,
+)
 from ..routing.hosts import Target, parse_nexthop
 from .smtp_logins import Logins
 
@@ -24,6 +36,7 @@ class ClientSecurity:
     def __init__(self, config: Config, log: Log) -> None:
         self._config = config
         self._log = log
+        self._policies = Tables(config.smtp_tls_policy_maps, log.warning)
         self._level = parse_level(config.smtp_tls_security_level)
         self._contexts: dict[tuple[bool, tuple[str, ...]], Context] = {}
         self.logins = Logins(config, log)
@@ -42,17 +55,35 @@ class ClientSecurity:
         return Opening(policy, context, target.host, login)
 
     def _policy(self, nexthop: str, target: Target) -> TlsPolicy:
-        level, config = self._level, self._config
+        config = self._config
+        entry = self._entry(nexthop)
+        level = entry.level
         if not level:
             return CLEAR
         implicit = config.smtp_tls_wrappermode or target.port == _SUBMISSIONS_PORT
         if implicit:
             level = max(level, Level.ENCRYPT)
-        match = config.smtp_tls_secure_cert_match if level is Level.SECURE else config.smtp_tls_verify_cert_match
+        match = entry.match
+        if match is None:
+            secure = level is Level.SECURE
+            match = config.smtp_tls_secure_cert_match if secure else config.smtp_tls_verify_cert_match
         names = wanted_names(match, target.host, parse_nexthop(nexthop, target.port).host)
-        required = level >= Level.ENCRYPT
-        versions = parse_versions(config.smtp_tls_mandatory_protocols if required else config.smtp_tls_protocols)
+        versions = entry.versions
+        if versions is None:
+            required = level >= Level.ENCRYPT
+            versions = parse_versions(config.smtp_tls_mandatory_protocols if required else config.smtp_tls_protocols)
         return TlsPolicy(level, implicit, names, versions)
+
+    def _entry(self, nexthop: str) -> PolicyEntry:
+        """Return what smtp_tls_policy_maps has for a nexthop; raises SessionError when it cannot be told."""
+        try:
+            keys = policy_keys(nexthop) if self._policies else []
+            found = next(filter(None, (self._policies.look_up(key) for key in keys)), None)
+            return parse_entry(found) if found else PolicyEntry(self._level)
+        except (TableError, ValueError) as error:
+            text = f"smtp_tls_policy_maps: {error}"
+            self._log.warning(text)
+            raise SessionError(deferred("4.7.5", text, Scope.HOST)) from error
 
     def _context(self, policy: TlsPolicy) -> Context:
         key = policy.verifies, policy.versions

@@ -247,3 +247,35 @@ def test_nobody_listening_is_the_same_with_tls(start, certificate):
         agent, _ = start(sink, smtp_tls_security_level="encrypt", smtp_tls_wrappermode="yes")
         result = agent.result(f"[127.0.0.1]:{free_port()}")
         assert result.outcome is DEFERRED
+
+
+def test_a_destination_has_the_policy_that_the_map_gives_it(start, tmp_path, authority):
+    policies = tmp_path / "policies"
+    with SecureSink(authority.certificate("mx.provider.test")) as sink, SmtpSink() as clear:
+        policies.write_text(f"[127.0.0.1]:{sink.port} secure match=mx.provider.test\n[127.0.0.1]:{clear.port} none\n")
+        agent, hop = start(
+            sink,
+            smtp_tls_security_level="encrypt",
+            smtp_tls_policy_maps=f"hash:{policies}",
+            smtp_connection_cache_time_limit=0,
+            smtp_permit_loopback_mx="yes",
+        )
+        assert agent.result(hop).outcome is SENT
+        assert "Verified TLS connection established" in agent.log()
+        assert agent.result(f"[127.0.0.1]:{clear.port}").outcome is SENT
+        policies.write_text(f"[127.0.0.1]:{sink.port} secure\n")
+        assert agent.result(f"[127.0.0.1]:{clear.port}").status == "4.7.4"
+        assert agent.result(hop).status == "4.7.5"
+
+
+@pytest.mark.parametrize("text", ["dane", "secure ciphers=high", None])
+def test_a_policy_that_cannot_be_told_defers(text, start, certificate, tmp_path):
+    policies = tmp_path / "policies"
+    with SecureSink(certificate) as sink:
+        if text:
+            policies.write_text(f"[127.0.0.1]:{sink.port} {text}\n")
+        agent, hop = start(sink, smtp_tls_policy_maps=f"hash:{policies}")
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.7.5")
+        assert result.reason.startswith("smtp_tls_policy_maps: ")
+        assert sink.connections == 0

@@ -55,7 +55,7 @@ def test_a_line_without_a_login_is_complained_about_and_one_with_a_bad_login_is_
         'line 4: duplicate entry "smtp.example.net"',
         "line 6: a key and a value are expected",
     ]
-    with pytest.raises(ValueError, match="@example.org: user:password expected") as caught:
+    with pytest.raises(ValueError, match=r"@example\.org: user:password expected") as caught:
         passwords.look_up("@example.org")
     assert "just-a-name" not in str(caught.value)
 

@@ -2,7 +2,17 @@
 
 import pytest
 
-from sendmail_py.protocol.tls_policy import Level, TlsPolicy, is_named, parse_level, parse_versions, wanted_names
+from sendmail_py.protocol.tls_policy import (
+    Level,
+    PolicyEntry,
+    TlsPolicy,
+    is_named,
+    parse_entry,
+    parse_level,
+    parse_versions,
+    policy_keys,
+    wanted_names,
+)
 
 
 @pytest.mark.parametrize(
@@ -103,3 +113,29 @@ def test_a_certificate_is_not_for_the_name(name, wanted):
 def test_nothing_is_wanted_of_nobody():
     assert not is_named(["mx.example.org"], ())
     assert not is_named([], ("mx.example.org",))
+
+
+@pytest.mark.parametrize(
+    ("text", "entry"),
+    [
+        ("none", PolicyEntry(Level.NONE)),
+        ("secure match=a.test:.b.test", PolicyEntry(Level.SECURE, ("a.test", ".b.test"))),
+        ("encrypt protocols=TLSv1.3", PolicyEntry(Level.ENCRYPT, None, ("TLSv1.3",))),
+    ],
+)
+def test_a_destination_may_have_a_policy_of_its_own(text, entry):
+    assert parse_entry(text) == entry
+
+
+@pytest.mark.parametrize(
+    "text", ["sure", "dane", "secure ciphers=high", "secure match", "match=a.test", "secure protocols=x"]
+)
+def test_a_policy_that_cannot_be_kept_is_an_error(text):
+    with pytest.raises(ValueError):
+        parse_entry(text)
+
+
+def test_a_policy_stands_under_the_destination_or_a_parent_of_its_domain():
+    assert policy_keys("A.b.test") == ["a.b.test", ".b.test", ".test"]
+    assert policy_keys("[mx.test]:25") == ["[mx.test]:25"]
+    assert policy_keys("b.test:26") == ["b.test:26"]

@@ -24,6 +24,12 @@ def test_the_defaults_are_good():
         {"smtp_tls_protocols": "TLSv9"},
         {"smtp_tls_mandatory_protocols": "!TLSv1 !TLSv1.1 !TLSv1.2 !TLSv1.3"},
         {"smtp_tls_security_level": "none", "smtp_tls_wrappermode": "yes"},
+        {"smtp_tls_policy_maps": "regexp:/etc/policy"},
+        {"smtp_tls_policy_maps": "static:dane"},
+        {"smtp_tls_policy_maps": "texthash:policy"},
+        {"smtp_sasl_auth_enable": "yes"},
+        {"smtp_sasl_password_maps": "static:user:password"},
+        {"smtp_sasl_security_options": "nothing"},
     ],
 )
 def test_what_cannot_be_is_refused_with_its_place(values):
