@@ -5,7 +5,6 @@ import email
 import email.policy
 import os
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.instance import DOMAIN, ROOT, Instance, as_user, me, wait_until
+from tests.integration.instance import DOMAIN, Instance, as_user, me, wait_until
 from tests.servers.name_server import NameServer
 from tests.servers.smtp_sink import EHLO, SmtpSink
 
@@ -89,27 +88,6 @@ class World:
     def has_mail(self, subject):
         """Say whether the message itself, and no report on it, is in the user's mailbox."""
         return subject in [message["Subject"] for message in self.messages()]
-
-
-@pytest.fixture(scope="module")
-def tree():
-    """The checkout, or a copy of what runs where other users may not read the checkout."""
-    if os.getuid():
-        yield ROOT
-        return
-    with tempfile.TemporaryDirectory(prefix="modes-tree") as path:
-        os.chmod(path, 0o755)
-        yield _readable_tree(Path(path))
-
-
-def _readable_tree(path):
-    probe = as_user("nobody", ["/bin/sh", "-c", 'test -r "$0/bin/sendmail" && "$0/.venv/bin/python" -c ""', str(ROOT)])
-    if subprocess.run(probe, capture_output=True, timeout=30).returncode == 0:
-        return ROOT
-    for name in ("bin", "sendmail_py", ".venv"):
-        skipped = shutil.ignore_patterns("mypy*", "ruff*", "hypothesis*", "pytest*", "__pycache__")
-        shutil.copytree(ROOT / name, path / "tree" / name, symlinks=True, ignore=skipped)
-    return path / "tree"
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ from sendmail_py.core.envelope import Recipient
 from sendmail_py.core.result import DeliveryResult
 from sendmail_py.formats.batch import Batch, Report, decode_reports, encode_batch
 from sendmail_py.host import sockets
+from tests.readable_tree import readable_tree
 
-ROOT = Path(__file__).resolve().parents[3]
 TIMEOUT = 20
 
 
@@ -30,7 +30,7 @@ class Agent:
             end.settimeout(TIMEOUT)
         number = theirs.fileno()
         command = [*wrapper, sys.executable, "-m", "sendmail_py.services", "local", str(number)]
-        self.process = subprocess.Popen(command, pass_fds=(number,), cwd=ROOT)
+        self.process = subprocess.Popen(command, pass_fds=(number,), cwd=readable_tree())
         theirs.close()
         descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         record = {

@@ -13,6 +13,7 @@ import pytest
 from local_service import Tree
 
 from sendmail_py.core.result import Outcome
+from tests.readable_tree import readable_tree
 
 pytestmark = pytest.mark.real(root=True)
 
@@ -32,7 +33,7 @@ while True:
 def swapping(place: Path, *others: Path) -> Iterator[None]:
     """Have the user games exchange a file with each of the others, there and back, for the length of the block."""
     games = pwd.getpwnam("games")
-    command = [sys.executable, "-c", SWAPPER, *map(str, (place, *others))]
+    command = [f"{readable_tree()}/.venv/bin/python", "-c", SWAPPER, *map(str, (place, *others))]
     with subprocess.Popen(command, user=games.pw_uid, group=games.pw_gid, stdout=subprocess.PIPE) as swapper:
         try:
             assert swapper.stdout and swapper.stdout.readline() == b"ready\n"
