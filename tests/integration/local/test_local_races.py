@@ -5,7 +5,6 @@ import mailbox
 import os
 import pwd
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
