@@ -4,6 +4,8 @@ Guarantees: what cannot be found out (certificates or passwords that cannot be r
 never taken for "none".
 """
 
+from typing import TYPE_CHECKING
+
 from ..core.address import Address
 from ..core.config import Config
 from ..core.result import Scope, deferred
@@ -11,7 +13,6 @@ from ..delivery.smtp_opening import Opening
 from ..delivery.smtp_stream import SessionError
 from ..formats.tables import TableError
 from ..host.syslog import Log
-from ..host.tables import Tables
 from ..host.tls import Context, TlsError, client_context
 from ..protocol.tls_policy import (
     CLEAR,
@@ -27,6 +28,9 @@ from ..protocol.tls_policy import (
 from ..routing.hosts import Target, parse_nexthop
 from .smtp_logins import Logins
 
+if TYPE_CHECKING:
+    from ..host.tables import Tables
+
 _SUBMISSIONS_PORT = 465  # TLS from the first octet, wherever it is (RFC 8314)
 
 
@@ -36,7 +40,7 @@ class ClientSecurity:
     def __init__(self, config: Config, log: Log) -> None:
         self._config = config
         self._log = log
-        self._policies = Tables(config.smtp_tls_policy_maps, log.warning)
+        self._policies = _tables(config.smtp_tls_policy_maps, log) if config.smtp_tls_policy_maps else None
         self._level = parse_level(config.smtp_tls_security_level)
         self._contexts: dict[tuple[bool, tuple[str, ...]], Context] = {}
         self.logins = Logins(config, log)
@@ -77,8 +81,7 @@ class ClientSecurity:
     def _entry(self, nexthop: str) -> PolicyEntry:
         """Return what smtp_tls_policy_maps has for a nexthop; raises SessionError when it cannot be told."""
         try:
-            keys = policy_keys(nexthop) if self._policies else []
-            found = next(filter(None, (self._policies.look_up(key) for key in keys)), None)
+            found = self._policies and next(filter(None, map(self._policies.look_up, policy_keys(nexthop))), None)
             return parse_entry(found) if found else PolicyEntry(self._level)
         except (TableError, ValueError) as error:
             text = f"smtp_tls_policy_maps: {error}"
@@ -90,3 +93,9 @@ class ClientSecurity:
         if key not in self._contexts:
             self._contexts[key] = client_context(policy, self._config.smtp_tls_CAfile, self._config.smtp_tls_CApath)
         return self._contexts[key]
+
+
+def _tables(names: list[str], log: Log) -> "Tables":
+    from ..host.tables import Tables  # only where it is needed: all kinds of tables cost a megabyte
+
+    return Tables(names, log.warning)
