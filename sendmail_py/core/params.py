@@ -88,6 +88,8 @@ PARAMS = (
           "The address that gets the mail of unknown users. Macros: user, local, extension, domain, recipient, recipient_delimiter."),
     Param("mail_spool_directory", "str", "/var/spool/mail", _L, "The directory of the mailboxes, one mbox file a user."),
     Param("home_mailbox", "str", "", _L, "A mailbox below the user's home instead; a trailing slash makes it a Maildir."),
+    Param("maildir_extension_folders", "bool", "no", _L,
+          "Mail for user+Folder goes to the folder .Folder of the user's Maildir, where there is one; user+Folder.Sub to one within it."),
     Param("mailbox_delivery_lock", "list", "fcntl, dotlock", _L, "How a mailbox is locked: fcntl, dotlock."),
     Param("deliver_lock_attempts", "int", "20", _L, "Attempts to lock a mailbox before the delivery is deferred."),
     Param("deliver_lock_delay", "time", "1s", _L, "The longest pause between two of these attempts."),

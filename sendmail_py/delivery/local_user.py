@@ -14,7 +14,7 @@ from ..host.privileges import acts_for_others, effective
 from ..host.programs import Command
 from ..host.users import UidCache, User, UserCache
 from . import mailbox, maildir
-from .copy import copy_of
+from .copy import Copy, copy_of
 from .environment import environment
 from .mailbox_lock import Busy
 
@@ -65,7 +65,10 @@ def to_mailbox(deliveries: list[Delivery], user: User, config: Config) -> None:
         return _append(deliveries, user, place, config)
     if not _has_home(user):
         return end_all(deliveries, _no_home(user))  # it may not be mounted yet
-    return to_file(deliveries, user, f"{user.home}/{config.home_mailbox}", config)
+    path = f"{user.home}/{config.home_mailbox}"
+    if path.endswith("/") and (os.getuid() != 0 or acts_for_others()):
+        return _store(deliveries, user, path.rstrip("/"), config.maildir_extension_folders)
+    return to_file(deliveries, user, path, config)
 
 
 def to_file(deliveries: list[Delivery], user: User, path: str, config: Config) -> None:
@@ -73,10 +76,22 @@ def to_file(deliveries: list[Delivery], user: User, path: str, config: Config) -
     if os.getuid() == 0 and not acts_for_others():
         return end_all(deliveries, no_files(path))
     if path.endswith("/"):
-        copies = [copy for delivery in deliveries if (copy := copy_of(delivery)) is not None]
-        return maildir.store(copies, user, path.rstrip("/")) if copies else None
+        return _store(deliveries, user, path.rstrip("/"), has_folders=False)
     directory, _, file_name = path.rpartition("/")
     return _append(deliveries, user, mailbox.Place(directory or "/", file_name, in_spool=False), config)
+
+
+def _store(deliveries: list[Delivery], user: User, path: str, has_folders: bool) -> None:
+    """Store in the Maildir at path, or in those of its folders that the extensions of the recipients name."""
+    copies: dict[str, list[Copy]] = {}
+    for delivery in deliveries:
+        copy = copy_of(delivery)
+        if copy is not None:
+            extension = copy.delivery.recipients[copy.numbers[0]].extension if has_folders else ""
+            copies.setdefault(extension, []).append(copy)
+    for extension, some in copies.items():
+        folder = maildir.folder_of(extension, user, path) if extension else ""
+        maildir.store(some, user, f"{path}/{folder}" if folder else path)
 
 
 def _append(deliveries: list[Delivery], user: User, place: mailbox.Place, config: Config) -> None:

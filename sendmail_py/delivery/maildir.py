@@ -2,20 +2,22 @@
 
 The file's name follows from the message and the user, so a message that was delivered before a
 crash, and is tried again after it, is found there. The files of a batch are synced before they
-appear in new/, and new/ once for all of them.
+appear in new/, and new/ once for all of them. A quota in maildirsize is kept to.
 """
 
 import contextlib
 import errno
 import os
+import stat
 import time
 from collections.abc import Iterable
 
-from ..core.result import DeliveryResult, delivered, from_errno
+from ..core.result import DeliveryResult, delivered, failed, from_errno
 from ..formats.delivery_fields import encode
 from ..host.privileges import effective
 from ..host.users import User
 from .copy import ContentError, Copy
+from .maildir_quota import read_quota
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -37,6 +39,20 @@ def store(copies: list[Copy], user: User, path: str) -> None:
             copy.delivery.end_all(from_errno(error, what))
 
 
+def folder_of(extension: str, user: User, path: str) -> str:
+    """Return the folder of the Maildir at path that mail with this extension is for, "" for the Maildir itself.
+
+    It has the extension's name after a dot, as Maildir++ has it, and must be there.
+    """
+    words = extension.split(".")
+    if not all(words) or not extension.isascii() or not extension.isprintable() or set(extension) & set("/&\\"):
+        return ""
+    with effective(user.uid, user.gid, list(user.groups)), contextlib.suppress(OSError):
+        if stat.S_ISDIR(os.lstat(f"{path}/.{extension}").st_mode):
+            return f".{extension}"
+    return ""
+
+
 def file_name(copy: Copy, user_name: str) -> str:
     """Return the name of this message in this user's Maildir, the same at every attempt."""
     unique = f"{copy.delivery.arrived_at // 1_000_000}.Q{copy.delivery.queue_id}U{user_name}.{os.uname().nodename}"
@@ -56,6 +72,7 @@ class _Maildir:
             self._open(path)
         self._seen: set[str] | None = None
         self._names: set[str] = set()
+        self._quota = read_quota(self._directory(_root_of(path)))
 
     def _open(self, path: str) -> None:
         self._tmp, self._new, self._cur = (self._directory(f"{path}/{name}") for name in ("tmp", "new", "cur"))
@@ -75,14 +92,21 @@ class _Maildir:
             try:
                 if self._is_there(copy, name):
                     there.append(copy)
+                elif self._quota and not self._quota.has_room(_size(copy)):
+                    copy.end(failed("5.2.2", f"{what}: the mailbox is full"))
                 else:
                     written.append((copy, name, self._write(copy, name)))
+                    self._note(copy)
             except ContentError as error:
                 copy.end(error.result)
             except OSError as error:
                 copy.end(from_errno(error, what))
         shown = [(copy, name) for copy, name, fd in written if self._show(copy, name, fd, what)]
         self._settle(there, shown, what)
+
+    def _note(self, copy: Copy) -> None:
+        if self._quota:
+            self._quota.add(_size(copy))
 
     def _is_there(self, copy: Copy, name: str) -> bool:
         """Say whether an earlier attempt delivered this message, read since then or not."""
@@ -123,6 +147,8 @@ class _Maildir:
             self._move(name)
         except OSError as error:
             _remove(self._tmp, name)
+            if self._quota:
+                self._quota.take_back(_size(copy))
             copy.end(from_errno(error, what))
             return False
         return True
@@ -150,8 +176,21 @@ class _Maildir:
             _end(there, from_errno(error, what))
             _end((copy for copy, _ in shown), from_errno(error, what))
             return
+        if self._quota:
+            self._quota.write()
         _end(there, WAS_THERE)
         _end((copy for copy, _ in shown), DELIVERED)
+
+
+def _root_of(path: str) -> str:
+    """Return the Maildir that a folder belongs to, and whose quota counts; a Maildir is its own."""
+    parent, name = os.path.split(path)
+    is_folder = os.path.lexists(f"{path}/maildirfolder") or (name.startswith(".") and os.path.lexists(f"{parent}/cur"))
+    return parent if is_folder else path
+
+
+def _size(copy: Copy) -> int:
+    return len(copy.fields) + copy.delivery.size
 
 
 def _remove(directory: int, name: str) -> None:

@@ -138,6 +138,25 @@ def test_a_maildir_is_made_by_the_user_and_a_replay_leaves_one_copy(root_tree: T
     assert [len(os.listdir(home / "Maildir" / d)) for d in ("new", "cur", "tmp")] == [2, 1, 0]
 
 
+def test_an_extension_leads_to_its_folder_where_there_is_one_and_a_full_maildir_fails_mail(root_tree: Tree) -> None:
+    home, setting = home_setting(root_tree, "Maildir/")
+    agent = root_tree.start(home_mailbox=setting, maildir_extension_folders="yes")
+    box = home / "Maildir"
+    assert agent.deliver("games", root_tree.message())[0].reason == "delivered to maildir"
+    for name in ("", "/new", "/cur", "/tmp"):
+        (box / f".Lists{name}").mkdir(0o700)
+        os.chown(box / f".Lists{name}", box.stat().st_uid, box.stat().st_gid)
+    (box / "maildirsize").write_text("1000S\n0 0\n")
+    os.chown(box / "maildirsize", box.stat().st_uid, box.stat().st_gid)
+    messages = [root_tree.message(extension=word) for word in ("Lists", "lists", "../..", "", "Lists")]
+    messages.append(root_tree.message(b"Subject: x\n\n" + b"x" * 2000, extension="Lists"))
+    results = [(r.outcome, r.status) for r in agent.deliver("games", *messages) if r]
+    assert results == [(Outcome.DELIVERED, "2.0.0")] * 5 + [(Outcome.FAILED, "5.2.2")]
+    assert [len(os.listdir(box / name)) for name in (".Lists/new", "new", ".Lists/tmp")] == [2, 4, 0]
+    lines = (box / "maildirsize").read_text().splitlines()
+    assert lines[:2] == ["1000S", "0 0"] and sum(int(line.split()[1]) for line in lines[1:]) == 5
+
+
 def test_a_mailbox_file_in_the_home_is_written_by_the_user(root_tree: Tree) -> None:
     home, setting = home_setting(root_tree, "mbox")
     (result,) = root_tree.start(home_mailbox=setting).deliver("games", root_tree.message())
