@@ -5,6 +5,7 @@ only where the security options allow it, and no reason or diagnostic holds it; 
 defers, for it is a matter between two hosts, not of the message.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..core.config import Config
@@ -34,10 +35,10 @@ class LoginRefused(LoginFailure):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How a session is to begin. name is the server's, as it is told in TLS; context belongs to the policy."""
+    """How a session is to begin. name is the server's, as it is told in TLS; context() gives that of the policy."""
 
     policy: TlsPolicy = CLEAR
-    context: Context | None = None
+    context: Callable[[], Context] | None = None
     name: str = ""
     login: Login | None = None
 
@@ -73,7 +74,7 @@ async def _start_tls(session: SmtpSession, opening: Opening, config: Config) -> 
     stream = session.stream
     assert opening.context is not None
     try:
-        await stream.start_tls(opening.context, opening.name, opening.policy, config.smtp_starttls_timeout)
+        await stream.start_tls(opening.context(), opening.name, opening.policy, config.smtp_starttls_timeout)
     except TlsError as error:
         trouble = str(error) if error.of_certificate else f"Cannot start TLS: {error}"
         text = f"{trouble} (host {stream.host})"

@@ -4,6 +4,7 @@ Guarantees: what cannot be found out (certificates or passwords that cannot be r
 never taken for "none".
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..core.address import Address
@@ -52,11 +53,12 @@ class ClientSecurity:
         if not policy.level:
             return Opening(login=login)
         try:
-            context = self._context(policy)
+            if policy.is_required:  # otherwise it is made when a server offers TLS, which costs a megabyte
+                self._context(policy)
         except TlsError as error:
             self._log.warning(str(error))
             raise SessionError(deferred("4.3.5", str(error), Scope.HOST)) from error
-        return Opening(policy, context, target.host, login)
+        return Opening(policy, partial(self._context, policy), target.host, login)
 
     def _policy(self, nexthop: str, target: Target) -> TlsPolicy:
         config = self._config

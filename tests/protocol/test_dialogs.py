@@ -63,7 +63,7 @@ def opening(lines):
     said = {line[0]: line[3:] for line in lines if line[:3] in ("T: ", "A: ")}
     policy = TlsPolicy(parse_level(said.get("T", "")))
     login = Login.parse(said["A"]) if "A" in said else None
-    return Opening(policy, client_context(policy), "mx.test", login)
+    return Opening(policy, lambda: client_context(policy), "mx.test", login)
 
 
 async def play_client(end, deliveries, lmtp, how_to_begin):
