@@ -8,101 +8,36 @@ and texts are Postfix's.
 
 import ipaddress
 import re
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable
 
 from ..core.address import Address
 from ..core.lookup import Found
 from ..protocol.reply import Reply
 from ..protocol.server_replies import reply
+from . import access
+from .restriction_scene import (
+    DOMAIN,
+    LISTED,
+    LOG,
+    MISCONFIGURED,
+    NULL_MX,
+    PERMITTED,
+    REVERSE,
+    SLEEP,
+    TABLE,
+    Apply,
+    Ask,
+    Asking,
+    Client,
+    DeferIf,
+    Domains,
+    Result,
+    Scene,
+    Word,
+    rejected,
+)
 
-
-class Ask(NamedTuple):
-    """A question to the world, or a thing for it to do: the answer to each kind is said below."""
-
-    kind: str
-    value: Any
-
-
-LISTED = "listed"  # Address -> "" (or nobody can say that it is not), else why it is unknown; OSError for "not now"
-DOMAIN = "domain"  # name -> Found: does it have MX or address records; NULL_MX
-HOST = "host"  # name -> Found: does it have address records
-REVERSE = "reverse"  # client address -> (Found of its PTR, Found of a name that leads back)
-SLEEP = "sleep"  # seconds -> nothing
-WARN = "warn"  # Reply, that would have been given -> nothing
-
-NULL_MX = "null MX"
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Who is connected."""
-
-    name: str
-    address: str
-    in_mynetworks: bool = False
-    authenticated: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.name}[{self.address}]"
-
-
-@dataclass(slots=True)
-class Subject:
-    """What is known when restrictions are applied; None is what has not been said yet."""
-
-    client: Client
-    helo: str = ""
-    sender: Address | None = None
-    recipient: Address | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Domains:
-    """What restrictions need of routing: is mail for this domain delivered here; and may anybody send to it."""
-
-    is_final: Callable[[str], bool]
-    is_authorized: Callable[[str], bool]
-    origin: str = ""
-
-
-@dataclass(slots=True)
-class Scene:
-    """One restriction list being applied: name and label say in replies what it was applied to."""
-
-    subject: Subject
-    domains: Domains
-    name: str
-    label: str
-    recipient_checked: bool = False
-
-    def rejected(self, code: int, status: str, text: str) -> Reply:
-        """Return the reply that rejects what this list is applied to."""
-        return _rejected(code, status, self.name, self.label, text)
-
-
-class Permit:
-    """The client may go on: the rest of the list is not looked at."""
-
-
-class DeferIf(NamedTuple):
-    """A deferral for the case that the list comes to a permit (or else to a reject)."""
-
-    permit: bool
-    reply: Reply
-
-
-Result = Reply | Permit | DeferIf | None
-Asking = Generator[Ask, Any, Result]
-Word = Callable[[Scene, str], "Result | Asking"]
-
-PERMITTED = Permit()
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-
-
-def _rejected(code: int, status: str, name: str, label: str, text: str) -> Reply:
-    return reply(code, status, f"<{name}>: {label} rejected: {text}")
 
 
 # --- everybody -----------------------------------------------------------------------------------
@@ -198,7 +133,7 @@ def _is_ip(text: str) -> bool:
 
 
 def _helo(scene: Scene, code: int, text: str) -> Reply:
-    return _rejected(code, "5.5.2" if code >= 500 else "4.7.1", scene.subject.helo, "Helo command", text)
+    return rejected(code, "5.5.2" if code >= 500 else "4.7.1", scene.subject.helo, "Helo command", text)
 
 
 def _reject_invalid_helo(scene: Scene, _: str) -> Result:
@@ -236,7 +171,7 @@ def _non_fqdn(address: Address | None, label: str) -> Result:
     domain = address.domain.removesuffix(".")
     if "." in domain and is_host_name(domain if domain.isascii() else "a.b"):
         return None
-    return _rejected(504, "5.5.2", str(address), label, "need fully-qualified address")
+    return rejected(504, "5.5.2", str(address), label, "need fully-qualified address")
 
 
 def _reject_non_fqdn_sender(scene: Scene, _: str) -> Result:
@@ -256,8 +191,8 @@ def _unknown_domain(scene: Scene, address: Address | None, label: str, detail: s
     if found == NULL_MX:
         text = f"Domain {address.domain} does not accept mail (nullMX)"
         is_sender = label == "Sender address"
-        return _rejected(550 if is_sender else 556, "5.7.27" if is_sender else "5.1.10", str(address), label, text)
-    rejection = _rejected(450, f"4.1.{detail}", str(address), label, "Domain not found")
+        return rejected(550 if is_sender else 556, "5.7.27" if is_sender else "5.1.10", str(address), label, text)
+    rejection = rejected(450, f"4.1.{detail}", str(address), label, "Domain not found")
     return DeferIf(True, rejection) if found is Found.TEMPORARY else rejection
 
 
@@ -270,7 +205,7 @@ def _reject_unknown_recipient_domain(scene: Scene, _: str) -> Asking:
 
 
 def is_authorized(domains: Domains, address: Address) -> bool:
-    """Say whether anybody may send to this address: it is ours, and asks for no further relaying."""
+    """Say whether anybody may send to this address: it is ours, and asks for no further relaying. Raises OSError."""
     if not set("@%!").isdisjoint(address.local_part):
         return False
     return domains.is_authorized(address.domain or domains.origin)
@@ -278,12 +213,24 @@ def is_authorized(domains: Domains, address: Address) -> bool:
 
 def _permit_auth_destination(scene: Scene, _: str) -> Result:
     to = scene.subject.recipient
-    return PERMITTED if to and is_authorized(scene.domains, to) else None
+    try:
+        return PERMITTED if to and is_authorized(scene.domains, to) else None
+    except OSError:
+        return _not_now(to)
 
 
 def _unauthorized(scene: Scene, code: int, status: str) -> Result:
     to = scene.subject.recipient
-    return None if not to or is_authorized(scene.domains, to) else reply(code, status, f"<{to}>: Relay access denied")
+    try:
+        is_refused = to is not None and to and not is_authorized(scene.domains, to)
+    except OSError:
+        return _not_now(to)
+    return reply(code, status, f"<{to}>: Relay access denied") if is_refused else None
+
+
+def _not_now(address: Address | None) -> Result:
+    """Return the answer where the tables of relay_domains cannot be asked."""
+    return reply(451, "4.3.0", f"<{address}>: Temporary lookup failure")
 
 
 def _reject_unauth_destination(scene: Scene, _: str) -> Result:
@@ -302,7 +249,7 @@ def unlisted(address: Address | None, label: str, status: str) -> Asking:
         why = yield Ask(LISTED, address)
     except OSError:
         return reply(451, "4.3.0", f"<{address}>: Temporary lookup failure")
-    return _rejected(550, status, str(address), label, why) if why else None
+    return rejected(550, status, str(address), label, why) if why else None
 
 
 def _reject_unlisted_recipient(scene: Scene, _: str) -> Asking:
@@ -312,6 +259,61 @@ def _reject_unlisted_recipient(scene: Scene, _: str) -> Asking:
 
 def _reject_unlisted_sender(scene: Scene, _: str) -> Asking:
     return (yield from unlisted(scene.subject.sender, "Sender address", "5.1.0"))
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def _access(scene: Scene, table: str, keys: Iterable[access.Key], name: str, label: str) -> Asking:
+    """Look keys up, and do what the first value says."""
+    try:
+        value = yield Ask(TABLE, (table, tuple(keys)))
+    except OSError:
+        return reply(451, "4.3.0", f"<{name}>: Temporary lookup failure")
+    if value is None:
+        return None
+    try:
+        action = access.action_of(value, name, label)
+    except ValueError as error:
+        yield Ask(LOG, f"warning: {table}: {error}")
+        return MISCONFIGURED
+    if action.verb in ("WARN", "INFO"):
+        yield Ask(LOG, f"{action.verb.lower()}: {label} <{name}>: {action.text or 'access table'}")
+        return None
+    if action.verb == "OK":
+        return PERMITTED
+    if action.verb == "RESTRICTIONS":
+        return Apply(action.text)
+    if action.verb.startswith("DEFER_IF") and action.reply:
+        return DeferIf(action.verb == "DEFER_IF_PERMIT", action.reply)
+    return action.reply
+
+
+def _check_client_access(scene: Scene, table: str) -> Asking:
+    client = scene.subject.client
+    names = [] if client.name == "unknown" else list(access.domain_keys(client.name))
+    keys = [*names, *access.address_keys(client.address)]
+    return (yield from _access(scene, table, keys, str(client), "Client host"))
+
+
+def _check_helo_access(scene: Scene, table: str) -> Asking:
+    helo = scene.subject.helo
+    return (yield from _access(scene, table, access.domain_keys(helo), helo, "Helo command")) if helo else None
+
+
+def _check_mail_access(scene: Scene, table: str, address: Address | None, label: str) -> Asking:
+    if address is None:
+        return None
+    keys = access.mail_keys(address, scene.domains.delimiters)
+    return (yield from _access(scene, table, keys, str(address), label))
+
+
+def _check_sender_access(scene: Scene, table: str) -> Asking:
+    return (yield from _check_mail_access(scene, table, scene.subject.sender, "Sender address"))
+
+
+def _check_recipient_access(scene: Scene, table: str) -> Asking:
+    return (yield from _check_mail_access(scene, table, scene.subject.recipient, "Recipient address"))
 
 
 WARN_IF_REJECT = "warn_if_reject"
@@ -350,4 +352,11 @@ WORDS |= {
     "reject_unknown_address": _reject_unknown_sender_domain,
     "check_recipient_maps": _reject_unlisted_recipient,
 }
+WORDS |= {
+    "check_client_access": _check_client_access,
+    "check_helo_access": _check_helo_access,
+    "check_sender_access": _check_sender_access,
+    "check_recipient_access": _check_recipient_access,
+}
+TAKES_TABLE = frozenset(word for word in WORDS if word.startswith("check_") and word.endswith("_access"))
 TAKES_NUMBER = frozenset(("sleep",))

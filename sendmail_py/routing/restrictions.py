@@ -7,18 +7,18 @@ warn_if_reject turns the next rejection into a warning; a deferral may wait for 
 (defer_if_permit, kept from the client's list to the recipient's) or for a reject.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..core.config import Config
 from ..protocol.reply import Reply
-from .restriction_words import (
-    CLOSING,
-    TAKES_NUMBER,
+from ..protocol.server_replies import reply
+from .restriction_scene import (
+    LOG,
+    MISCONFIGURED,
     WARN,
-    WARN_IF_REJECT,
-    WORDS,
+    Apply,
     Ask,
     Asking,
     DeferIf,
@@ -27,11 +27,14 @@ from .restriction_words import (
     Result,
     Scene,
     Subject,
-    unlisted,
 )
+from .restriction_words import CLOSING, TAKES_NUMBER, TAKES_TABLE, WARN_IF_REJECT, WORDS, unlisted
 
 Check = Generator[Ask, Any, Reply | None]
 _EARLY = ("client", "helo", "sender")
+_OF_STAGE = {stage: f"check_{stage}_access" for stage in (*_EARLY, "recipient")}
+_OF_STAGE["relay"] = _OF_STAGE["recipient"]
+_DEPTH = 10
 _STAGES = (*_EARLY, "relay", "recipient", "data", "end_of_data")
 
 
@@ -42,8 +45,11 @@ class Restriction(NamedTuple):
     argument: str = ""
 
 
-def parse(words: Sequence[str]) -> tuple[Restriction, ...]:
-    """Read a list of restrictions; raises ValueError for a word that is not known here."""
+def parse(words: Sequence[str], stage: str = "") -> tuple[Restriction, ...]:
+    """Read a list of restrictions; raises ValueError for a word that is not known here.
+
+    A table alone, type:name, stands for the check of what the list is for.
+    """
     found = []
     at = 0
     while at < len(words):
@@ -54,6 +60,13 @@ def parse(words: Sequence[str]) -> tuple[Restriction, ...]:
             argument = words[at] if at < len(words) else ""
             if not (argument.isascii() and argument.isdigit()):
                 raise ValueError(f"{word} must be followed by a number")
+        elif word in TAKES_TABLE:
+            at += 1
+            argument = words[at] if at < len(words) else ""
+            if ":" not in argument:
+                raise ValueError(f"{word} must be followed by a table such as hash:/file")
+        elif ":" in word and stage in _OF_STAGE:
+            word, argument = _OF_STAGE[stage], words[at]
         elif word not in WORDS and word != WARN_IF_REJECT:
             raise ValueError(f"{words[at]}: no such restriction is known here")
         found.append(Restriction(word, argument))
@@ -72,6 +85,11 @@ class Rules:
     unlisted_recipient: bool = True
     unlisted_sender: bool = False
 
+    def tables(self) -> Iterator[str]:
+        """Yield the tables that the lists name."""
+        for words in self.lists.values():
+            yield from (argument for word, argument in words if word in TAKES_TABLE)
+
 
 def rules_of(config: Config, domains: Domains) -> Rules:
     """Read the restrictions of a configuration; raises ValueError naming the parameter."""
@@ -79,7 +97,7 @@ def rules_of(config: Config, domains: Domains) -> Rules:
     for stage in _STAGES:
         name = f"smtpd_{stage}_restrictions"
         try:
-            lists[stage] = parse(getattr(config, name))
+            lists[stage] = parse(getattr(config, name), stage)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     if CLOSING.isdisjoint(word for stage in ("relay", "recipient") for word, _ in lists[stage]):
@@ -187,24 +205,47 @@ class Checks:
         return Scene(subject, self._rules.domains, name, label)
 
     def _list(self, stage: str, scene: Scene) -> Check:
-        """Apply one list, up to the first word that permits or rejects."""
-        warn = False
-        for word, argument in self._rules.lists[stage]:
+        """Apply one list."""
+        result = yield from self._words(self._rules.lists[stage], scene, stage, False, _DEPTH)
+        return result if isinstance(result, Reply) else None
+
+    def _words(self, words: Sequence[Restriction], scene: Scene, stage: str, all_warn: bool, depth: int) -> Asking:
+        """Apply words, up to the first that permits or rejects."""
+        warn = all_warn
+        for word, argument in words:
             if word == WARN_IF_REJECT:
                 warn = True
                 continue
-            result: Result | Asking = WORDS[word](scene, argument)
-            if isinstance(result, Generator):
-                result = yield from result
+            result = yield from self._word(word, argument, scene)
+            if isinstance(result, Apply):
+                result = yield from self._applied(result, scene, stage, warn, depth)
             if isinstance(result, Permit):
-                return None
+                return result
             refusal = self._refusal(result, warn)
-            if refusal and warn:
+            if refusal and warn and refusal is not MISCONFIGURED:
                 yield Ask(WARN, refusal)
             elif refusal:
                 return self._rejection(refusal)
-            warn = False
+            warn = all_warn
         return None
+
+    def _word(self, word: str, argument: str, scene: Scene) -> Asking:
+        try:
+            result = WORDS[word](scene, argument)
+            return (yield from result) if isinstance(result, Generator) else result
+        except OSError:  # a list of domains that cannot be read now
+            return reply(451, "4.3.0", f"<{scene.name}>: Temporary lookup failure")
+
+    def _applied(self, found: Apply, scene: Scene, stage: str, warn: bool, depth: int) -> Asking:
+        """Apply the words that a table names; what makes no sense there is found out only now."""
+        try:
+            words = parse(found.words.replace(",", " ").split(), stage)
+            if not depth:
+                raise ValueError("tables refer to each other too deeply")
+        except ValueError as error:
+            yield Ask(LOG, f"warning: access table: {error}")
+            return MISCONFIGURED
+        return (yield from self._words(words, scene, stage, warn, depth - 1))
 
     def _refusal(self, result: Result, warn: bool) -> Reply | None:
         """Return a result that refuses; a conditional deferral is remembered, or with warn_if_reject is none."""

@@ -16,7 +16,7 @@ from ..protocol import server_replies as replies
 from ..protocol.reply import Reply
 from ..protocol.smtp_server import extensions
 from ..routing.resolve import Routing
-from ..routing.restriction_words import Client
+from ..routing.restriction_scene import Client
 from ..spool.directories import check
 from .service import Service
 from .smtpd_limits import Rates
@@ -49,7 +49,7 @@ class Server:
         self.log = service.log
         routing = Routing(config)
         self.rules = smtpd_rules(config, routing)
-        self.world = World(config, routing)
+        self.world = World(config, routing, service.log)
         self.taker = Taker(config, service.log)
         self.rates = Rates(config, self.rules.unlimited, service.log, time.monotonic)
         self.extensions = extensions(config.message_size_limit)

@@ -13,7 +13,7 @@ from ..host.syslog import Log
 from ..protocol import server_replies as replies
 from ..protocol.reply import Reply
 from ..routing.networks import Networks
-from ..routing.restriction_words import Client
+from ..routing.restriction_scene import Client
 
 _MINUTE = 60.0
 _TOO_MANY_IN_ALL = replies.reply(421, "4.3.2", "Error: too many connections; try again later")

@@ -3,7 +3,7 @@
 from ..protocol.commands import Verb
 from ..protocol.reply import Reply
 from ..protocol.server_commands import Command, Refused
-from ..routing.restriction_words import Subject
+from ..routing.restriction_scene import Subject
 
 _ORDER = ("helo", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "rset", "noop", "vrfy", "help", "quit", "unknown")
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from ..core.config import Config
 from ..core.errors import ConfigError
+from ..host.tables import open_table
 from ..routing.networks import Networks
 from ..routing.resolve import Routing
-from ..routing.restriction_words import Domains
+from ..routing.restriction_scene import Domains
 from ..routing.restrictions import Rules, rules_of
 
 _NETWORKS = (
@@ -35,13 +36,15 @@ class SmtpdRules:
 
 def domains_of(config: Config, routing: Routing) -> Domains:
     """Return what restrictions may know of routing."""
-    return Domains(routing.is_local, routing.is_local, config.myorigin)
+    return Domains(routing.is_local, routing.is_local, config.myorigin, config.recipient_delimiter)
 
 
 def smtpd_rules(config: Config, routing: Routing) -> SmtpdRules:
     """Read the rules; raises ConfigError."""
     try:
         restrictions = rules_of(config, domains_of(config, routing))
+        for table in restrictions.tables():
+            open_table(table)
     except ValueError as error:
         name = str(error).partition(":")[0]
         raise ConfigError(f"{config.origin(name)}: {error}") from error

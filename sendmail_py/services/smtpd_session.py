@@ -16,7 +16,7 @@ from ..protocol.reply import Reply
 from ..protocol.server_commands import Command, Plain, Refused
 from ..protocol.smtp_client import NEED_DATA
 from ..protocol.smtp_server import Content, SmtpServer, State
-from ..routing.restriction_words import Client
+from ..routing.restriction_scene import Client
 from .smtpd_log import Tally
 from .smtpd_transaction import BARE_NEWLINE, TOO_MANY_RECIPIENTS, Transactions
 

@@ -16,7 +16,7 @@ from ..protocol import server_replies as replies
 from ..protocol.commands import Verb
 from ..protocol.reply import Reply
 from ..protocol.server_commands import Hello, Mail, Plain, Rcpt
-from ..routing.restriction_words import Client, Subject
+from ..routing.restriction_scene import Client, Subject
 from ..routing.restrictions import Check, Checks
 from .intake import LOCAL, REMOTE
 from .smtpd_log import reject_line

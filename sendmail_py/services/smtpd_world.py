@@ -15,10 +15,13 @@ from ..core.address import Address
 from ..core.config import Config
 from ..core.lookup import Found
 from ..host.dns import Resolver, parse_server, system_servers
+from ..host.syslog import Log
+from ..host.tables import Tables
 from ..protocol.reply import Reply
-from ..routing import restriction_words as ask_for
+from ..routing import restriction_scene as ask_for
+from ..routing.access import Key
 from ..routing.resolve import Routing
-from ..routing.restriction_words import NULL_MX, Ask
+from ..routing.restriction_scene import NULL_MX, Ask
 from ..routing.restrictions import Check
 from .recipient_maps import local_recipients
 
@@ -36,8 +39,10 @@ _LATER = object()
 class World:
     """What all sessions of a server ask."""
 
-    def __init__(self, config: Config, routing: Routing) -> None:
+    def __init__(self, config: Config, routing: Routing, log: Log) -> None:
         self._config = config
+        self._log = log
+        self._tables: dict[str, Tables] = {}
         self._routing = routing
         self._recipients = local_recipients(config, routing)
         self._thread = ThreadPoolExecutor(1)  # what it asks is not made for several
@@ -74,6 +79,9 @@ class World:
         if ask.kind == ask_for.WARN:
             warn(ask.value)
             return None
+        if ask.kind == ask_for.LOG:
+            self._log.info(ask.value)
+            return None
         if ask.kind == ask_for.LISTED:
             kept = self._listed.get(ask.value.key())
             if kept and kept[0] > time.monotonic():
@@ -83,6 +91,8 @@ class World:
     async def _later(self, ask: Ask) -> object:
         if ask.kind == ask_for.LISTED:
             return await self._is_listed(ask.value)
+        if ask.kind == ask_for.TABLE:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_table, *ask.value)
         if ask.kind == ask_for.SLEEP:
             await asyncio.sleep(ask.value)
             return None
@@ -102,6 +112,20 @@ class World:
             self._listed.clear()
         self._listed[address.key()] = time.monotonic() + _CACHE_SECONDS, why
         return why
+
+    def _in_table(self, name: str, keys: tuple[Key, ...]) -> str | None:
+        """Return the value of the first key that a table has; in the thread. Raises OSError."""
+        if name not in self._tables:
+            try:
+                self._tables[name] = Tables([name], self._log.warning)
+            except ValueError as error:  # named by another table
+                raise OSError(f"{name}: {error}") from error
+        table = self._tables[name]
+        try:
+            return next((value for key, part in keys if (value := table.look_up(key, part)) is not None), None)
+        except OSError as error:
+            self._log.warning(f"access table {name}: {error}")
+            raise
 
     # --- DNS ----------------------------------------------------------------------------------
 

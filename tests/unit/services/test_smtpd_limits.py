@@ -9,7 +9,7 @@ from sendmail_py.protocol.reply import Reply
 from sendmail_py.protocol.server_commands import Plain, Refused
 from sendmail_py.protocol.server_replies import reply
 from sendmail_py.routing.networks import Networks
-from sendmail_py.routing.restriction_words import Client
+from sendmail_py.routing.restriction_scene import Client
 from sendmail_py.services.smtpd_limits import Rates, key_of
 from sendmail_py.services.smtpd_log import Tally
 
