@@ -41,7 +41,7 @@ NAMES = tuple(
     default_destination_concurrency_positive_feedback default_destination_rate_delay default_destination_recipient_limit
     default_extra_recipient_limit default_filter_nexthop default_minimum_delivery_slots default_privs
     default_process_limit default_rbl_reply default_recipient_limit default_recipient_refill_delay
-    default_recipient_refill_limit default_transport default_transport_rate_delay default_verp_delimiters defer_code
+    default_recipient_refill_limit default_transport_rate_delay default_verp_delimiters defer_code
     defer_service_name defer_transports delay_logging_resolution_limit delay_notice_recipient delay_warning_time
     deliver_lock_attempts deliver_lock_delay destination_concurrency_feedback_debug detect_8bit_encoding_header
     disable_dns_lookups disable_mime_input_processing disable_mime_output_conversion disable_verp_bounces
@@ -81,7 +81,7 @@ NAMES = tuple(
     lmtp_tls_scert_verifydepth lmtp_tls_secure_cert_match lmtp_tls_security_level lmtp_tls_servername
     lmtp_tls_session_cache_database lmtp_tls_session_cache_timeout lmtp_tls_trust_anchor_file lmtp_tls_verify_cert_match
     lmtp_tls_wrappermode lmtp_use_tls lmtp_xforward_timeout local_command_shell local_delivery_status_filter
-    local_login_sender_maps local_recipient_maps local_transport luser_relay mail_name mail_owner mail_release_date
+    local_login_sender_maps local_recipient_maps luser_relay mail_name mail_owner mail_release_date
     mail_spool_directory mail_version mailbox_command mailbox_command_maps mailbox_delivery_lock mailbox_size_limit
     mailbox_transport mailbox_transport_maps maillog_file maillog_file_compressor maillog_file_prefixes
     maillog_file_rotate_suffix mailq_path manpage_directory maps_rbl_domains maps_rbl_reject_code masquerade_classes
@@ -94,7 +94,7 @@ NAMES = tuple(
     minimal_backoff_time multi_instance_directories multi_instance_enable multi_instance_group multi_instance_name
     multi_instance_wrapper multi_recipient_bounce_reject_code mydestination mydomain myhostname mynetworks_style
     myorigin nested_header_checks newaliases_path non_fqdn_reject_code non_smtpd_milters notify_classes openssl_path
-    owner_request_special parent_domain_matches_subdomains permit_mx_backup_networks pickup_service_name
+    owner_request_special permit_mx_backup_networks pickup_service_name
     pipe_delivery_status_filter plaintext_reject_code postlog_service_name postlogd_watchdog_timeout
     postmulti_control_commands postmulti_start_commands postmulti_stop_commands postscreen_access_list
     postscreen_allowlist_interfaces postscreen_bare_newline_action postscreen_bare_newline_enable
@@ -116,11 +116,11 @@ NAMES = tuple(
     qmgr_message_recipient_minimum qmqpd_authorized_clients qmqpd_client_port_logging qmqpd_error_delay qmqpd_timeout
     queue_directory queue_file_attribute_count_limit queue_minfree queue_run_delay queue_service_name rbl_reply_maps
     readme_directory receive_override_options recipient_bcc_maps recipient_canonical_classes recipient_canonical_maps
-    recipient_delimiter reject_code reject_tempfail_action relay_clientcerts relay_domains relay_domains_reject_code
-    relay_recipient_maps relay_transport relayhost relocated_maps remote_header_rewrite_domain require_home_directory
+    recipient_delimiter reject_code reject_tempfail_action relay_clientcerts relay_domains_reject_code
+    relay_recipient_maps relayhost relocated_maps remote_header_rewrite_domain require_home_directory
     reset_owner_alias resolve_dequoted_address resolve_null_domain resolve_numeric_domain respectful_logging
     rewrite_service_name sample_directory send_cyrus_sasl_authzid sender_bcc_maps sender_canonical_classes
-    sender_canonical_maps sender_dependent_default_transport_maps sender_dependent_relayhost_maps
+    sender_canonical_maps sender_dependent_default_transport_maps
     sendmail_fix_line_endings sendmail_path service_name service_throttle_time setgid_group shlib_directory
     show_user_unknown_table_name showq_service_name smtp_address_preference smtp_address_verify_target
     smtp_always_send_ehlo smtp_balance_inet_protocols smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce
@@ -129,7 +129,7 @@ NAMES = tuple(
     smtp_connection_reuse_time_limit smtp_data_done_timeout smtp_data_init_timeout smtp_data_xfer_timeout
     smtp_defer_if_no_mx_address_found smtp_delivery_status_filter smtp_discard_ehlo_keyword_address_maps
     smtp_discard_ehlo_keywords smtp_dns_reply_filter smtp_dns_resolver_options smtp_dns_support_level smtp_enforce_tls
-    smtp_fallback_relay smtp_generic_maps smtp_header_checks smtp_helo_name smtp_helo_timeout smtp_host_lookup
+smtp_generic_maps smtp_header_checks smtp_helo_name smtp_helo_timeout smtp_host_lookup
     smtp_line_length_limit smtp_mail_timeout smtp_mime_header_checks smtp_min_data_rate smtp_mx_address_limit
     smtp_mx_session_limit smtp_nested_header_checks smtp_never_send_ehlo smtp_per_request_deadline
     smtp_pix_workaround_delay_time smtp_pix_workaround_maps smtp_pix_workaround_threshold_time smtp_pix_workarounds
@@ -168,7 +168,7 @@ NAMES = tuple(
     smtpd_tls_loglevel smtpd_tls_mandatory_ciphers smtpd_tls_mandatory_exclude_ciphers smtpd_tls_mandatory_protocols
     smtpd_tls_protocols smtpd_tls_received_header smtpd_tls_req_ccert smtpd_tls_security_level
     smtpd_tls_session_cache_database smtpd_tls_session_cache_timeout smtpd_tls_wrappermode smtpd_upstream_proxy_protocol
-    smtpd_upstream_proxy_timeout smtpd_use_tls smtputf8_autodetect_classes smtputf8_enable soft_bounce stale_lock_time
+    smtpd_upstream_proxy_timeout smtpd_use_tls smtputf8_autodetect_classes smtputf8_enable stale_lock_time
     stress strict_7bit_headers strict_8bitmime strict_8bitmime_body strict_mailbox_ownership strict_mime_encoding_domain
     strict_rfc821_envelopes strict_smtputf8 sun_mailtool_compatibility swap_bangpath syslog_facility syslog_name
     tcp_windowsize tls_append_default_CA tls_config_file tls_config_name tls_daemon_random_bytes tls_dane_digests
@@ -189,7 +189,7 @@ NAMES = tuple(
     tlsproxy_tls_exclude_ciphers tlsproxy_tls_fingerprint_digest tlsproxy_tls_key_file tlsproxy_tls_loglevel
     tlsproxy_tls_mandatory_ciphers tlsproxy_tls_mandatory_exclude_ciphers tlsproxy_tls_mandatory_protocols
     tlsproxy_tls_protocols tlsproxy_tls_req_ccert tlsproxy_tls_security_level tlsproxy_use_tls tlsproxy_watchdog_timeout
-    trace_service_name transport_maps transport_retry_time trigger_timeout undisclosed_recipients_header
+    trace_service_name transport_retry_time trigger_timeout undisclosed_recipients_header
     unknown_address_reject_code unknown_address_tempfail_action unknown_client_reject_code
     unknown_helo_hostname_tempfail_action unknown_hostname_reject_code unknown_local_recipient_reject_code
     unknown_relay_recipient_reject_code unknown_virtual_alias_reject_code unknown_virtual_mailbox_reject_code

@@ -6,7 +6,7 @@ recognised here is DEFERRED: mail waits, it is not lost.
 
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from . import exitcodes
@@ -46,7 +46,8 @@ class DeliveryResult:
     """Outcome, enhanced status (RFC 3463), reason for people, and what the other side said.
 
     remote_mta is the name of the host that answered, diagnostic its reply as RFC 3464 wants it
-    ("smtp; 550 5.1.1 ..."), relay the log's `name[address]:port`. handover says what a success means.
+    ("smtp; 550 5.1.1 ..."), relay the log's `name[address]:port`. handover says what a success means,
+    is_soft that a deferral would have been a failure without soft_bounce.
     """
 
     outcome: Outcome
@@ -57,6 +58,7 @@ class DeliveryResult:
     scope: Scope = Scope.RECIPIENT
     relay: str = "none"
     handover: Handover = Handover.FINAL
+    is_soft: bool = False
 
 
 class Settled(Exception):
@@ -82,6 +84,13 @@ def deferred(status: str, reason: str, scope: Scope = Scope.RECIPIENT, relay: st
 def failed(status: str, reason: str, scope: Scope = Scope.RECIPIENT, relay: str = "none") -> DeliveryResult:
     """Return the result of a failure for good."""
     return DeliveryResult(Outcome.FAILED, status, reason, scope=scope, relay=relay)
+
+
+def softened(result: DeliveryResult) -> DeliveryResult:
+    """Return a failure for good as one that may pass (soft_bounce); any other result stays."""
+    if result.outcome is not Outcome.FAILED:
+        return result
+    return replace(result, outcome=Outcome.DEFERRED, status="4" + result.status[1:], is_soft=True)
 
 
 # errno -> (outcome, enhanced status). Everything else is deferred as 4.3.0.

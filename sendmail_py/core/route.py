@@ -7,7 +7,12 @@ from .address import Address
 LOCAL = "local"
 SMTP = "smtp"
 LMTP = "lmtp"
+VIRTUAL = "virtual"
 ERROR = "error"
+RETRY = "retry"
+DISCARD = "discard"
+
+MAILBOXES = frozenset((LOCAL, VIRTUAL))  # transports whose destinations are mailboxes: one copy, one batch at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +22,9 @@ class Route:
     For the transport `local`, target says what an expansion made of the address (core/envelope
     lists the forms), and uid with whose rights a program or file is used: -1 means default_privs.
     nexthop is then the text that names it in logs; for a mailbox (target "" or MAILBOX) it is the
-    user's name, whose own rights apply. extension is what followed recipient_delimiter. For the
-    transport `error`, nexthop holds "x.y.z text".
+    user's name, whose own rights apply. For `virtual`, nexthop is the address that has the mailbox, and
+    target is "GID:PATH": uid and GID own the mailbox, and a slash ends the path of a Maildir. extension is what followed recipient_delimiter. For the
+    transports `error` and `retry`, nexthop holds "x.y.z text"; for `discard` it is the text for the log.
     """
 
     transport: str

@@ -1,28 +1,34 @@
-"""Where an address goes: this host, the relayhost, or the domain's own mail exchangers.
+"""Where an address goes: this host, the relayhost, the domain's own mail exchangers, or where tables say.
 
 Also how a local part is taken apart at recipient_delimiter: the names that must always work
 (postmaster), and where "-" is a delimiter those of lists (owner-list, list-request), stay whole.
 """
 
+import re
 from collections.abc import Iterator
 
 from ..core.address import Address
 from ..core.config import Config
 from ..core.envelope import MAILBOX
-from ..core.route import ERROR, LMTP, LOCAL, SMTP, Route
-from .hosts import parse_lmtp, parse_nexthop
+from ..core.route import DISCARD, ERROR, LOCAL, RETRY, SMTP, Route
+from .transport import Maps, Place, Transports, split_nexthops, whole_transport
 
 ALWAYS_THERE = ("postmaster", "mailer-daemon")
 _LOOPBACK = ("[127.0.0.1]", "[ipv6:::1]")  # this host, whatever its names are
 _WHOLE = frozenset((*ALWAYS_THERE, "double-bounce"))
 
 
-class Routing:
-    """The routing decisions of one configuration."""
+_NO_MAPS = Maps()
+_STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
+_TEXTS = {ERROR: ("5.0.0", "Address is undeliverable"), RETRY: ("4.0.0", "Address is undeliverable")}
 
-    def __init__(self, config: Config) -> None:
+
+class Routing:
+    """The routing decisions of one configuration; raises ValueError for one that makes no sense."""
+
+    def __init__(self, config: Config, maps: Maps = _NO_MAPS) -> None:
         self._local_domains = frozenset((*(domain.lower() for domain in config.mydestination), *_LOOPBACK))
-        self._relayhost = config.relayhost
+        self._transports = Transports(config, maps)
         self._delimiters = config.recipient_delimiter
         self._origin = config.myorigin
 
@@ -58,16 +64,38 @@ class Routing:
         """Return an address with the domain that bare names get."""
         return address if address.domain else Address(address.local_part, self._origin)
 
-    def route(self, address: Address) -> Route:
-        """Return the route of an address, before aliases."""
+    def is_relayed(self, domain: str) -> bool:
+        """Say whether anybody may send to a domain through this host; raises OSError."""
+        return self.is_local(domain) or self._transports.is_relay(domain)
+
+    def route(self, address: Address, sender: Address | None = None) -> Route:
+        """Return the route of an address, before aliases; what a table cannot tell now waits."""
         if not address.local_part:
             return Route(ERROR, "5.1.3 empty local part", address)
-        if self.is_local(address.domain):
-            return self._local(address)
         domain = address.domain.lower().removesuffix(".")
-        if not domain:
+        is_local = self.is_local(address.domain)
+        if not is_local and not domain:
             return Route(ERROR, "5.1.2 empty domain", address)
-        return Route(SMTP, self._relayhost or domain, address)
+        try:
+            place = self._transports.place(address, domain or self._origin.lower(), is_local, sender)
+        except OSError as error:
+            return Route(RETRY, f"4.3.0 mail transport unavailable: {error}", address)
+        except ValueError as error:
+            return Route(RETRY, f"4.3.5 mail transport unavailable: {error}", address)
+        return self._placed(place, address)
+
+    def _placed(self, place: Place, address: Address) -> Route:
+        transport, nexthop = place
+        if transport == LOCAL:
+            return self._local(address)
+        if transport == DISCARD:
+            return Route(DISCARD, nexthop or address.domain, address)
+        if transport in _TEXTS:
+            status, text = _TEXTS[transport]
+            if _STATUS.match(nexthop):
+                return Route(transport, status[0] + nexthop[1:], address)
+            return Route(transport, f"{status} {nexthop or text}", address)
+        return Route(transport, nexthop, address)
 
     def _local(self, address: Address) -> Route:
         user, _, extension = self.split(address.local_part)
@@ -85,23 +113,21 @@ class Routing:
         return Route(LOCAL, target, address, uid, target, self.split(address.local_part)[2])
 
 
-def transport_of(text: str) -> tuple[str, str] | None:
+def transport_of(text: str) -> Place | None:
     """Read the value of mailbox_transport or fallback_transport; None for none. Raises ValueError."""
     if not text:
         return None
-    transport, _, nexthop = text.partition(":")
-    if transport == LMTP:
-        parse_lmtp(nexthop)
-    elif transport == SMTP:
-        parse_nexthop(nexthop, 25)
-    else:
-        raise ValueError(f"{text}: smtp:nexthop and lmtp:nexthop are what is known here")
+    transport, nexthop = whole_transport(text)
+    if transport == LOCAL or (transport == SMTP and not nexthop):
+        raise ValueError(f"{text}: smtp:nexthop and lmtp:nexthop are what is meant here")
     return transport, nexthop
 
 
 def named_nexthops(config: Config) -> frozenset[str]:
     """Return the nexthops that the administrator names, where loopback and this host are allowed."""
-    found = {config.relayhost}
+    found = {*split_nexthops(config.relayhost), *config.smtp_fallback_relay}
     for text in (config.mailbox_transport, config.fallback_transport):
         found.add((transport_of(text) or ("", ""))[1])
+    for text in (config.local_transport, config.relay_transport, config.default_transport):
+        found.update(split_nexthops(whole_transport(text)[1]))
     return frozenset(found - {""})

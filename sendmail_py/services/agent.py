@@ -10,7 +10,7 @@ import socket
 import time
 
 from ..core.delivery import Delivery
-from ..core.result import DeliveryResult, Outcome
+from ..core.result import DeliveryResult, Outcome, softened
 from ..formats.batch import Batch, HandBack, Report, decode_batch, encode_aside, encode_reports
 from ..host.sockets import receive_record, send_record
 from ..host.syslog import Log
@@ -22,8 +22,9 @@ FLUSH_SECONDS = 0.003
 class AgentChannel:
     """One agent's connection to qmgr."""
 
-    def __init__(self, end: socket.socket, log: Log) -> None:
+    def __init__(self, end: socket.socket, log: Log, soft_bounce: bool = False) -> None:
         self.end = end
+        self._soft_bounce = soft_bounce
         self.log = log
         self._reports: dict[int, list[Report]] = {}
         self._aside: set[int] = set()
@@ -45,6 +46,8 @@ class AgentChannel:
         result = d.results[recipient]
         if result is None:
             return
+        if self._soft_bounce and not d.verify:
+            result = d.results[recipient] = softened(result)
         self._reports.setdefault(batch.number, []).append(Report(delivery, recipient, result))
         self._lines.append(delivery_line(d, recipient, times))
         self.waiting += 1
@@ -144,7 +147,7 @@ def result_line(
 def _status(result: DeliveryResult, verify: bool) -> str:
     """Return the word for a result; who counts what was sent must not count what was only verified."""
     if not verify:
-        return result.outcome.value
+        return "SOFTBOUNCE" if result.is_soft else result.outcome.value
     return "deliverable" if result.outcome is Outcome.DELIVERED else "undeliverable"
 
 

@@ -15,13 +15,13 @@ from typing import Protocol
 from ..core.delivery import Delivery
 from ..core.envelope import Recipient
 from ..core.result import DeliveryResult, deferred
-from ..core.route import LMTP, LOCAL, SMTP
+from ..core.route import LMTP, LOCAL, MAILBOXES, SMTP, VIRTUAL
 from ..formats.batch import Batch, Report, decode_reports, encode_batch
 from ..formats.xtext import original_recipient
 from ..host.sockets import receive_record, send_record
 from .active_queue import Entry, Work
 
-BATCHES_UNDER_WAY = {LOCAL: 8, SMTP: 40, LMTP: 40}
+BATCHES_UNDER_WAY = {LOCAL: 8, VIRTUAL: 8, SMTP: 40, LMTP: 40}
 _AT_MOST = 100  # batches with an agent, those that it has set aside among them
 _BUSY = 4
 _NO_ANSWER = deferred("4.3.0", "the delivery agent gave no result")
@@ -161,7 +161,7 @@ class Agents:
     def _is_one_copy(entry: Entry) -> bool:
         """Say whether one copy serves the whole entry: a mailbox, or one address that was named more than once."""
         routes = entry.routes
-        return routes[0].transport == LOCAL or (len(routes) > 1 and len({route.address for route in routes}) == 1)
+        return routes[0].transport in MAILBOXES or (len(routes) > 1 and len({route.address for route in routes}) == 1)
 
     def _places(self, entry: Entry) -> dict[int, int]:
         return {0: 0} if self._is_one_copy(entry) else dict(enumerate(range(len(entry.indexes))))

@@ -50,7 +50,7 @@ class Expander:
             if envelope.controlling_uid == 0 and recipient.target != MAILBOX:
                 return deferred("4.3.5", "programs and files are not used with the rights of root")
             return self.routing.target(address, recipient.target, envelope.controlling_uid)
-        route = self.routing.route(address)
+        route = self.routing.route(address, envelope.sender)
         if route.transport != LOCAL or route.target:
             return route
         try:
@@ -113,12 +113,12 @@ class Expander:
         if not first:
             return delivered("alias without recipients")
         if len(first) == 1 and isinstance(first[0], Final) and (first[0].sender is None or not envelope.sender):
-            decision = self._single(route, first[0])
+            decision = self._single(envelope, route, first[0])
             if plan.delivered_to is None or isinstance(decision, DeliveryResult) or decision.target:
                 return decision
         return replace(plan, finals=chain(first, plan.finals))
 
-    def _single(self, route: Route, only: Final) -> Route | DeliveryResult:
+    def _single(self, envelope: Envelope, route: Route, only: Final) -> Route | DeliveryResult:
         if only.address is None:
             if not only.target:
                 return delivered("discarded by alias")
@@ -126,7 +126,7 @@ class Expander:
         if not only.address.domain and only.address.local_part.lower() == route.address.local_part.lower():
             return replace(route, target=only.target)  # the user whom the address names: it stays as it is
         address = self.routing.qualified(only.address)
-        return self.routing.mailbox(address) if only.target else self.routing.route(address)
+        return self.routing.mailbox(address) if only.target else self.routing.route(address, envelope.sender)
 
     # --- what an agent hands back -----------------------------------------------------------------
 

@@ -104,7 +104,7 @@ def run(service: Service) -> None:
     """Deliver what qmgr hands over until master says stop or either of them is gone."""
     end = service.socket("agent")
     end.setblocking(True)
-    channel = AgentChannel(end, service.log)
+    channel = AgentChannel(end, service.log, service.config.soft_bounce)
     with selectors.DefaultSelector() as selector:
         local = Local(service, channel, selector)
         selector.register(service.lifeline, selectors.EVENT_READ, local.master_speaks)

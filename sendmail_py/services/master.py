@@ -27,7 +27,9 @@ from .children import Child, Throttle, is_one_user, start
 from .control import Control
 from .listening import SMTPD, Listening, check_ports
 from .local_checks import check_local
+from .routes import check_routing
 from .service import encode_settings
+from .smtp_checks import check_smtp
 from .smtpd_rules import check_smtpd
 
 ALWAYS = ("pickup", "qmgr")
@@ -215,7 +217,7 @@ class Master:
         self.throttle.longest = config.service_throttle_time
         record = {"do": "reload", "settings": encode_settings(config)}
         for child in self.children.values():
-            child.is_leaving = child.name not in ("qmgr", "local")
+            child.is_leaving = child.name not in ("qmgr", "local", "virtual")
             child.tell(record, [log_file] if log_file >= 0 else None)
         if old_log > 2:
             os.close(old_log)
@@ -287,7 +289,9 @@ class Master:
 def check_config(config: Config) -> None:
     """Check every value, and that the values go together; raises ConfigError."""
     config.validate()
+    check_routing(config)
     check_local(config)
+    check_smtp(config)
     check_ports(config)
     check_smtpd(config)
     _check_submission(config)

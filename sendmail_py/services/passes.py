@@ -14,12 +14,11 @@ from typing import Protocol
 
 from ..core.config import Config
 from ..core.envelope import MAILBOX, Mark, Recipient
-from ..core.result import DeliveryResult, Outcome, deferred, failed
-from ..core.route import ERROR, LMTP, LOCAL, SMTP, Route
+from ..core.result import DeliveryResult, Outcome, deferred, delivered, failed, softened
+from ..core.route import DISCARD, ERROR, LMTP, LOCAL, RETRY, SMTP, VIRTUAL, Route
 from ..formats.batch import HandBack, Report
 from ..host.alias_files import AliasFiles
 from ..host.syslog import Log
-from ..routing.resolve import Routing
 from ..routing.schedule import Schedule
 from ..spool.layout import ACTIVE, INCOMING
 from ..spool.store import Store
@@ -31,6 +30,7 @@ from .expansion import Decision, Expander
 from .finishing import Ended, Finisher
 from .pool import Pool
 from .reports import QUEUE_ONLY, STOPPING
+from .routes import routing_of
 
 _LONGEST_RETRY = 60.0
 _OPEN_DESCRIPTORS = 400
@@ -68,7 +68,7 @@ class Passes:
         self.messages: dict[str, Message] = {}
         self.open_descriptors = 0
         self.is_stopping = False
-        limits = {LOCAL: 1, LMTP: 1, SMTP: max(1, config.smtp_process_limit)}
+        limits = {LOCAL: 1, VIRTUAL: 1, LMTP: 1, SMTP: max(1, config.smtp_process_limit)}
         self.agents = Agents(limits, self._descriptor, owner.want, self)
         self.active = ActiveQueue()
         self.configure(config)
@@ -83,7 +83,8 @@ class Passes:
             config.bounce_queue_lifetime,
         )
         self.retry_pause = min(_LONGEST_RETRY, config.minimal_backoff_time)
-        self.routing = Routing(config)
+        self.routing = routing_of(config, self.log.warning)
+        self.soft_bounce: bool = config.soft_bounce
         self.expander = Expander(config, self.store, self.routing, AliasFiles(config.alias_maps, self.log.warning))
         self.finisher = Finisher(config, self.store, self.schedule)
         self.deferred_transports = frozenset(config.defer_transports)
@@ -121,15 +122,19 @@ class Passes:
     def _allowed(self, message: Message, decision: Decision) -> Decision:
         if not isinstance(decision, Route):
             return decision
-        if decision.transport == ERROR:
+        if decision.transport in (ERROR, RETRY):
             status, _, text = decision.nexthop.partition(" ")
-            return failed(status, text)
+            return failed(status, text) if decision.transport == ERROR else deferred(status, text)
+        if decision.transport == DISCARD:
+            return delivered(decision.nexthop, relay="none")
         if decision.transport in self.deferred_transports and not message.forced:
             return _DEFERRED_TRANSPORT
         return decision
 
     def _decided(self, message: Message, index: int, result: DeliveryResult) -> None:
         """Take a result that needed no agent, and log it as an agent would."""
+        if self.soft_bounce:
+            result = softened(result)
         message.results[index] = result
         recipient, e = message.envelope.recipients[index], message.envelope
         since = (e.arrived_at, message.active_at)

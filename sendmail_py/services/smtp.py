@@ -58,8 +58,8 @@ class PromptChannel(AgentChannel):
     broken() once; results after that are only logged.
     """
 
-    def __init__(self, end: socket.socket, log: Log, broken: Callable[[], None]) -> None:
-        super().__init__(end, log)
+    def __init__(self, end: socket.socket, log: Log, broken: Callable[[], None], soft_bounce: bool = False) -> None:
+        super().__init__(end, log, soft_bounce)
         self._broken = broken
         self._timer: asyncio.TimerHandle | None = None
 
@@ -98,7 +98,7 @@ class Agent:
         self._log = service.log
         end = service.socket("agent")
         end.settimeout(service.config.stop_timeout)  # it is read only when readable; this bounds a send
-        self._channel = PromptChannel(end, service.log, self._qmgr_is_gone)
+        self._channel = PromptChannel(end, service.log, self._qmgr_is_gone, service.config.soft_bounce)
         self._finder = HostFinder(service.config, service.log)
         self._pool = SessionPool(
             service.config.smtp_connection_cache_time_limit, service.config.smtp_connection_reuse_count_limit

@@ -19,10 +19,13 @@ from ..delivery.smtp_stream import ConnectError, SessionError, connect
 from ..formats.batch import Batch
 from ..protocol.tls_policy import CLEAR
 from ..routing.hosts import Target
+from ..routing.transport import split_nexthops
 from .agent import AgentChannel
 from .smtp_hosts import HostFinder
 from .smtp_pool import SessionPool
 from .smtp_security import ClientSecurity
+
+_LOOP = "5.4.6"
 
 
 class BatchRun:
@@ -50,6 +53,7 @@ class BatchRun:
         self._connecting = 0.0
         self._lmtp = batch.transport == LMTP
         self._by_sender = not self._lmtp and security.logins.by_sender
+        self._nexthop = batch.nexthop
 
     async def run(self) -> None:
         """Make the attempts, report every result, and end the batch."""
@@ -62,16 +66,44 @@ class BatchRun:
             self._channel.end_batch(self._batch)
 
     async def _attempt(self) -> None:
-        kept = self._pool.take(self._batch.nexthop)
+        """Try the nexthop (or several that it names), then smtp_fallback_relay, while none can be found or reached."""
+        result = None
+        for nexthop in self._nexthops():
+            self._nexthop = nexthop
+            result = await self._try_nexthop()
+            if not self._pending() or self._stopping():
+                return
+            if result is not None and result.status == _LOOP:  # a fallback would send it back here
+                break
+        if result and not self._stopping():
+            self._end_rest(result)
+
+    def _nexthops(self) -> list[str]:
+        if self._lmtp:
+            return [self._batch.nexthop]
+        return [*split_nexthops(self._batch.nexthop), *self._config.smtp_fallback_relay] or [self._batch.nexthop]
+
+    async def _try_nexthop(self) -> DeliveryResult | None:
+        kept = self._pool.take(self._nexthop)
         if kept:
             with contextlib.suppress(SessionError):  # it had idled too long; this says nothing of the host
                 await self._use(kept, self._pending())
         if not self._pending() or self._stopping():
-            return
-        found = await (self._finder.find_lmtp if self._lmtp else self._finder.find)(self._batch.nexthop)
-        result = found if isinstance(found, DeliveryResult) else await self._try_each(found)
-        if result and not self._stopping():
-            self._end_rest(result)
+            return None
+        if self._lmtp:
+            found = await self._finder.find_lmtp(self._nexthop)
+        else:
+            found = await self._finder.find(self._nexthop, self._is_named())
+        return found if isinstance(found, DeliveryResult) else await self._try_each(found)
+
+    def _is_named(self) -> bool:
+        """Say whether a table names the nexthop: then it is not the domain that a recipient has."""
+        if not (self._config.transport_maps or self._config.sender_dependent_relayhost_maps):
+            return False
+        domains = {
+            r.forward_path.domain.lower().removesuffix(".") for d in self._batch.deliveries for r in d.recipients
+        }
+        return self._nexthop.lower() not in domains
 
     async def _try_each(self, targets: list[Target]) -> DeliveryResult | None:
         """Go through the targets until nothing is pending, else return the last trouble."""
@@ -117,7 +149,7 @@ class BatchRun:
         return [delivery for delivery in pending if delivery.sender == pending[0].sender]
 
     def _opening(self, target: Target, delivery: Delivery) -> Opening:
-        return Opening() if self._lmtp else self._security.opening(self._batch.nexthop, target, delivery.sender)
+        return Opening() if self._lmtp else self._security.opening(self._nexthop, target, delivery.sender)
 
     async def _open(self, target: Target, opening: Opening) -> SmtpSession:
         """Return a new session that takes mail; raises SessionError. TLS that nobody insists on may fail."""
@@ -150,7 +182,7 @@ class BatchRun:
         if self._by_sender:
             self._pool.end(session)  # the next batch may be another sender's
         else:
-            self._pool.give_back(self._batch.nexthop, session)
+            self._pool.give_back(self._nexthop, session)
 
     def _may_go_on(self, session: SmtpSession) -> bool:
         return not self._stopping() and not self._pool.worn_out(session)

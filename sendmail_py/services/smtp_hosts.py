@@ -28,18 +28,20 @@ class HostFinder:
         self._own_names = {name.lower() for name in [config.myhostname, *config.mydestination]}
         self._named = named_nexthops(config)
 
-    async def find(self, nexthop: str) -> list[Target] | DeliveryResult:
+    async def find(self, nexthop: str, is_named: bool = False) -> list[Target] | DeliveryResult:
         """Return where to connect, best first, or the result of everybody.
 
-        A nexthop that the configuration names and that clearly cannot be is a mistake there: its mail waits.
+        A nexthop that the configuration or a table names (is_named) and that clearly cannot be is a mistake there:
+        its mail waits.
         """
+        is_named = is_named or nexthop in self._named
         try:
             hop = hosts.parse_nexthop(nexthop, self._config.smtp_tcp_port)
         except ValueError as error:
             found: list[Target] | DeliveryResult = failed("5.1.2", str(error), Scope.HOST)
         else:
-            found = await self._find(hop, self._policy(nexthop))
-        if isinstance(found, DeliveryResult) and found.outcome is Outcome.FAILED and nexthop in self._named:
+            found = await self._find(hop, self._policy(nexthop, is_named))
+        if isinstance(found, DeliveryResult) and found.outcome is Outcome.FAILED and is_named:
             self._log.warning(f"configuration problem with the nexthop {nexthop}: {found.reason}")
             return deferred("4.3.5", found.reason, Scope.HOST)
         return found
@@ -53,19 +55,19 @@ class HostFinder:
         else:
             if path:
                 return [Target(self._config.myhostname, path, 0)]
-            found = await self._find(hop, replace(self._policy(nexthop), trusted=True))
+            found = await self._find(hop, replace(self._policy(nexthop, True), trusted=True))
         if isinstance(found, DeliveryResult) and found.outcome is Outcome.FAILED:
             return deferred("4.3.5", found.reason, Scope.HOST)
         return found
 
-    def _policy(self, nexthop: str) -> Policy:
+    def _policy(self, nexthop: str, is_named: bool) -> Policy:
         config = self._config
         return Policy(
             own_names=self._own_names,
             is_own_address=is_own_address,
             port=config.smtp_tcp_port,
             permit_loopback=config.smtp_permit_loopback_mx,
-            trusted=nexthop[:1] == "[" and nexthop in self._named,
+            trusted=nexthop[:1] == "[" and is_named,
             preference=config.smtp_address_preference,
             address_limit=config.smtp_mx_address_limit,
         )

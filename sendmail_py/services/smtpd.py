@@ -15,9 +15,9 @@ from ..host.loop import allow_descriptors, loop_factory
 from ..protocol import server_replies as replies
 from ..protocol.reply import Reply
 from ..protocol.smtp_server import extensions
-from ..routing.resolve import Routing
 from ..routing.restriction_scene import Client
 from ..spool.directories import check
+from .routes import routing_of
 from .service import Service
 from .smtpd_limits import Rates
 from .smtpd_message import Taker
@@ -47,7 +47,7 @@ class Server:
         self._service = service
         self.config = config = service.config
         self.log = service.log
-        routing = Routing(config)
+        routing = routing_of(config, service.log.warning)
         self.rules = smtpd_rules(config, routing)
         self.world = World(config, routing, service.log)
         self.taker = Taker(config, service.log)

@@ -36,7 +36,7 @@ class SmtpdRules:
 
 def domains_of(config: Config, routing: Routing) -> Domains:
     """Return what restrictions may know of routing."""
-    return Domains(routing.is_local, routing.is_local, config.myorigin, config.recipient_delimiter)
+    return Domains(routing.is_local, routing.is_relayed, config.myorigin, config.recipient_delimiter)
 
 
 def smtpd_rules(config: Config, routing: Routing) -> SmtpdRules:

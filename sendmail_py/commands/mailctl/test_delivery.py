@@ -17,7 +17,7 @@ from ...core.envelope import MAILBOX, Recipient
 from ...core.errors import UsageError
 from ...core.exitcodes import EX_OK, EX_TEMPFAIL, EX_UNAVAILABLE
 from ...core.result import DeliveryResult, Outcome, Settled, deferred, failed
-from ...core.route import ERROR, LOCAL, Route
+from ...core.route import ERROR, LOCAL, RETRY, Route
 from ...delivery import forward
 from ...delivery.local_user import Users, check_home, no_files, unknown
 from ...formats.aliases import Alias
@@ -28,9 +28,10 @@ from ...host.configuration import load
 from ...host.privileges import acts_for_others, effective, stay_one_user
 from ...host.users import User
 from ...routing.expand import FORWARD, FORWARDED, Expansion, Final, Rules
-from ...routing.resolve import Routing, transport_of
+from ...routing.resolve import transport_of
 from ...services.children import is_one_user
 from ...services.local_checks import check_local
+from ...services.routes import check_routing, routing_of
 
 _SHOWN = 1000  # results of one expansion
 _HEADER = 1 << 20
@@ -41,6 +42,7 @@ def main(arguments: list[str], directory: str) -> int:
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise UsageError("usage: mailctl test-delivery RECIPIENT < message")
     config, _ = load(directory)
+    check_routing(config)
     check_local(config)
     if is_one_user(config):
         stay_one_user()
@@ -61,7 +63,7 @@ class Explainer:
         self._config = config
         self._print = say
         self._depth = 0
-        self._routing = Routing(config)
+        self._routing = routing_of(config, self._say)
         self._rules = Rules(config, self._routing)
         self._aliases = AliasFiles(config.alias_maps, self._say)
         self._users = Users(config)
@@ -81,9 +83,9 @@ class Explainer:
     # --- the steps ----------------------------------------------------------------------------
 
     def _route(self, route: Route, visited: tuple[str, ...]) -> None:
-        if route.transport == ERROR:
+        if route.transport in (ERROR, RETRY):
             status, _, text = route.nexthop.partition(" ")
-            self._end(failed(status, text))
+            self._end(failed(status, text) if route.transport == ERROR else deferred(status, text))
         elif route.transport != LOCAL:
             self._say(f"<{route.address}>: {route.transport} to {route.nexthop}")
         elif route.target:
