@@ -1,5 +1,6 @@
 """The SMTP server as its clients see it: real programs, real sockets, from the greeting to the mailbox."""
 
+import asyncio
 import os
 import re
 import signal
@@ -9,6 +10,10 @@ import subprocess
 
 import pytest
 
+from sendmail_py.core.config import Config, Setting
+from sendmail_py.host.syslog import Log
+from sendmail_py.routing.resolve import Routing
+from sendmail_py.services.smtpd_world import World
 from tests.integration.instance import LIMIT, PATH, is_alive
 from tests.integration.smtp_server import STRANGERS, Served
 from tests.servers.name_server import NameServer
@@ -311,3 +316,45 @@ def test_pflogsumm_counts_what_came_and_what_was_refused(friendly):
 def is_closed(port):
     with socket.socket() as end:
         return end.connect_ex(("127.0.0.1", port)) != 0
+
+
+# --- tables and names ------------------------------------------------------------------------
+
+
+def test_access_tables_decide_and_are_read_again(tmp_path):
+    table = tmp_path / "senders"
+    table.write_text("a.test REJECT no mail from you\nfriend@a.test OK\n")
+    with Served(tmp_path / "i", smtpd_sender_restrictions=f"hash:{table}, inline:{{b.test=DEFER}}") as served:
+        served.start()
+        refusal = "554 5.7.1 <x@mail.a.test>: Sender address rejected: no mail from you"
+        assert served.connect_and_ask("x@mail.a.test") == refusal
+        assert served.connect_and_ask("friend@a.test")[:3] == "250"
+        assert served.connect_and_ask("x@b.test")[:9] == "450 4.7.1"
+        table.write_text("c.test 550 5.1.8 gone away\n")
+        served.wait_for(lambda: served.connect_and_ask("x@a.test")[:3] == "250", "the table is read again")
+        assert served.connect_and_ask("x@c.test") == "550 5.1.8 <x@c.test>: Sender address rejected: gone away"
+
+
+def test_a_table_that_is_gone_defers_and_the_log_says_why(tmp_path):
+    with Served(tmp_path / "i", smtpd_sender_restrictions=f"check_sender_access hash:{tmp_path}/none") as served:
+        served.start()
+        assert served.connect_and_ask("x@a.test")[:9] == "451 4.3.0"
+        served.wait_for_log(f"warning: access table hash:{tmp_path}/none: ")
+
+
+def test_a_clients_name_is_believed_only_where_it_leads_back():
+    zone = {
+        "7.2.0.192.in-addr.arpa": {"PTR": ["mx.a.test."]},
+        "8.2.0.192.in-addr.arpa": {"PTR": ["mx.a.test."]},
+        "9.2.0.192.in-addr.arpa": {"PTR": ["localhost\\010forged."]},
+        "mx.a.test": {"A": ["192.0.2.7"]},
+    }
+    with NameServer(zone) as names:
+        settings = {"resolver_nameservers": Setting(names.address, "test")}
+        config = Config(settings)
+
+        async def ask():
+            world = World(config, Routing(config), Log("x", "x", "mail", 2))
+            return [await world.client_name(f"192.0.2.{n}") for n in (7, 8, 9, 10)] + [await world.client_name("::1")]
+
+        assert asyncio.run(ask()) == ["mx.a.test", "unknown", "unknown", "unknown", "localhost"]
