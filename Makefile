@@ -12,7 +12,7 @@ PYTHON := $(shell for python in /usr/bin/python3 python3; do \
 TEST_PACKAGES = python3-venv strace e2fsprogs xfsprogs util-linux iproute2 make passwd procps \
 	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm tcc swaks mandoc \
 	curl msmtp s-nail \
-	procmail maildrop vacation liblockfile-bin dovecot-lmtpd dovecot-imapd dovecot-pop3d \
+	procmail maildrop vacation liblockfile-bin mutt dovecot-lmtpd dovecot-imapd dovecot-pop3d \
 	dovecot-submissiond mmdebstrap
 PRINT_DEPENDENCIES = import configparser; \
 	c = configparser.ConfigParser(interpolation=None); c.read("setup.cfg"); print(c["options"]["install_requires"])
