@@ -7,6 +7,7 @@ import signal
 import smtplib
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,13 @@ from sendmail_py.core.config import Config, Setting
 from sendmail_py.host.syslog import Log
 from sendmail_py.routing.resolve import Routing
 from sendmail_py.services.smtpd_world import World
+from tests.conftest import needs
 from tests.integration.instance import LIMIT, PATH, is_alive
 from tests.integration.smtp_server import STRANGERS, Served
 from tests.servers.name_server import NameServer
 
+POSTFIX = Path(os.environ.get("POSTFIX_DIRECTORY", "/var/tmp/sendmail-py-postfix")) / "root"  # by make-postfix
+SMTP_SOURCE = POSTFIX / "usr/sbin/smtp-source"
 TEXT = "Subject: hello\n\n.dot\n..two dots\nlast line\n"
 
 
@@ -358,3 +362,14 @@ def test_a_clients_name_is_believed_only_where_it_leads_back():
             return [await world.client_name(f"192.0.2.{n}") for n in (7, 8, 9, 10)] + [await world.client_name("::1")]
 
         assert asyncio.run(ask()) == ["mx.a.test", "unknown", "unknown", "unknown", "localhost"]
+
+
+def test_postfixs_smtp_source_sends_over_many_sessions(friendly):
+    needs(str(SMTP_SOURCE))
+    words = ["-l", "4096", "-m", "60", "-s", "6", "-f", "a@a.test", "-t", "daemon@here.test", "-S", "by smtp-source"]
+    environment = {"PATH": PATH, "LD_LIBRARY_PATH": f"{POSTFIX}/usr/lib/postfix"}
+    done = subprocess.run(
+        [SMTP_SOURCE, *words, f"127.0.0.1:{friendly.port}"], capture_output=True, timeout=LIMIT, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    friendly.wait_for_mail("daemon", b"Subject: by smtp-source", 60)
