@@ -92,6 +92,7 @@ class _Maildir:
             try:
                 if self._is_there(copy, name):
                     there.append(copy)
+                    _remove(self._tmp, name)  # the other name, where a crash came between the two steps
                 elif self._quota and not self._quota.has_room(_size(copy)):
                     copy.end(failed("5.2.2", f"{what}: the mailbox is full"))
                 else:
