@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from lab import HERE, USERS, Root, run, wait_until
+from lab import FIRST_UID, HERE, USERS, Root, run, wait_until
 
 SIZE_LIMIT = 100_000_000
 _LOG = "/var/log/mail.log"
@@ -35,13 +35,17 @@ class System:
         for directory in (f"{self.queue}/{state}" for state in self.states):
             for file in self._files(directory):
                 file.unlink()
+        self.remove_mail()
+        (self.root.path / _LOG[1:]).write_text("")
+        os.sync()
+        self.start()
+
+    def remove_mail(self) -> None:
+        """Empty all mailboxes."""
         for user in USERS:
             with contextlib.suppress(FileNotFoundError):
                 (self.root.path / "var/mail" / user).unlink()
             shutil.rmtree(self.root.path / "home" / user / "Maildir", ignore_errors=True)
-        (self.root.path / _LOG[1:]).write_text("")
-        os.sync()
-        self.start()
 
     def configure(self, maildir: bool) -> None:
         raise NotImplementedError
@@ -77,10 +81,30 @@ class System:
         """Count the deliveries that the log tells of."""
         return (self.root.path / _LOG[1:]).read_bytes().count(b"status=sent")
 
-    def delivered(self) -> int:
-        """Count the messages in all mailboxes."""
-        boxes = [self.root.path / "var/mail" / user for user in USERS]
-        texts = [b"\n" + box.read_bytes() for box in boxes if box.exists()]
+    def fill(self, user: str, size: int) -> int:
+        """Make a user's mailbox of about this size, none for 0, and return its exact size."""
+        if not size:
+            return 0
+        box = self.root.path / "var/mail" / user
+        entry = b"From alice@test.example Mon Jan  5 12:00:00 2026\nSubject: old\n\n" + b"old mail\n" * 400 + b"\n"
+        block = entry * ((1 << 20) // len(entry))
+        with open(box, "wb") as file:
+            for _ in range(size // len(block)):
+                file.write(block)
+            os.fsync(file.fileno())
+        uid = FIRST_UID + USERS.index(user)
+        os.chown(box, uid, uid)
+        box.chmod(0o600)
+        return box.stat().st_size
+
+    def delivered(self, from_octet: int = 0) -> int:
+        """Count the messages in all mailboxes, after their first so many octets."""
+        texts = []
+        for box in (self.root.path / "var/mail" / user for user in USERS):
+            if box.exists():
+                with open(box, "rb") as file:
+                    file.seek(from_octet)
+                    texts.append(b"\n" + file.read())
         news = [self.root.path / "home" / user / "Maildir/new" for user in USERS]
         return sum(text.count(b"\nFrom ") for text in texts) + sum(len(os.listdir(new)) for new in news if new.exists())
 
