@@ -87,13 +87,13 @@ def test_held_mail_waits_for_its_release(resting, is_running):
 
 
 @pytest.mark.real("setpriv", root=True)
-def test_without_services_another_users_mailq_gives_one_line_and_69(resting):
+def test_without_services_another_users_mailq_gives_one_line_and_69(resting, tree):
     send(resting, "not yours to see", me())
     os.chmod(resting.path, 0o711)  # nobody gets as far as main.cf, and no further than the queue lets him
     parents = [parent for parent in resting.path.parents if parent.stat().st_mode & 1 == 0]
     for parent in parents:
         parent.chmod(0o711)
-    done = resting.run("mailq", user="nobody")
+    done = resting.run(f"{tree}/bin/mailq", user="nobody")
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (69, b"", 1), done.stderr
     resting.start()
     resting.wait_empty()

@@ -57,6 +57,8 @@ def test_a_user_namespace_makes_nobody_somebody_else(running: Machine, mapped: l
     body = f"from a namespace {mapped} {script == READ_ONLY_VAR}"
     words = ["unshare", "--user", *mapped, "/usr/local/sbin/sendmail", "bob"]
     done = hardened(running, "alice", *words, message=text(body), script=script)
+    if b"unshare failed" in done.stderr:
+        pytest.skip("a user may make no user namespace here (the kernel's setting, or a chroot)")
     assert (done.returncode, done.stderr) == (0, b"")
     message = running.wait_for_mail("bob", body)
     uid = running.run("id", "-u", "alice").stdout.decode().strip()
