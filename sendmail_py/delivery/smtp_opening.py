@@ -6,6 +6,7 @@ defers, for it is a matter between two hosts, not of the message.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from ..core.config import Config
@@ -35,12 +36,16 @@ class LoginRefused(LoginFailure):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How a session is to begin. name is the server's, as it is told in TLS; context() gives that of the policy."""
+    """How a session is to begin. name is the server's, as it is told in TLS; context() gives that of the policy.
+
+    turn(login) is entered for the length of the login; it may raise LoginFailure instead.
+    """
 
     policy: TlsPolicy = CLEAR
     context: Callable[[], Context] | None = None
     name: str = ""
     login: Login | None = None
+    turn: Callable[[Login], AbstractAsyncContextManager[None]] = lambda _: nullcontext()
 
 
 async def open_session(session: SmtpSession, opening: Opening, config: Config) -> None:
@@ -51,7 +56,12 @@ async def open_session(session: SmtpSession, opening: Opening, config: Config) -
     if opening.policy.level and not session.stream.tls:
         await _ask_for_tls(session, opening, config)
     if opening.login:
-        await _log_in(session, opening.login, config)
+        try:
+            async with opening.turn(opening.login):
+                await _log_in(session, opening.login, config)
+        except LoginFailure:
+            session.stream.abort()
+            raise
 
 
 async def _ask_for_tls(session: SmtpSession, opening: Opening, config: Config) -> None:

@@ -13,7 +13,7 @@ from ..core.config import Config
 from ..core.delivery import Delivery
 from ..core.result import DeliveryResult, Scope, deferred
 from ..core.route import LMTP
-from ..delivery.smtp_opening import LoginFailure, LoginRefused, Opening, TlsFailure, open_session
+from ..delivery.smtp_opening import LoginFailure, Opening, TlsFailure, open_session
 from ..delivery.smtp_session import SmtpSession
 from ..delivery.smtp_stream import ConnectError, SessionError, connect
 from ..formats.batch import Batch
@@ -163,10 +163,6 @@ class BatchRun:
                 raise
             self._channel.log.info(f"{error.result.reason}; trying again without TLS")
             return await self._open(target, replace(opening, policy=CLEAR))
-        except LoginRefused as error:
-            if opening.login:
-                self._security.logins.refused(target.host, opening.login, error.result)
-            raise
         if stream.tls and self._config.smtp_tls_loglevel:
             trust = "Verified" if opening.policy.verifies else "Untrusted"
             self._channel.log.info(f"{trust} TLS connection established to {stream.relay}: {stream.tls}")

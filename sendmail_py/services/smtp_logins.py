@@ -2,23 +2,26 @@
 
 The agent reads the passwords itself, as the user it runs as, when a session begins and they have
 changed. Guarantees: passwords that cannot be read defer, and no mail goes without the login that it
-may need; a login that a server has refused is not tried there again for a while, so that a queue
-full of mail does not lock the account.
+may need; a login that a server has refused is not tried there again for a while, nor by several
+sessions at once before it is known to be right, so that a queue full of mail does not lock the account.
 """
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from ..core.address import Address
 from ..core.config import Config
 from ..core.result import DeliveryResult, Scope, deferred
-from ..delivery.smtp_opening import LoginFailure
+from ..delivery.smtp_opening import LoginFailure, LoginRefused
 from ..delivery.smtp_stream import SessionError
 from ..host.password_file import PasswordFiles
 from ..host.syslog import Log
 from ..protocol.sasl import Login
 
 _REFUSED_SECONDS = 60.0
+_TURN_SECONDS = 30.0
 
 
 class Logins:
@@ -32,6 +35,8 @@ class Logins:
             PasswordFiles(config.smtp_sasl_password_maps, log.warning) if config.smtp_sasl_auth_enable else None
         )
         self._refused: dict[tuple[str, Login], tuple[float, DeliveryResult]] = {}
+        self._good: set[tuple[str, Login]] = set()
+        self._locks: dict[tuple[str, Login], asyncio.Lock] = {}
         if config.smtp_sasl_password_maps and self._files is None:
             log.warning("smtp_sasl_password_maps is set, but smtp_sasl_auth_enable = no: nobody logs in anywhere")
 
@@ -49,9 +54,30 @@ class Logins:
             self._raise_if_refused(host, login)
         return login
 
-    def refused(self, host: str, login: Login, result: DeliveryResult) -> None:
-        """Take note that a host does not take a login."""
-        self._refused[host, login] = time.monotonic() + _REFUSED_SECONDS, result
+    @contextlib.asynccontextmanager
+    async def turn(self, host: str, login: Login) -> AsyncIterator[None]:
+        """Let a session log in to a host; raises LoginFailure where the login was refused while it waited.
+
+        A login that is not known to be right is tried by one session at a time, within reason.
+        """
+        key = host, login
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        waited_for = False
+        if key not in self._good:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TURN_SECONDS):
+                    waited_for = await lock.acquire()
+        try:
+            self._raise_if_refused(host, login)
+            yield
+            self._good.add(key)
+        except LoginRefused as error:
+            self._good.discard(key)
+            self._refused[key] = time.monotonic() + _REFUSED_SECONDS, error.result
+            raise
+        finally:
+            if waited_for:
+                lock.release()
 
     def _raise_if_refused(self, host: str, login: Login) -> None:
         until, result = self._refused.get((host, login), (0.0, None))

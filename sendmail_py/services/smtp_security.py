@@ -50,15 +50,16 @@ class ClientSecurity:
         """Return how a session with a target is to begin; raises SessionError when that cannot be told now."""
         policy = self._policy(nexthop, target)
         login = self.logins.find(nexthop, target.host, sender)
+        turn = partial(self.logins.turn, target.host)
         if not policy.level:
-            return Opening(login=login)
+            return Opening(login=login, turn=turn)
         try:
             if policy.is_required:  # otherwise it is made when a server offers TLS, which costs a megabyte
                 self._context(policy)
         except TlsError as error:
             self._log.warning(str(error))
             raise SessionError(deferred("4.3.5", str(error), Scope.HOST)) from error
-        return Opening(policy, partial(self._context, policy), target.host, login)
+        return Opening(policy, partial(self._context, policy), target.host, login, turn)
 
     def _policy(self, nexthop: str, target: Target) -> TlsPolicy:
         config = self._config

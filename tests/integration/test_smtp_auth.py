@@ -1,19 +1,13 @@
 """The smtp agent logs in: where it may, with what, and what becomes of mail when it cannot."""
 
 import base64
-import os
-import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "servers"))
-
-from agent_harness import AgentProcess
-from certificates import Authority
-from secure_sink import SecureSink
-
 from sendmail_py.core.result import Outcome
+from tests.integration.agent_harness import AgentProcess
+from tests.servers.certificates import Authority
+from tests.servers.secure_sink import SecureSink
 
 SENT, DEFERRED = Outcome.DELIVERED, Outcome.DEFERRED
 PASSWORD = "se:cret pässwörd"
@@ -128,6 +122,15 @@ def test_a_server_that_repeats_the_password_does_not_bring_it_into_the_log(reply
         assert no_secret_in(result.reason, result.diagnostic, agent.log())
 
 
+@pytest.mark.parametrize(("reply", "why"), [("DROP", "lost connection"), ("SILENT", "timed out")])
+def test_a_server_that_is_gone_during_the_login_leaves_the_mail_waiting(reply, why, start, certificate):
+    with SecureSink(certificate, LOGINS, replies={"AUTH": reply}) as sink:
+        agent, hop = start(sink, smtp_helo_timeout="1s")
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.4.2")
+        assert why in result.reason and "while sending AUTH" in result.reason
+
+
 def test_endless_questions_are_answered_with_giving_up(start, certificate):
     with SecureSink(certificate, LOGINS, replies={"AUTH": "334 why?", "*": "501 5.7.0 given up"}) as sink:
         agent, hop = start(sink)
@@ -170,7 +173,7 @@ def test_a_password_goes_in_clear_when_the_administrator_wants_it(start, certifi
 
 
 def test_with_a_login_nothing_goes_in_clear_when_the_handshake_fails(start, certificate):
-    with SecureSink(certificate, LOGINS, clear_auth=True, replies={"STARTTLS": "CLEAR"}) as sink:
+    with SecureSink(certificate, LOGINS, clear_auth=True, replies={"STARTTLS": "MUTE"}) as sink:
         agent, hop = start(sink, smtp_starttls_timeout="1s", smtp_sasl_security_options="noanonymous")
         result = agent.result(hop)
         assert (result.outcome, result.status) == (DEFERRED, "4.7.5")

@@ -1,19 +1,12 @@
 """The smtp agent and TLS: each level against servers that have it, have it not, or have it wrong."""
 
-import os
-import sys
-
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "servers"))
-
-from agent_harness import AgentProcess, free_port
-from certificates import Authority
-from secure_sink import SecureSink
-from smtp_sink import SmtpSink
-
 from sendmail_py.core.result import Outcome
+from tests.integration.agent_harness import AgentProcess, free_port
+from tests.servers.certificates import Authority
+from tests.servers.secure_sink import SecureSink
+from tests.servers.smtp_sink import SmtpSink
 
 SENT, DEFERRED = Outcome.DELIVERED, Outcome.DEFERRED
 REQUIRED = ["encrypt", "verify", "secure"]
@@ -105,7 +98,7 @@ def test_may_goes_in_clear_in_the_same_session_where_tls_is_refused(start, certi
 
 
 def test_may_tries_again_in_clear_where_the_handshake_fails(start, certificate):
-    with SecureSink(certificate, replies={"STARTTLS": "CLEAR"}) as sink:
+    with SecureSink(certificate, replies={"STARTTLS": "MUTE"}) as sink:
         agent, hop = start(sink, smtp_starttls_timeout="2s")
         sink.context = None
         assert agent.result(hop).outcome is SENT
@@ -199,11 +192,45 @@ def test_a_server_in_clear_where_tls_was_to_begin_at_once_defers(level, start):
 
 
 def test_a_handshake_that_never_ends_is_given_up(start, certificate):
-    with SecureSink(certificate, replies={"STARTTLS": "CLEAR", "EHLO": "250-mx\n250 STARTTLS"}) as sink:
+    with SecureSink(certificate, replies={"STARTTLS": "MUTE", "EHLO": "250-mx\n250 STARTTLS"}) as sink:
         agent, hop = start(sink, smtp_tls_security_level="encrypt", smtp_starttls_timeout="1s")
         result = agent.result(hop)
         assert (result.outcome, result.status) == (DEFERRED, "4.7.5")
         assert sink.seen_as == []
+
+
+@pytest.mark.parametrize("reply", ["DROP", "220 go DROP"])
+@pytest.mark.parametrize("level", ["may", "encrypt"])
+def test_a_connection_that_is_lost_on_the_way_into_tls(reply, level, start, certificate):
+    with SecureSink(certificate, replies={"STARTTLS": [reply]}) as sink:
+        agent, hop = start(sink, smtp_tls_security_level=level, smtp_mx_session_limit=1)
+        result = agent.result(hop)
+        if (reply, level) == ("220 go DROP", "may"):
+            assert result.outcome is SENT
+            assert "trying again without TLS" in agent.log()
+        else:
+            assert (result.outcome, result.status[0]) == (DEFERRED, "4")
+            assert sink.seen_as == []
+
+
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "DOT", "QUIT"])
+def test_a_connection_that_is_lost_within_tls_is_lost_as_any_other(verb, start, certificate):
+    with SecureSink(certificate, replies={verb: "DROP"}) as sink:
+        agent, hop = start(sink, smtp_tls_security_level="encrypt", smtp_mx_session_limit=1)
+        result = agent.result(hop)
+        if verb == "QUIT":
+            assert result.outcome is SENT
+        else:
+            assert (result.outcome, result.status) == (DEFERRED, "4.4.2")
+            assert "lost connection with" in result.reason
+
+
+def test_a_server_that_falls_silent_within_tls_is_given_up(start, certificate):
+    with SecureSink(certificate, replies={"MAIL": "SILENT"}) as sink:
+        agent, hop = start(sink, smtp_tls_security_level="encrypt", smtp_mail_timeout="1s")
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.4.2")
+        assert "timed out while sending MAIL FROM" in result.reason
 
 
 def test_certificates_of_authorities_that_cannot_be_read_defer(start, certificate):

@@ -4,14 +4,14 @@
 
 implicit=True: TLS begins with the first octet. mechanisms: what AUTH offers, in clear too when
 clear_auth is set. More keys of `replies`: STARTTLS and AUTH; a text that ends with " PLUS <octets>" is sent
-together with these octets, before TLS begins. "CLEAR" as the reply to STARTTLS says 220 and then goes on in clear.
+together with these octets, before TLS begins. "MUTE" as the reply to STARTTLS says 220 and then nothing more.
 `tls` is the list of versions that were agreed on, `names` what clients asked for by SNI, `logged_in` the users.
 """
 
 import base64
 import ssl
 
-from smtp_sink import EHLO, Session, SmtpSink
+from tests.servers.smtp_sink import EHLO, Session, SmtpSink
 
 
 def server_context(certificate):
@@ -28,9 +28,12 @@ class SecureSession(Session):
     user = ""
 
     def run(self):
-        if self.sink.implicit:
-            self.start_tls()
-        super().run()
+        try:
+            if self.sink.implicit:
+                self.start_tls()
+            super().run()
+        finally:
+            self.end.close()  # the one that TLS has put into the place of the first
 
     def start_tls(self):
         self.flush()
@@ -66,9 +69,11 @@ class SecureSession(Session):
         said = self.sink.reply("STARTTLS")
         said = "220 2.0.0 go ahead" if said.startswith("502") else said
         said, _, more = said.partition(" PLUS ")
-        if said == "CLEAR":
+        if said == "MUTE":
             self.say("220 2.0.0 go ahead")
-            return
+            self.flush()
+            while True:
+                self.fill()
         self.say(said)
         self.out += more.encode().decode("unicode_escape").encode()
         if said.startswith("220"):

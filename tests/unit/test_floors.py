@@ -86,6 +86,10 @@ def test_a_dependency_is_imported_by_its_one_door_and_nowhere_else(path: Path) -
             assert short(path) in DOORS.get(top, ()), f"{short(path)} imports {name}"
 
 
+def test_ssl_has_one_door_too() -> None:
+    assert [short(path) for path in FILES if "ssl" in {n.partition(".")[0] for n in imports(path)}] == ["host/tls.py"]
+
+
 @pytest.mark.parametrize("path", [p for p in FILES if short(p).partition("/")[0] in PURE], ids=short)
 def test_the_deciding_rooms_do_no_io_and_read_no_clock(path: Path) -> None:
     assert not IMPURE & {name.partition(".")[0] for name in imports(path)}

@@ -8,14 +8,11 @@ import base64
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
-from machine import HERE, ROOT, Machine, wait_until
+from machine import HERE, Machine, wait_until
 
-sys.path.insert(0, str(ROOT / "tests" / "servers"))
-
-from certificates import Authority
+from tests.servers.certificates import Authority
 
 POSTFIX = Path(os.environ.get("POSTFIX_DIRECTORY", "/var/tmp/sendmail-py-postfix")) / "root"
 PASSWORD = "a long:secret with blanks"

@@ -1,11 +1,13 @@
 """With which login to go where: keys, senders, what cannot be read, and what was refused before."""
 
+import asyncio
+
 import pytest
 
 from sendmail_py.core.address import Address
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.core.result import Outcome, deferred
-from sendmail_py.delivery.smtp_opening import LoginFailure
+from sendmail_py.delivery.smtp_opening import LoginFailure, LoginRefused
 from sendmail_py.delivery.smtp_stream import SessionError
 from sendmail_py.protocol.sasl import Login
 from sendmail_py.services.smtp_logins import Logins
@@ -78,12 +80,48 @@ def test_passwords_that_cannot_be_read_defer(tmp_path):
     assert log.lines == [result.reason]
 
 
+def refuse(some, host, login):
+    """Have a host refuse a login."""
+
+    async def session():
+        async with some.turn(host, login):
+            raise LoginRefused(deferred("4.7.8", "wrong"))
+
+    with pytest.raises(LoginRefused):
+        asyncio.run(session())
+
+
 def test_a_login_that_was_refused_is_not_tried_there_again_until_it_changes(tmp_path):
     some = logins(tmp_path, "smtp.test me:wrong\nother.test me:wrong")
-    some.refused("smtp.test", Login("me", "wrong"), deferred("4.7.8", "wrong"))
+    refuse(some, "smtp.test", Login("me", "wrong"))
     with pytest.raises(LoginFailure) as caught:
         some.find("[smtp.test]", "smtp.test", ALICE)
     assert caught.value.result.status == "4.7.8"
     assert some.find("[other.test]", "other.test", ALICE) == Login("me", "wrong")
     (tmp_path / "passwords").write_text("smtp.test me:right-now")
     assert some.find("[smtp.test]", "smtp.test", ALICE) == Login("me", "right-now")
+
+
+@pytest.mark.parametrize(("is_right", "tried"), [(False, 1), (True, 10)])
+def test_a_login_that_may_be_wrong_is_tried_by_one_session_at_a_time(is_right, tried, tmp_path):
+    some = logins(tmp_path, "smtp.test me:secret")
+    under_way, most_at_first, tries = 0, 0, 0
+
+    async def session():
+        nonlocal under_way, most_at_first, tries
+        async with some.turn("smtp.test", Login("me", "secret")):
+            tries += 1
+            under_way += 1
+            if tries == 1:
+                await asyncio.sleep(0.05)
+                most_at_first = under_way
+            under_way -= 1
+            if not is_right:
+                raise LoginRefused(deferred("4.7.8", "wrong"))
+
+    async def sessions():
+        return await asyncio.gather(*(session() for _ in range(10)), return_exceptions=True)
+
+    ends = asyncio.run(sessions())
+    assert (most_at_first, tries) == (1, tried)
+    assert [isinstance(end, LoginFailure) for end in ends] == [not is_right] * 10

@@ -1,0 +1,84 @@
+"""A whole instance with a smarthost that wants TLS and a login: from sendmail to the server, and what the user sees."""
+
+import contextlib
+
+import pytest
+
+from tests.integration.instance import Instance
+from tests.servers.certificates import Authority
+from tests.servers.secure_sink import SecureSink
+
+LOGINS = {"me@provider.test": "the password"}
+
+
+@pytest.fixture
+def smarthost(tmp_path):
+    """An instance that sends everything to a smarthost; yields both."""
+    authority = Authority(tmp_path)
+    with contextlib.ExitStack() as stack:
+        sink = stack.enter_context(SecureSink(authority.certificate("127.0.0.1"), LOGINS))
+        instance = Instance(
+            tmp_path / "instance",
+            relayhost=f"[127.0.0.1]:{sink.port}",
+            smtp_tls_security_level="secure",
+            smtp_tls_CAfile=authority.file,
+            smtp_sasl_auth_enable="yes",
+            smtp_sasl_password_maps="texthash:$config_directory/passwords",
+            minimal_backoff_time="1h",
+            maximal_backoff_time="1h",
+        )
+        stack.enter_context(instance)
+        instance.sink = sink
+        yield instance
+
+
+def write_password(instance, password):
+    path = instance.path / "passwords"
+    path.write_text(f"[127.0.0.1]:{instance.sink.port} me@provider.test:{password}\n")
+    path.chmod(0o600)
+
+
+def arrived(instance):
+    return [message.content.partition(b"\r\n\r\n")[2] for message in instance.sink.messages]
+
+
+def test_mail_goes_through_the_smarthost(smarthost):
+    write_password(smarthost, "the password")
+    smarthost.start()
+    smarthost.submit(b"Subject: x\n\nhello\n", "someone@elsewhere.test")
+    smarthost.wait_for(lambda: arrived(smarthost) == [b"hello\r\n"], "the message at the smarthost")
+    smarthost.wait_for(lambda: smarthost.count() == 0, "an empty queue")
+    assert all(secure and user for verb, secure, user in smarthost.sink.seen_as if verb == "RCPT")
+
+
+def test_a_wrong_password_bounces_nothing_says_why_and_is_mended_by_the_right_one(smarthost):
+    write_password(smarthost, "another password")
+    smarthost.start()
+    for number in range(20):
+        smarthost.submit(b"Subject: x\n\n%d\n" % number, "someone@elsewhere.test")
+    smarthost.wait_for(
+        lambda: smarthost.mailq().count("SASL authentication failed") == 20, "all deferred, with the reason"
+    )
+    assert smarthost.count() == 20
+    assert "status=bounced" not in smarthost.log()
+    assert len(smarthost.sink.attempts) <= 2  # one for each process
+    write_password(smarthost, "the password")
+    smarthost.mailctl("flush", check=True)
+    smarthost.wait_for(lambda: len(arrived(smarthost)) == 20, "all messages at the smarthost")
+    smarthost.wait_for(lambda: smarthost.count() == 0, "an empty queue")
+    queue_and_log = smarthost.log() + smarthost.mailctl("config").stdout.decode()
+    assert "another password" not in queue_and_log and "the password" not in queue_and_log
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("smtp_tls_security_level", "dane", "smtp_tls_security_level: dane is not supported"),
+        ("smtp_sasl_password_maps", "static:me:password", "smtp_sasl_password_maps: static: passwords can stand"),
+        ("smtp_tls_mandatory_protocols", "SSLv3", "smtp_tls_mandatory_protocols: SSLv3"),
+    ],
+)
+def test_what_cannot_be_is_said_at_start(smarthost, name, value, says):
+    smarthost.configure(**{name: value})
+    assert smarthost.start(check=False).returncode
+    assert says in smarthost.output()
