@@ -28,6 +28,7 @@ _H = "host"
 _S = "submission"
 _Q = "queue"
 _L = "local delivery"
+_V = "virtual domains"
 _R = "relay"
 _M = "SMTP server"
 _LOG = "log"
@@ -105,6 +106,23 @@ PARAMS = (
     Param("command_time_limit", "time", "1000s", _L, "A program that runs longer is killed with all it started, and the mail bounces; 0 is no limit."),
     Param("command_expansion_filter", "raw", _SAFE, _L, "What may stand in the environment of a program; other characters become _."),
     Param("export_environment", "list", "TZ MAIL_CONFIG LANG", _L, "What programs see of our environment: NAME or NAME=value."),
+    Param("virtual_alias_maps", "list", "", _V,
+          "Tables that make another address, or several, of one: user+ext@domain, user@domain, user (of this host), @domain; @domain as the result keeps the user. Asked for every recipient, again for what they give (docs/virtual.md)."),
+    Param("virtual_alias_domains", "list", "$virtual_alias_maps", _V,
+          "Domains, and tables of domains, that have addresses in virtual_alias_maps and no mailboxes; unknown ones fail (5.1.1)."),
+    Param("virtual_mailbox_domains", "list", "$virtual_mailbox_maps", _V,
+          "Domains, and tables of domains, whose mail goes to virtual_transport."),
+    Param("virtual_transport", "str", "virtual", _V,
+          "virtual: into virtual_mailbox_maps; or lmtp:unix:/path, lmtp:inet:host:port and the like."),
+    Param("virtual_mailbox_maps", "list", "", _V,
+          "Tables with the mailbox of an address (user+ext@domain, user@domain, @domain), below virtual_mailbox_base; a trailing slash makes it a Maildir. They also say who is known."),
+    Param("virtual_mailbox_base", "str", "", _V, "The directory of virtual mailboxes."),
+    Param("virtual_uid_maps", "list", "", _V, "Tables with the uid that owns an address's mailbox: static:5000."),
+    Param("virtual_gid_maps", "list", "", _V, "The same for the gid."),
+    Param("virtual_minimum_uid", "int", "100", _V, "No mailbox has a smaller uid than this."),
+    Param("virtual_mailbox_limit", "int", "51200000", _V, "The largest virtual mbox file in octets; 0 is no limit."),
+    Param("virtual_mailbox_lock", "list", "fcntl, dotlock", _V, "How a virtual mbox is locked: fcntl, dotlock."),
+    Param("virtual_alias_recursion_limit", "int", "1000", _V, "How often virtual_alias_maps are asked, one for the answer of the other."),
     Param("relayhost", "str", "", _R, "The next hop for all mail that is not local: domain, host:port or [host]:port; brackets turn MX look-up off. Of several each is tried when those before it cannot be reached."),
     Param("sender_dependent_relayhost_maps", "list", "", _R,
           "Tables with the relayhost of a sender (address, then @domain; <> for the null sender); DUNNO: none, not relayhost either."),

@@ -22,9 +22,10 @@ class Route:
     For the transport `local`, target says what an expansion made of the address (core/envelope
     lists the forms), and uid with whose rights a program or file is used: -1 means default_privs.
     nexthop is then the text that names it in logs; for a mailbox (target "" or MAILBOX) it is the
-    user's name, whose own rights apply. For `virtual`, nexthop is the address that has the mailbox, and
-    target is "GID:PATH": uid and GID own the mailbox, and a slash ends the path of a Maildir. extension is what followed recipient_delimiter. For the
-    transports `error` and `retry`, nexthop holds "x.y.z text"; for `discard` it is the text for the log.
+    user's name, whose own rights apply. extension is what followed recipient_delimiter. For
+    `virtual`, nexthop is the address that has the mailbox, and target is "GID:PATH": uid and GID
+    own the mailbox, and a slash ends the path of a Maildir. For the transports `error` and `retry`,
+    nexthop holds "x.y.z text"; for `discard` it is the text for the log.
     """
 
     transport: str

@@ -67,7 +67,7 @@ def to_mailbox(deliveries: list[Delivery], user: User, config: Config) -> None:
         return end_all(deliveries, _no_home(user))  # it may not be mounted yet
     path = f"{user.home}/{config.home_mailbox}"
     if path.endswith("/") and (os.getuid() != 0 or acts_for_others()):
-        return _store(deliveries, user, path.rstrip("/"), config.maildir_extension_folders)
+        return store(deliveries, user, path.rstrip("/"), config.maildir_extension_folders)
     return to_file(deliveries, user, path, config)
 
 
@@ -76,12 +76,12 @@ def to_file(deliveries: list[Delivery], user: User, path: str, config: Config) -
     if os.getuid() == 0 and not acts_for_others():
         return end_all(deliveries, no_files(path))
     if path.endswith("/"):
-        return _store(deliveries, user, path.rstrip("/"), has_folders=False)
+        return store(deliveries, user, path.rstrip("/"), has_folders=False)
     directory, _, file_name = path.rpartition("/")
     return _append(deliveries, user, mailbox.Place(directory or "/", file_name, in_spool=False), config)
 
 
-def _store(deliveries: list[Delivery], user: User, path: str, has_folders: bool) -> None:
+def store(deliveries: list[Delivery], user: User, path: str, has_folders: bool, base: str = "") -> None:
     """Store in the Maildir at path, or in those of its folders that the extensions of the recipients name."""
     copies: dict[str, list[Copy]] = {}
     for delivery in deliveries:
@@ -91,7 +91,7 @@ def _store(deliveries: list[Delivery], user: User, path: str, has_folders: bool)
             copies.setdefault(extension, []).append(copy)
     for extension, some in copies.items():
         folder = maildir.folder_of(extension, user, path) if extension else ""
-        maildir.store(some, user, f"{path}/{folder}" if folder else path)
+        maildir.store(some, user, f"{path}/{folder}" if folder else path, base)
 
 
 def _append(deliveries: list[Delivery], user: User, place: mailbox.Place, config: Config) -> None:
@@ -143,6 +143,7 @@ __all__ = [
     "command",
     "end_all",
     "no_files",
+    "store",
     "to_file",
     "to_mailbox",
     "unknown",

@@ -29,11 +29,15 @@ _OPEN = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a mailbox is. in_spool: the directory is the administrator's, otherwise the user's."""
+    """Where a mailbox is. in_spool: the directory is the administrator's, otherwise the user's.
+
+    is_virtual: the parameters of virtual mailboxes say how it is locked and how large it may be.
+    """
 
     directory: str
     name: str
     in_spool: bool
+    is_virtual: bool = False
 
 
 class Refused(Exception):
@@ -77,7 +81,7 @@ def _opened(user: User, place: Place, config: Config) -> Iterator["_Box"]:
             gid, groups = _spool_group(status, user)
             if acts_for_others() and status.st_uid == 0 and not status.st_mode & 0o022:
                 _create_as_root(directory, place.name, user)
-        box = _Box(directory, place.name, config)
+        box = _Box(directory, place, config)
         with effective(user.uid, gid, groups):
             box.open(config)
         try:
@@ -120,20 +124,21 @@ def _create_as_root(directory: int, name: str, user: User) -> None:
 class _Box:
     """A mailbox that is open and locked."""
 
-    def __init__(self, directory: int, name: str, config: Config) -> None:
+    def __init__(self, directory: int, place: Place, config: Config) -> None:
         self._directory = directory
-        self._name = name
-        self._lock = DotLock(directory, name)
+        self._name = place.name
+        self._methods = config.virtual_mailbox_lock if place.is_virtual else config.mailbox_delivery_lock
+        self._lock = DotLock(directory, place.name)
         self._fd = -1
         self._created = False
-        self._limit = _size_limit(config)
+        self._limit = _size_limit(config.virtual_mailbox_limit if place.is_virtual else config.mailbox_size_limit)
         self._size = 0
         self._pending: list[bytes] = []
         self._waiting = 0
 
     def open(self, config: Config) -> None:
         """Take the locks that are asked for and open the file; raises Busy, Refused or OSError."""
-        methods = config.mailbox_delivery_lock
+        methods = self._methods
         try:
             locked = "dotlock" in methods and self._lock.acquire(config.stale_lock_time)
             if "dotlock" in methods and not locked and "fcntl" not in methods:
@@ -268,10 +273,10 @@ class _Box:
             os.fsync(self._fd)
 
 
-def _size_limit(config: Config) -> int:
+def _size_limit(ours: int) -> int:
     """Return the largest size a mailbox may reach, 0 for none: ours, or that of the process."""
     process = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    limits = [limit for limit in (config.mailbox_size_limit, process) if limit > 0]
+    limits = [limit for limit in (ours, process) if limit > 0]
     return min(limits, default=0)
 
 

@@ -28,12 +28,12 @@ DELIVERED = delivered("delivered to maildir")
 WAS_THERE = delivered("delivered to maildir (was there already)")
 
 
-def store(copies: list[Copy], user: User, path: str) -> None:
-    """Store these messages in the Maildir at path and give each its result."""
+def store(copies: list[Copy], user: User, path: str, base: str = "") -> None:
+    """Store these messages in the Maildir at path and give each its result; below base, directories are made."""
     what = f"cannot deliver to maildir {path} for user {user.name}"
     try:
         with effective(user.uid, user.gid, list(user.groups)), contextlib.ExitStack() as opened:
-            _Maildir(path, opened).store(copies, user.name, what)
+            _Maildir(path, opened, base).store(copies, user.name, what)
     except OSError as error:
         for copy in copies:
             copy.delivery.end_all(from_errno(error, what))
@@ -63,12 +63,12 @@ def file_name(copy: Copy, user_name: str) -> str:
 class _Maildir:
     """A Maildir with its three directories open; they are closed by the given stack."""
 
-    def __init__(self, path: str, opened: contextlib.ExitStack) -> None:
+    def __init__(self, path: str, opened: contextlib.ExitStack, base: str = "") -> None:
         self._opened = opened
         try:
             self._open(path)
         except FileNotFoundError:
-            _create(path)
+            _create(path, base)
             self._open(path)
         self._seen: set[str] | None = None
         self._names: set[str] = set()
@@ -221,13 +221,20 @@ def _write_all(descriptor: int, buffers: list[bytes]) -> None:
             buffers = [b"".join(buffers)[count:]]
 
 
-def _create(path: str) -> None:
-    """Make the Maildir and what is missing of its three directories, all of mode 0700, and sync them."""
+def _create(path: str, base: str) -> None:
+    """Make the Maildir, what is missing of its three directories and of those below base, all of mode 0700; sync them.
+
+    base is not made: where it is not there, the disk may not be mounted yet.
+    """
+    above = []
     parent = os.path.dirname(path)
-    for directory in (path, f"{path}/tmp", f"{path}/new", f"{path}/cur"):
+    while base and parent.startswith(f"{base}/"):
+        above.append(parent)
+        parent = os.path.dirname(parent)
+    for directory in (*reversed(above), path, f"{path}/tmp", f"{path}/new", f"{path}/cur"):
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, 0o700)
-    for directory in (path, parent):
+    for directory in (path, *above, parent):
         descriptor = os.open(directory, _DIRECTORY)
         try:
             os.fsync(descriptor)

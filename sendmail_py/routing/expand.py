@@ -18,10 +18,17 @@ from .resolve import ALWAYS_THERE, Routing
 LookUp = Callable[[str], Alias | None]
 ReadInclude = Callable[[str, int], tuple[int, Iterable[str]]]
 
-ALIAS, INCLUDE, FORWARD, LUSER = "alias", "include", "forward", "luser"
+ALIAS, INCLUDE, FORWARD, LUSER, VIRTUAL = "alias", "include", "forward", "luser", "virtual"
 DISCARD = "/dev/null"
 FORWARDED = "~"  # before the name of a user whose .forward has been used
-_PLACES = {ALIAS: "alias", INCLUDE: "include file", FORWARD: ".forward of", LUSER: "parameter"}
+_PLACES = {
+    ALIAS: "alias",
+    INCLUDE: "include file",
+    FORWARD: ".forward of",
+    LUSER: "parameter",
+    VIRTUAL: "virtual alias",
+}
+_VIRTUAL_DEPTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ class _Source:
 
 @dataclass(slots=True)
 class Expansion:
-    """One expansion; use one of its two methods, once.
+    """One expansion; use one of its of_ methods, once.
 
     lookup_alias takes a name in lower case; read_include takes a path and the uid whose rights
     apply where it is named, and returns the uid whose rights apply in it and its lines. Both may raise OSError,
@@ -94,6 +101,10 @@ class Expansion:
     def of_name(self, local_part: str) -> Iterator[Final | DeliveryResult]:
         """Yield what a local name stands for, each thing once, in the order it is written."""
         return self._guarded(self._name(Address(local_part), None))
+
+    def of_virtual(self, address: Address) -> Iterator[Final | DeliveryResult]:
+        """Yield what an address stands for by virtual_alias_maps."""
+        return self._guarded(self._virtual_first(address))
 
     def of_targets(
         self, targets: Iterable[Target], kind: str, name: str, uid: int = -1
@@ -134,6 +145,8 @@ class Expansion:
             yield from self._once("", Final(None))
         elif target.address is None:
             yield from self._action(target, source)
+        elif self._virtual(target, source):
+            pass
         elif target.address.domain and not self.rules.routing.is_local(target.address.domain):
             address = self._extended(target.address, source)
             key = f"{address.local_part}\0{address.domain.lower()}"
@@ -142,6 +155,43 @@ class Expansion:
             yield from self._user(target.address, source, MAILBOX)
         else:
             yield from self._name(self._extended(target.address, source), source)
+
+    def _virtual_first(self, address: Address) -> Iterator[Final]:
+        if not self._enter_virtual(address, None):
+            raise Stopped(deferred("4.3.0", f"the virtual alias {address} is gone"))
+        yield from ()
+
+    def _virtual(self, target: Target, source: _Source) -> bool:
+        """Open the virtual alias of an address; those of this host have one only where a virtual alias names them."""
+        address = target.address
+        if address is None or target.real_user or not self.rules.routing.virtual.has_aliases:
+            return False
+        if source.kind != VIRTUAL and self.rules.routing.is_local(address.domain):
+            return False
+        return self._enter_virtual(self._extended(address, source), source)
+
+    def _enter_virtual(self, address: Address, source: _Source | None) -> bool:
+        """Open a virtual alias, where the address has one that is not open; in its own it is itself."""
+        virtual = self.rules.routing.virtual
+        address = self.rules.routing.qualified(address)
+        key = virtual.key(address)
+        if key in self._open or key in self.visited:
+            return False
+        if key in self._done:
+            return True
+        try:
+            alias = virtual.alias(address)
+        except OSError as error:
+            raise Stopped(deferred("4.3.0", f"cannot look up virtual alias {address}: {error}")) from error
+        except ValueError as error:
+            raise Stopped(deferred("4.3.5", str(error))) from error
+        if alias is None:
+            return False
+        if len(self._open) >= _VIRTUAL_DEPTH:
+            raise Stopped(deferred("4.3.5", f"virtual aliases lead to each other without end: {address}"))
+        sender = source.sender if source else None
+        self._enter(key, _Source(str(address), VIRTUAL, iter(alias.targets), -1, sender, alias.extension))
+        return True
 
     def _action(self, target: Target, source: _Source) -> Iterator[Final]:
         """A program or a file, where such may stand; never with the rights of root."""

@@ -33,7 +33,9 @@ class LocalRecipients:
 
         Raises OSError where that cannot be told now.
         """
-        if self.takes_all or not self.routing.is_local(address.domain):
+        if not self.routing.is_local(address.domain):
+            return self._virtually_unknown(address)
+        if self.takes_all or self._has_virtual_alias(address):
             return ""
         names = list(self.routing.names(address.local_part))
         if any(name in ALWAYS_THERE for name in names):
@@ -44,3 +46,15 @@ class LocalRecipients:
         is_known = any(known(name) for known in self.by_name for name in names)
         is_known = is_known or any(known(key) for known in self.by_address for key in keys)
         return "" if is_known else UNKNOWN
+
+    def _virtually_unknown(self, address: Address) -> str:
+        try:
+            return self.routing.virtual.why_unknown(address)
+        except ValueError:
+            return ""  # it is there, and its mail waits until the table is mended
+
+    def _has_virtual_alias(self, address: Address) -> bool:
+        try:
+            return self.routing.virtual.alias(address) is not None
+        except ValueError:
+            return True

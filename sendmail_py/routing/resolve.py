@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from ..core.address import Address
 from ..core.config import Config
 from ..core.envelope import MAILBOX
-from ..core.route import DISCARD, ERROR, LOCAL, RETRY, SMTP, Route
+from ..core.route import DISCARD, ERROR, LOCAL, RETRY, SMTP, VIRTUAL, Route
 from .transport import Maps, Place, Transports, split_nexthops, whole_transport
+from .virtual import Virtual
 
 ALWAYS_THERE = ("postmaster", "mailer-daemon")
 _LOOPBACK = ("[127.0.0.1]", "[ipv6:::1]")  # this host, whatever its names are
@@ -31,6 +32,7 @@ class Routing:
         self._transports = Transports(config, maps)
         self._delimiters = config.recipient_delimiter
         self._origin = config.myorigin
+        self.virtual = Virtual(config, maps.virtual, self.split, self.is_local)
 
     def is_local(self, domain: str) -> bool:
         """Say whether mail for this domain is delivered on this host; "" is this host."""
@@ -66,7 +68,7 @@ class Routing:
 
     def is_relayed(self, domain: str) -> bool:
         """Say whether anybody may send to a domain through this host; raises OSError."""
-        return self.is_local(domain) or self._transports.is_relay(domain)
+        return self.is_local(domain) or bool(self.virtual.kind(domain)) or self._transports.is_relay(domain)
 
     def route(self, address: Address, sender: Address | None = None) -> Route:
         """Return the route of an address, before aliases; what a table cannot tell now waits."""
@@ -77,7 +79,10 @@ class Routing:
         if not is_local and not domain:
             return Route(ERROR, "5.1.2 empty domain", address)
         try:
-            place = self._transports.place(address, domain or self._origin.lower(), is_local, sender)
+            virtual = "" if is_local else self.virtual.kind(domain)
+            place = self._transports.place(address, domain or self._origin.lower(), is_local, virtual, sender)
+            if place[0] == VIRTUAL:
+                return self.virtual.mailbox(address)
         except OSError as error:
             return Route(RETRY, f"4.3.0 mail transport unavailable: {error}", address)
         except ValueError as error:
@@ -118,7 +123,7 @@ def transport_of(text: str) -> Place | None:
     if not text:
         return None
     transport, nexthop = whole_transport(text)
-    if transport == LOCAL or (transport == SMTP and not nexthop):
+    if transport in (LOCAL, VIRTUAL) or (transport == SMTP and not nexthop):
         raise ValueError(f"{text}: smtp:nexthop and lmtp:nexthop are what is meant here")
     return transport, nexthop
 
@@ -128,6 +133,6 @@ def named_nexthops(config: Config) -> frozenset[str]:
     found = {*split_nexthops(config.relayhost), *config.smtp_fallback_relay}
     for text in (config.mailbox_transport, config.fallback_transport):
         found.add((transport_of(text) or ("", ""))[1])
-    for text in (config.local_transport, config.relay_transport, config.default_transport):
+    for text in (config.local_transport, config.virtual_transport, config.relay_transport, config.default_transport):
         found.update(split_nexthops(whole_transport(text)[1]))
     return frozenset(found - {""})

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 
 from ..core.address import Address
 from ..core.config import Config
-from ..core.route import DISCARD, ERROR, LMTP, LOCAL, RETRY, SMTP
+from ..core.route import DISCARD, ERROR, LMTP, LOCAL, RETRY, SMTP, VIRTUAL
 from ..formats.tables import LookUp, nothing
 from .hosts import parse_lmtp, parse_nexthop
+from .virtual import ALIASES, NO_MAPS, VirtualMaps
 
-_NAMES = {"relay": SMTP} | {name: name for name in (LOCAL, SMTP, LMTP, ERROR, RETRY, DISCARD)}
+_NAMES = {"relay": SMTP} | {name: name for name in (LOCAL, VIRTUAL, SMTP, LMTP, ERROR, RETRY, DISCARD)}
 _REPORTING = (ERROR, RETRY, DISCARD)
 _NULL_SENDER = "<>"
 _ANY = "*"
+
+_UNKNOWN = ERROR, "5.1.1 User unknown in virtual alias table"
 
 Place = tuple[str, str]  # transport and nexthop
 
@@ -30,6 +33,7 @@ class Maps:
     transport: LookUp = nothing
     sender_relayhost: LookUp = nothing
     relay_domains: LookUp = nothing
+    virtual: VirtualMaps = NO_MAPS
 
 
 def parse_transport(text: str) -> Place:
@@ -70,6 +74,7 @@ class Transports:
         self._local = whole_transport(config.local_transport)
         self._relay = whole_transport(config.relay_transport)
         self._default = whole_transport(config.default_transport)
+        self._virtual = whole_transport(config.virtual_transport)
         self._relayhost: str = config.relayhost
         check_nexthop(SMTP, self._relayhost)
         self._maps = maps
@@ -87,16 +92,21 @@ class Transports:
         parents = _parents(name) if "relay_domains" in self._parents else ()
         return any(p in self._relay_domains or self._maps.relay_domains(p, True) is not None for p in parents)
 
-    def place(self, address: Address, domain: str, is_local: bool, sender: Address | None) -> Place:
-        """Return where an address goes; domain is its own, in lower case. Raises OSError, ValueError."""
+    def place(self, address: Address, domain: str, is_local: bool, virtual: str, sender: Address | None) -> Place:
+        """Return where an address goes; domain is its own, in lower case, and virtual what kind of virtual domain.
+
+        Raises OSError, ValueError.
+        """
         if is_local:
             transport, nexthop = self._local
+        elif virtual:
+            transport, nexthop = _UNKNOWN if virtual == ALIASES else self._virtual
         elif self.is_relay(domain):
             transport, nexthop = self._relay
         else:
             transport, nexthop = self._default
         if not nexthop and transport == SMTP:
-            nexthop = domain if is_local else self._relay_of(sender) or domain
+            nexthop = domain if is_local or virtual else self._relay_of(sender) or domain
         if self._maps.transport is not nothing:
             found = self._mapped(address, domain)
             if found is not None:

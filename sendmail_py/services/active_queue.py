@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ..core.address import Address
 from ..core.envelope import MAILBOX, Envelope
 from ..core.result import DeliveryResult
-from ..core.route import LOCAL, Route
+from ..core.route import LOCAL, MAILBOXES, Route
 
 _Key = tuple[str, str, int, str]  # of a destination, as Route.destination() gives it
 _Groups = dict[tuple[_Key, str], list[tuple[int, Route]]]  # by destination and extension
@@ -96,7 +96,7 @@ class ActiveQueue:
         _join_real_users(groups)
         for (key, _), rows in groups.items():
             # One mailbox gets one copy, whatever number of names it was addressed by; an extension may lead elsewhere.
-            size = len(rows) if key[0] == LOCAL else self._recipients
+            size = len(rows) if key[0] in MAILBOXES else self._recipients
             for start in range(0, len(rows), size):
                 part = rows[start : start + size]
                 self._append(key, Entry(message, [i for i, _ in part], [r for _, r in part]))
@@ -105,7 +105,7 @@ class ActiveQueue:
     def _append(self, key: _Key, entry: Entry) -> None:
         destination = self._destinations.get(key)
         if destination is None:
-            limit = 1 if key[0] == LOCAL else self._concurrency
+            limit = 1 if key[0] in MAILBOXES else self._concurrency
             destination = self._destinations[key] = Destination(*key, limit)
         destination.entries.append(entry)
         self._take_turn(destination)

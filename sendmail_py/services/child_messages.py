@@ -123,7 +123,7 @@ class Children:
         key = self._routing.mailbox_key(address)
         if known.get(key, 0) <= sum(self._routing.mailbox_key(r.forward_path) == key for r in own):
             return False
-        return not self._routing.is_local(address.domain) or not self._aliases_of(address)
+        return not self._aliases_of(address)
 
     def _parts(
         self, parent: Envelope, indexes: list[int], plan: Plan
@@ -183,8 +183,8 @@ class Children:
         return recipient.forward_path if final.address is None else self._routing.qualified(final.address)
 
     def _users_with_alias(self, part: list[Final]) -> list[str]:
-        """Return the real users among the results that have an alias too: it must not apply again."""
-        users = [f.address for f in part if f.address is not None and not f.address.domain and not f.target]
+        """Return what is an address in itself among the results, and has an alias too: it must not apply again."""
+        users = [f.address for f in part if f.address is not None and not f.target]
         return sorted({name for user in users for name in self._aliases_of(user)})
 
     @staticmethod

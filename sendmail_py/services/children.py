@@ -49,7 +49,9 @@ def user_of(name: str, config: Config) -> str:
     """Return the user that a service becomes; "" for the one master runs as."""
     if is_one_user(config):
         return ""
-    return {"smtp": str(config.net_owner), "lmtp": str(config.net_owner), "local": ""}.get(name, str(config.mail_owner))
+    if name in ("local", "virtual"):
+        return ""
+    return str(config.net_owner if name in ("smtp", "lmtp") else config.mail_owner)
 
 
 def start(name: str, config: Config, descriptors: dict[str, int]) -> Child:

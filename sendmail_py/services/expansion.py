@@ -22,7 +22,7 @@ from ..routing.expand import FORWARD, FORWARDED, LUSER, Expansion, Final, Rules,
 from ..routing.resolve import ALWAYS_THERE, Routing, transport_of
 from ..spool.store import Store
 from .active_queue import Message
-from .child_messages import Children, Expanded, Plan
+from .child_messages import Children, Expanded, Finals, Plan
 from .local_checks import luser_targets
 
 Decision = Route | DeliveryResult | Plan
@@ -50,6 +50,9 @@ class Expander:
             if envelope.controlling_uid == 0 and recipient.target != MAILBOX:
                 return deferred("4.3.5", "programs and files are not used with the rights of root")
             return self.routing.target(address, recipient.target, envelope.controlling_uid)
+        decision = self._by_virtual_alias(envelope, recipient)
+        if decision is not None:
+            return decision
         route = self.routing.route(address, envelope.sender)
         if route.transport != LOCAL or route.target:
             return route
@@ -61,11 +64,31 @@ class Expander:
         except ValueError as error:
             return deferred("4.3.5", str(error))
         finals = self._expansion(envelope).of_name(address.local_part)
-        decision = self._settled(envelope, route, Plan(finals, known=self._known(envelope)))
-        if isinstance(decision, Route) and decision.transport != LOCAL:
-            only = Final(decision.address)
-            if self._children.has_own_copy(only, (recipient,), self._known(envelope)):
-                return delivered("nobody else to deliver to", relay="local")
+        return self._of_recipient(envelope, recipient, route, finals)
+
+    def _by_virtual_alias(self, envelope: Envelope, recipient: Recipient) -> Decision | None:
+        """Return what becomes of a recipient with a virtual alias, None where there is none that applies."""
+        virtual = self.routing.virtual
+        address = self.routing.qualified(recipient.forward_path)
+        if not virtual.has_aliases or virtual.key(address) in envelope.visited:
+            return None
+        try:
+            if virtual.alias(address) is None:
+                return None
+        except OSError as error:
+            return deferred("4.3.0", f"cannot look up virtual alias {address}: {error}")
+        except ValueError as error:
+            return deferred("4.3.5", str(error))
+        route = self.routing.route(address, envelope.sender)
+        return self._of_recipient(envelope, recipient, route, self._expansion(envelope).of_virtual(address))
+
+    def _of_recipient(self, envelope: Envelope, recipient: Recipient, route: Route, finals: Finals) -> Decision:
+        known = self._known(envelope)
+        decision = self._settled(envelope, route, Plan(finals, known=known))
+        if not isinstance(decision, Route) or decision.transport == LOCAL:
+            return decision
+        if self._children.has_own_copy(Final(decision.address), (recipient,), known):
+            return delivered("nobody else to deliver to", relay="local")
         return decision
 
     def _known(self, envelope: Envelope) -> Counter[tuple[str, str]]:
@@ -91,15 +114,23 @@ class Expander:
         return False
 
     def _aliases_of(self, user: Address) -> list[str]:
-        """Return the names under which a user has an alias; one that cannot be looked up may have."""
-        found = []
-        for name in self.routing.names(user.local_part):
+        """Return the names under which an address has an alias; one that cannot be looked up may have."""
+        found = self._virtual_name(user)
+        for name in self.routing.names(user.local_part) if self.routing.is_local(user.domain) else ():
             try:
                 if self.aliases.look_up(name) is not None or name in ALWAYS_THERE:
                     found.append(name)
             except (OSError, ValueError):
                 found.append(name)
         return found
+
+    def _virtual_name(self, address: Address) -> list[str]:
+        address = self.routing.qualified(address)
+        virtual = self.routing.virtual
+        try:
+            return [] if virtual.alias(address) is None else [virtual.key(address)]
+        except (OSError, ValueError):
+            return [virtual.key(address)]
 
     def _settled(self, envelope: Envelope, route: Route, plan: Plan) -> Decision:
         """Take the one thing that an expansion comes to as it is, where that will do; else return the plan.
@@ -123,7 +154,11 @@ class Expander:
             if not only.target:
                 return delivered("discarded by alias")
             return self.routing.target(route.address, only.target, only.uid)
-        if not only.address.domain and only.address.local_part.lower() == route.address.local_part.lower():
+        if (
+            route.transport == LOCAL
+            and not only.address.domain
+            and only.address.local_part.lower() == route.address.local_part.lower()
+        ):
             return replace(route, target=only.target)  # the user whom the address names: it stays as it is
         address = self.routing.qualified(only.address)
         return self.routing.mailbox(address) if only.target else self.routing.route(address, envelope.sender)

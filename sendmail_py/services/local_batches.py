@@ -15,7 +15,8 @@ from ..core.config import Config
 from ..core.delivery import Delivery
 from ..core.envelope import MAILBOX
 from ..core.result import DeliveryResult, Settled, deferred, delivered
-from ..delivery import forward
+from ..core.route import VIRTUAL
+from ..delivery import forward, virtual_mailbox
 from ..delivery.copy import copy_of
 from ..delivery.local_user import (
     LOCK_FAILED,
@@ -102,6 +103,8 @@ class Batches:
 
     def _begin(self, work: Work, places: list[int]) -> None:
         target = work.batch.target
+        if work.batch.transport == VIRTUAL:
+            return self._to_virtual(work, places)
         if target and target != MAILBOX:
             user, is_default = self._users.rights(work.batch.uid)
             if target.startswith("|"):
@@ -161,6 +164,13 @@ class Batches:
         places = self._unverified(work, places, "delivers to mailbox")
         work.user = user.uid, ""
         return self._deliver(Part(work, places, lambda some: to_mailbox(some, user, self._config)))
+
+    def _to_virtual(self, work: Work, places: list[int]) -> None:
+        batch = work.batch
+        places = self._unverified(work, places, "delivers to mailbox")
+        work.user = batch.uid, batch.nexthop
+        deliver = partial(virtual_mailbox.deliver, config=self._config)
+        return self._deliver(Part(work, places, lambda some: deliver(some, batch.nexthop, batch.uid, batch.target)))
 
     def _unverified(self, work: Work, places: list[int], would: str) -> list[int]:
         """Answer for deliveries that only ask what would be done; return the places of the others."""
@@ -264,7 +274,7 @@ class Batches:
             return
         work.left.remove(place)
         delivery = work.batch.deliveries[place]
-        delivery.results = [result and replace(result, relay="local") for result in delivery.results]
+        delivery.results = [result and replace(result, relay=work.batch.transport) for result in delivery.results]
         for recipient in range(len(delivery.recipients)):
             self._channel.report(work.batch, place, recipient)
         if not work.left:

@@ -1,30 +1,56 @@
-"""Routing with its tables: transport_maps, sender_dependent_relayhost_maps, relay_domains.
+"""Routing with its tables: transport_maps, sender_dependent_relayhost_maps, relay_domains, virtual domains.
 
 check_routing() runs before the services start: a transport that there is not, or a type of table
 that is not known, is an error there.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from ..core.config import Config
 from ..core.errors import ConfigError
+from ..core.route import VIRTUAL
 from ..formats.tables import TEXT_TYPES, LookUp, nothing, split_name
 from ..host.read_file import Warn
 from ..host.tables import Tables, check_tables
 from ..routing.resolve import Routing
 from ..routing.transport import Maps, check_nexthop, parse_transport, whole_transport
+from ..routing.virtual import VirtualMaps
 
 _AT_HAND = (*TEXT_TYPES, "inline", "static")  # the SMTP server asks these in its loop
+_WITH_DOMAINS = (*_AT_HAND, "sqlite")
+_VIRTUAL_TABLES = ("virtual_alias_maps", "virtual_mailbox_maps", "virtual_uid_maps", "virtual_gid_maps")
 
 
 def routing_of(config: Config, warn: Warn) -> Routing:
     """Return the routing of a configuration; raises ValueError."""
+    virtual = virtual_maps(config, warn)
     if not (config.transport_maps or config.sender_dependent_relayhost_maps or config.relay_domains):
-        return Routing(config)
+        return Routing(config, Maps(virtual=virtual))
     maps = Maps(
         look_up(config.transport_maps, warn),
         look_up(config.sender_dependent_relayhost_maps, warn),
         look_up([name for name in config.relay_domains if ":" in name], warn, names_alone=True),
+        virtual,
     )
     return Routing(config, maps)
+
+
+def virtual_maps(config: Config, warn: Warn) -> VirtualMaps:
+    """Return the tables of virtual domains; raises ValueError."""
+    return VirtualMaps(
+        look_up(config.virtual_alias_maps, warn),
+        look_up(_tables_of_domains(config.virtual_alias_domains), warn, names_alone=True),
+        look_up(_tables_of_domains(config.virtual_mailbox_domains), warn, names_alone=True),
+        look_up(config.virtual_mailbox_maps, warn),
+        look_up(config.virtual_uid_maps, warn),
+        look_up(config.virtual_gid_maps, warn),
+    )
+
+
+def _tables_of_domains(names: list[str]) -> list[str]:
+    """Return the tables in a list of domains; patterns for addresses, which the defaults bring along, are none."""
+    return [name for name in names if ":" in name and split_name(name)[0] in _WITH_DOMAINS]
 
 
 def look_up(names: list[str], warn: Warn, names_alone: bool = False) -> LookUp:
@@ -39,7 +65,7 @@ def look_up(names: list[str], warn: Warn, names_alone: bool = False) -> LookUp:
 
 def check_routing(config: Config) -> None:
     """Raise ConfigError for what nothing could be routed by."""
-    for name, check in (
+    checks: list[tuple[str, Callable[[Any], object]]] = [
         ("local_transport", whole_transport),
         ("relay_transport", whole_transport),
         ("default_transport", whole_transport),
@@ -48,11 +74,18 @@ def check_routing(config: Config) -> None:
         ("transport_maps", _check_transports),
         ("sender_dependent_relayhost_maps", check_tables),
         ("relay_domains", _check_domains),
-    ):
+        ("virtual_transport", whole_transport),
+        *((name, check_tables) for name in _VIRTUAL_TABLES),
+        *((name, _check_virtual_domains) for name in ("virtual_alias_domains", "virtual_mailbox_domains")),
+    ]
+    for name, check in checks:
         try:
             check(getattr(config, name))
         except ValueError as error:
             raise ConfigError(f"{config.origin(name)}: {name}: {error}") from error
+    is_ours = config.virtual_mailbox_maps and whole_transport(config.virtual_transport)[0] == VIRTUAL
+    if is_ours and not config.virtual_mailbox_base.startswith("/"):
+        raise ConfigError(f"{config.origin('virtual_mailbox_maps')}: virtual_mailbox_base: an absolute path is needed")
 
 
 def _check_transports(names: list[str]) -> None:
@@ -62,6 +95,13 @@ def _check_transports(names: list[str]) -> None:
         kind, rest = split_name(name)
         if kind == "static":
             parse_transport(rest.strip("{}"))
+
+
+def _check_virtual_domains(names: list[str]) -> None:
+    for name in names:
+        if "/" in name and ":" not in name:
+            raise ValueError(f"{name}: a table is written type:/path")
+    check_tables(name for name in names if ":" in name)
 
 
 def _check_domains(names: list[str]) -> None:

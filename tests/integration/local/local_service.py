@@ -53,10 +53,12 @@ class Agent:
         with open(self.handed_back.pop().descriptor, encoding="utf-8") as file:
             return file.read().splitlines()
 
-    def send(self, user: str, messages: list[Delivery], target: str = "", uid: int = -1) -> Batch:
+    def send(
+        self, user: str, messages: list[Delivery], target: str = "", uid: int = -1, transport: str = "local"
+    ) -> Batch:
         """Hand a batch over; its descriptors are closed on this side."""
         self._number += 1
-        batch = Batch(self._number, "local", user, messages, uid, target)
+        batch = Batch(self._number, transport, user, messages, uid, target)
         sockets.send_record(self.channel, *encode_batch(batch))
         for message in messages:
             os.close(message.fd)
