@@ -74,8 +74,7 @@ class Root:
                 run("mount", "--bind", source, target)
                 self._mounted.append(target)
         self._write_users()
-        (self.path / "etc/resolv.conf").write_text(f"nameserver {PEER_ADDRESS}\n")
-        (self.path / "etc/hosts").write_text(f"127.0.0.1 localhost\n{SYSTEM_ADDRESS} mx.test.example mx\n")
+        self._write_network()
 
     def _make(self, name: str) -> None:
         print(f"making {self.path} (once; minutes)", file=sys.stderr, flush=True)
@@ -92,13 +91,28 @@ class Root:
         policy = self.path / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n")  # starts no service
         policy.chmod(0o755)
-        for file in ("resolv.conf", "hosts"):
-            shutil.copy(f"/etc/{file}", self.path / "etc" / file)
         for file in ("hostname", "mailname"):
             (self.path / "etc" / file).write_text("mx.test.example\n")
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *_PACKAGES[name]]
-        run("chroot", self.path, "env", "DEBIAN_FRONTEND=noninteractive", *install)
+        self._install(_PACKAGES[name])
         (CACHE / f"{name}.made").touch()
+
+    def _install(self, packages: list[str]) -> None:
+        for file in ("resolv.conf", "hosts"):
+            shutil.copy(f"/etc/{file}", self.path / "etc" / file)
+        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
+        run("chroot", self.path, "env", "DEBIAN_FRONTEND=noninteractive", *install)
+
+    def need(self, program: str, packages: list[str]) -> None:
+        """Install packages, unless the program that they bring is there."""
+        if not (self.path / program[1:]).exists():
+            print(f"installing {' '.join(packages)} in {self.path}", file=sys.stderr, flush=True)
+            run("chroot", self.path, "apt-get", "update", "-q", check=False)
+            self._install(packages)
+            self._write_network()
+
+    def _write_network(self) -> None:
+        (self.path / "etc/resolv.conf").write_text(f"nameserver {PEER_ADDRESS}\n")
+        (self.path / "etc/hosts").write_text(f"127.0.0.1 localhost\n{SYSTEM_ADDRESS} mx.test.example mx\n")
 
     def _write_users(self) -> None:
         for offset, user in enumerate(USERS):

@@ -1,8 +1,9 @@
 """The systems that are compared, behind one small interface.
 
-prepare(held, maildir) configures and starts an empty system: held queues mail, durably, without
-delivering it. at_rest(n) says that n messages are queued and nothing moves; release() has
-everything delivered; is_empty() looks at the queue; logged() counts the deliveries in the log.
+prepare(held, store) configures and starts an empty system: held queues mail, durably, without
+delivering it; store is what mail goes to: mbox, maildir, or lmtp, a Dovecot in the same root.
+at_rest(n) says that n messages are queued and nothing moves; release() has everything delivered;
+is_empty() looks at the queue; logged() counts the deliveries in the log.
 """
 
 import contextlib
@@ -14,6 +15,28 @@ from lab import FIRST_UID, HERE, USERS, Root, run, wait_until
 
 SIZE_LIMIT = 100_000_000
 _LOG = "/var/log/mail.log"
+_DOVECOT = """\
+base_dir = /run/dovecot
+log_path = /var/log/dovecot.log
+protocols = lmtp
+ssl = no
+auth_username_format = %Ln
+mail_location = maildir:~/Maildir
+first_valid_uid = 1000
+passdb {{
+  driver = static
+  args = nopassword
+}}
+userdb {{
+  driver = passwd
+}}
+service lmtp {{
+  unix_listener {socket} {{
+    mode = 0600
+    user = {user}
+  }}
+}}
+"""
 
 
 class System:
@@ -22,23 +45,33 @@ class System:
     name = ""
     queue = ""
     states: tuple[str, ...] = ()
+    lmtp_socket, lmtp_user = "", ""
 
     def __init__(self) -> None:
         self.root = Root(self.name)
         self.held = False
 
-    def prepare(self, held: bool, maildir: bool = False) -> None:
+    def prepare(self, held: bool, store: str = "mbox") -> None:
         """Start it empty, under a new configuration."""
         self.stop()
         self.held = held
-        self.configure(maildir)
+        self.configure(store)
         for directory in (f"{self.queue}/{state}" for state in self.states):
             for file in self._files(directory):
                 file.unlink()
         self.remove_mail()
         (self.root.path / _LOG[1:]).write_text("")
         os.sync()
+        if store == "lmtp":
+            self._start_dovecot()
         self.start()
+
+    def _start_dovecot(self) -> None:
+        self.root.need("/usr/sbin/dovecot", ["dovecot-lmtpd"])
+        text = _DOVECOT.format(socket=self.lmtp_socket, user=self.lmtp_user)
+        (self.root.path / "etc/dovecot/bench.conf").write_text(text)
+        self.root.call("dovecot", "-c", "/etc/dovecot/bench.conf")
+        wait_until((self.root.path / self.lmtp_socket[1:]).is_socket, "Dovecot starts", 10)
 
     def remove_mail(self) -> None:
         """Empty all mailboxes."""
@@ -47,7 +80,7 @@ class System:
                 (self.root.path / "var/mail" / user).unlink()
             shutil.rmtree(self.root.path / "home" / user / "Maildir", ignore_errors=True)
 
-    def configure(self, maildir: bool) -> None:
+    def configure(self, store: str) -> None:
         raise NotImplementedError
 
     def start(self) -> None:
@@ -116,14 +149,16 @@ class Postfix(System):
     queue = "/var/spool/postfix"
     states = ("maildrop", "incoming", "active", "deferred", "hold", "defer", "bounce")
     sendmail = "/usr/sbin/sendmail"
+    lmtp_socket, lmtp_user = "/var/spool/postfix/private/dovecot-lmtp", "postfix"
 
-    def configure(self, maildir: bool) -> None:
+    def configure(self, store: str) -> None:
         settings = {
             "inet_protocols": "all",
             "myhostname": "mx.test.example",
             "mydestination": "test.example, mx.test.example, localhost",
             "header_checks": "static:HOLD" if self.held else "",
-            "home_mailbox": "Maildir/" if maildir else "",
+            "home_mailbox": "Maildir/" if store == "maildir" else "",
+            "mailbox_transport": "lmtp:unix:private/dovecot-lmtp" if store == "lmtp" else "",
             "maillog_file": _LOG,
             "message_size_limit": SIZE_LIMIT,
             "mailbox_size_limit": 0,
@@ -160,19 +195,21 @@ class SendmailPy(System):
     queue = "/var/spool/sendmail-py"
     states = ("maildrop", "incoming", "active", "deferred", "hold")
     sendmail = "/usr/local/sbin/sendmail"
+    lmtp_socket, lmtp_user = "/run/dovecot-lmtp", "sendmail-py-net"
 
     def __init__(self) -> None:
         super().__init__()
         run("make", "-C", HERE.parent, "install", f"DESTDIR={self.root.path}")
         self.root.call("/usr/local/bin/mailctl", "setup")
 
-    def configure(self, maildir: bool) -> None:
+    def configure(self, store: str) -> None:
         settings = {
             "myhostname": "mx.test.example",
             "myorigin": "test.example",
             "mydestination": "test.example, mx.test.example, localhost",
             "defer_transports": "local smtp" if self.held else "",
-            "home_mailbox": "Maildir/" if maildir else "",
+            "home_mailbox": "Maildir/" if store == "maildir" else "",
+            "mailbox_transport": f"lmtp:unix:{self.lmtp_socket}" if store == "lmtp" else "",
             "maillog_file": _LOG,
             "message_size_limit": SIZE_LIMIT,
             "mailbox_size_limit": 0,
