@@ -72,9 +72,11 @@ async def _ask_for_tls(session: SmtpSession, opening: Opening, config: Config) -
         return
     reply = await session.ask(Command(Verb.STARTTLS), config.smtp_starttls_timeout)
     if reply.code != 220:
-        if reply.code == 421 or opening.policy.is_required:
+        if opening.policy.is_required:
             text = f"TLS is required, but host {stream.host} refused to start TLS: {reply.text}"
             raise _given_up(session, "4.7.4", text)
+        if reply.code == 421:
+            raise _given_up(session, "4.3.2", f"host {stream.host} refused to talk to me: {reply.text}")
         return
     await _start_tls(session, opening, config)
     await session.introduce()
@@ -93,7 +95,7 @@ async def _start_tls(session: SmtpSession, opening: Opening, config: Config) -> 
 
 async def _log_in(session: SmtpSession, login: Login, config: Config) -> None:
     stream = session.stream
-    offered = stream.machine.extensions.get("AUTH", "").split()
+    offered = stream.machine.mechanisms
     options = config.smtp_sasl_tls_security_options if stream.tls else config.smtp_sasl_security_options
     mechanism = choose(offered, options)
     if not mechanism:

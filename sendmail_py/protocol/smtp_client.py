@@ -110,6 +110,12 @@ class SmtpClient:
         announced = self.extensions.get("SIZE", "")
         return int(announced) if _NUMBER.fullmatch(announced) else 0
 
+    @property
+    def mechanisms(self) -> list[str]:
+        """The SASL mechanisms that the server offers, also in the form of old ones, AUTH=LOGIN."""
+        old = [f"{word[5:]} {more}" for word, more in self.extensions.items() if word.startswith("AUTH=")]
+        return " ".join([self.extensions.get("AUTH", ""), *old]).split()
+
     def receive_data(self, data: bytes) -> None:
         """Take octets from the server; trouble shows in next_event()."""
         if self._error:

@@ -97,6 +97,14 @@ def test_may_goes_in_clear_in_the_same_session_where_tls_is_refused(start, certi
         assert (sink.connections, sink.tls) == (1, [])
 
 
+def test_a_server_that_closes_instead_of_starting_tls_is_tried_later(start, certificate):
+    with SecureSink(certificate, replies={"STARTTLS": "421 4.3.2 closing DROP"}) as sink:
+        agent, hop = start(sink)
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.3.2")
+        assert result.reason == "host 127.0.0.1[127.0.0.1] refused to talk to me: 421 4.3.2 closing"
+
+
 def test_may_tries_again_in_clear_where_the_handshake_fails(start, certificate):
     with SecureSink(certificate, replies={"STARTTLS": "MUTE"}) as sink:
         agent, hop = start(sink, smtp_starttls_timeout="2s")

@@ -245,3 +245,17 @@ def test_an_answer_of_auth_is_base64_or_gives_up(answer):
     with pytest.raises(LocalProtocolError):
         machine.respond(answer)
     assert machine.respond("*") == b"*\r\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "mechanisms"),
+    [
+        (["AUTH PLAIN login"], ["PLAIN", "login"]),
+        (["auth=LOGIN", "AUTH PLAIN"], ["PLAIN", "LOGIN"]),
+        (["AUTH=LOGIN PLAIN"], ["LOGIN", "PLAIN"]),
+        (["AUTH"], []),
+        (["AUTHENTICATE PLAIN"], []),
+    ],
+)
+def test_mechanisms_are_read_in_the_old_form_too(words, mechanisms):
+    assert ready(*words).mechanisms == mechanisms
