@@ -18,7 +18,8 @@ class Delivery:
     content_offset and is size octets long, line ends LF. verify asks what would become of it:
     nothing may be delivered, and a success says "deliverable". arrived_at and active_at are
     microseconds since the epoch. results runs parallel to recipients; None means that no
-    attempt has ended yet, which counts as deferred.
+    attempt has ended yet, which counts as deferred. header stands before the content, as its
+    beginning. outward is what other hosts are to see instead, where that differs.
     """
 
     queue_id: str
@@ -35,10 +36,21 @@ class Delivery:
     active_at: int = 0
     verify: bool = False
     results: list[DeliveryResult | None] = field(default_factory=list)
+    header: bytes = b""
+    outward: "Delivery | None" = None
 
     def __post_init__(self) -> None:
         if not self.results:
             self.results = [None] * len(self.recipients)
+
+    def seen(self) -> "Delivery":
+        """Return the delivery as the other side is to see it."""
+        return self.outward or self
+
+    @property
+    def length(self) -> int:
+        """The octets of the whole message."""
+        return len(self.header) + self.size
 
     def end_all(self, result: DeliveryResult) -> None:
         """Give every recipient that has no result yet this one."""

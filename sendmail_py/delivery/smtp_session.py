@@ -114,14 +114,15 @@ class SmtpSession:
     def _prepare(self, delivery: Delivery) -> Transaction:
         """Fail what this server cannot take, and return the rest."""
         limit = self._machine.size_limit
-        if not is_sendable(delivery.sender):
+        seen = delivery.seen()
+        if not is_sendable(seen.sender):
             delivery.end_all(failed("5.1.7", "bad sender address syntax", Scope.MESSAGE, self.stream.relay))
-        elif limit and delivery.size > limit:
-            text = f"message size {delivery.size} exceeds size limit {limit} of server {self.stream.host}"
+        elif limit and seen.length > limit:
+            text = f"message size {seen.length} exceeds size limit {limit} of server {self.stream.host}"
             delivery.end_all(failed("5.3.4", text, Scope.MESSAGE, self.stream.relay))
-        needs_utf8 = not delivery.sender.is_ascii
+        needs_utf8 = not seen.sender.is_ascii
         todo = []
-        for i, recipient in enumerate(delivery.recipients):
+        for i, recipient in enumerate(seen.recipients):
             if delivery.results[i] is not None:
                 continue
             if not is_sendable(recipient.forward_path):
@@ -134,7 +135,7 @@ class SmtpSession:
         return Transaction(delivery, todo)
 
     def _commands(self, transaction: Transaction) -> list[Command]:
-        delivery = transaction.delivery
+        delivery = transaction.delivery.seen()
         extensions = self._machine.extensions
         recipients = [delivery.recipients[i] for i in transaction.recipients]
         paths = [delivery.sender, *(recipient.forward_path for recipient in recipients)]
@@ -254,9 +255,9 @@ class SmtpSession:
 
     async def _send_blocks(self, transaction: Transaction) -> bytes:
         """Send the content but for its last part, which is returned; small content is returned whole."""
-        delivery = transaction.delivery
+        delivery = transaction.delivery.seen()
         encoder = ContentEncoder(self._line_length_limit)
-        sent, tail = 0, b""
+        sent, tail = 0, encoder.encode(delivery.header) if delivery.header else b""
         while sent < delivery.size:
             block = self._read(transaction, sent)
             if tail:
@@ -268,7 +269,7 @@ class SmtpSession:
 
     def _read(self, transaction: Transaction, start: int) -> bytes:
         """Return the next block of content; a file that cannot be read whole ends the session without a dot."""
-        delivery = transaction.delivery
+        delivery = transaction.delivery.seen()
         try:
             block = os.pread(delivery.fd, min(BLOCK, delivery.size - start), delivery.content_offset + start)
             why = "shorter than its size"

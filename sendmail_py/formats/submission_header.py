@@ -4,7 +4,7 @@ Every other octet stays, save that CRLF becomes LF; a field that cannot be under
 it is. What is added is Postfix's choice, so that nobody notices the change of mailer.
 """
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from ..core.address import Address
@@ -20,6 +20,7 @@ _QUALIFIED = frozenset(
 # Reading addresses costs time that others wait for: what exceeds this in one message is left as it is.
 _QUALIFIED_OCTETS = 262144
 MAILER_DAEMON = "MAILER-DAEMON"
+Change = Callable[[bytes, Address], Address]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Submission:
     time. full_name is -F's, else what full_name_from_gecos gives. A field of more octets than
     header_size_limit is not examined; 0 is no limit. received is the Received field of a message
     that came by SMTP; complete says whether missing fields are added and bare addresses qualified.
+    change, where it is given, returns what a qualified address in a field (its name in lower case) becomes.
     """
 
     queue_id: str
@@ -43,6 +45,7 @@ class Submission:
     header_size_limit: int = 0
     received: str = ""
     complete: bool = True
+    change: "Change | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ def prepare_header(header: bytes, facts: Submission) -> PreparedHeader:
         if name not in _QUALIFIED or not facts.complete or 0 < facts.header_size_limit < len(raw):
             return raw
         room -= len(raw)
-        return qualify_field(raw, facts.myorigin) if room >= 0 else raw
+        return change_field(name, raw, facts.myorigin, facts.change) if room >= 0 else raw
 
     kept = map_fields(header, change)
     date = rfc5322_date(facts.arrived_at // 1_000_000, facts.utc_offset)
@@ -107,8 +110,8 @@ def originator(sender: Address, full_name: str, myorigin: str) -> str:
     return f"{name} <{address}>" if name else address
 
 
-def qualify_field(raw: bytes, myorigin: str) -> bytes:
-    """Return an address field with @myorigin after each bare address, in place."""
+def change_field(name: bytes, raw: bytes, myorigin: str, change_address: Change | None = None) -> bytes:
+    """Return an address field with @myorigin after each bare address, and addresses that change replaced."""
     text = field_text(raw)
     try:
         mailboxes = parse_address_list(text)
@@ -120,11 +123,31 @@ def qualify_field(raw: bytes, myorigin: str) -> bytes:
     pieces = []
     done = 0
     for mailbox in mailboxes:
-        if mailbox.address and not mailbox.address.domain:
+        address = mailbox.address
+        if not address:
+            continue
+        whole = address if address.domain else Address(address.local_part, myorigin)
+        new = change_address(name, whole) if change_address else whole
+        if new != whole:
+            pieces += [value[done : mailbox.start], str(new)]
+        elif not address.domain:
             pieces += [value[done : mailbox.end], "@", myorigin]
-            done = mailbox.end
+        else:
+            continue
+        done = mailbox.end
+    if not pieces:
+        return raw
     pieces.append(value[done:])
     return raw[:colon] + "".join(pieces).encode("utf-8", "surrogateescape")
+
+
+def change_header(header: bytes, myorigin: str, change_address: Change) -> bytes:
+    """Return a header with the addresses in its address fields replaced."""
+
+    def change(name: bytes, raw: bytes) -> bytes:
+        return change_field(name, raw, myorigin, change_address) if name in _QUALIFIED else raw
+
+    return map_fields(header, change)
 
 
 def message_id_of(header: bytes) -> str:

@@ -65,7 +65,7 @@ def mail(delivery: Delivery, extensions: Container[str], smtputf8: bool) -> Comm
     """
     words = [f"FROM:<{delivery.sender}>"]
     if "SIZE" in extensions:
-        words.append(f"SIZE={delivery.size}")
+        words.append(f"SIZE={delivery.length}")
     if delivery.body == "8BITMIME" and "8BITMIME" in extensions:
         words.append("BODY=8BITMIME")
     if smtputf8 and "SMTPUTF8" in extensions:

@@ -6,7 +6,7 @@ again, and a large body passes through in blocks.
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from ..core.address import Address
@@ -17,6 +17,7 @@ from ..formats.submission_header import PreparedHeader, Submission, prepare_head
 from ..formats.trace_headers import received_from_client, rfc5322_date
 from ..routing.resolve import Routing
 from ..spool.store import Store
+from .rewriting import add_copies, field_change, rewrite_envelope, rewriter_of
 
 _BLOCK = 262144
 _HEADER_LIMIT = 16 << 20
@@ -31,10 +32,11 @@ class Refusal(Exception):
 class Intake:
     """Puts messages into incoming/ of one queue."""
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(self, config: Config, store: Store, warn: Callable[[str], None] = lambda text: None) -> None:
         self.config = config
         self.store = store
         self._routing = Routing(config)
+        self._rewriter = rewriter_of(config, self._routing, warn)
 
     def submitted(self, envelope: Envelope, descriptor: int, offset: int, durable: bool = False) -> PreparedHeader:
         """Queue a submitted message whose content stands in an open file from offset on.
@@ -46,11 +48,11 @@ class Intake:
         nothing is queued (an error of the last step, the fsync of a durable name, may leave a message
         there that was not accepted).
         """
-        self._qualify(envelope)
-        head, rest = _split(descriptor, offset, envelope.size)
+        originator = self._qualify(envelope)
+        head, rest = split_content(descriptor, offset, envelope.size)
         sections = split_header(head)
         assert sections is not None
-        prepared = prepare_header(head[sections.start : sections.end], self._facts(envelope))
+        prepared = prepare_header(head[sections.start : sections.end], self._facts(envelope, originator))
         self._check(envelope, prepared)
         if envelope.client and envelope.refused:
             raise Refusal(envelope.refused)
@@ -70,23 +72,29 @@ class Intake:
         self.store.commit(self.store.write(envelope, content, durable), envelope.queue_id, durable)
         return prepared
 
-    def _qualify(self, envelope: Envelope) -> None:
+    def _qualify(self, envelope: Envelope) -> Address:
+        """Qualify and rewrite the addresses; returns the sender as he was before."""
         origin = self.config.myorigin
         sender = envelope.sender
         if sender and not sender.domain:
             envelope.reverse_path = Address(sender.local_part, origin)
+        for recipient in envelope.recipients:
+            recipient.forward_path = self._routing.qualified(recipient.forward_path)
+        originator = envelope.sender
+        rewrite_envelope(envelope, self._rewriter)
+        add_copies(envelope, self._rewriter)
         unique: dict[tuple[str, str], Recipient] = {}
         for recipient in envelope.recipients:
             address = recipient.forward_path
-            if not address.domain:
-                address = recipient.forward_path = Address(address.local_part, origin)
             if recipient.target and not self._routing.is_local(address.domain):
                 recipient.target = ""  # \name is for users of this host
             unique.setdefault(self._routing.mailbox_key(address), recipient)
         envelope.recipients = list(unique.values())
         envelope.smtputf8 = not all(a.is_ascii for a in (envelope.sender, *(r.forward_path for r in unique.values())))
+        return originator
 
-    def _facts(self, e: Envelope) -> Submission:
+    def _facts(self, e: Envelope, originator: Address) -> Submission:
+        change = field_change(self._rewriter) if self._rewriter.is_active else None
         offset = time.localtime(e.arrived_at // 1_000_000).tm_gmtoff
         config = self.config
         return Submission(
@@ -94,13 +102,14 @@ class Intake:
             arrived_at=e.arrived_at,
             utc_offset=offset,
             uid=e.submitter.uid,
-            sender=e.sender,
+            sender=change(b"from", originator) if change else originator,
             full_name=e.full_name,
             myorigin=config.myorigin,
             myhostname=config.myhostname,
             header_size_limit=config.header_size_limit,
             received=self._received(e, offset) if e.client else "",
             complete=e.origin != REMOTE,
+            change=change,
         )
 
     def _received(self, e: Envelope, utc_offset: int) -> str:
@@ -120,7 +129,7 @@ class Intake:
             envelope.refused = f"5.3.4 message is larger than message_size_limit ({limit} octets)"
 
 
-def _split(descriptor: int, offset: int, size: int) -> tuple[bytes, Iterator[bytes] | None]:
+def split_content(descriptor: int, offset: int, size: int) -> tuple[bytes, Iterator[bytes] | None]:
     """Return the beginning with the whole header in it, and blocks of what follows (None: nothing)."""
     head = os.pread(descriptor, min(size, _BLOCK), offset)
     while len(head) < size and len(head) < _HEADER_LIMIT and split_header(head, whole=False) is None:

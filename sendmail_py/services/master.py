@@ -27,6 +27,7 @@ from .children import Child, Throttle, is_one_user, start
 from .control import Control
 from .listening import SMTPD, Listening, check_ports
 from .local_checks import check_local
+from .rewriting import check_rewriting
 from .routes import check_routing
 from .service import encode_settings
 from .smtp_checks import check_smtp
@@ -103,7 +104,7 @@ class Master:
 
     def start_smtpd(self, name: str) -> None:
         """Start the SMTP server, which takes the clients from now on."""
-        self.is_client_waiting = not self._start(name, self.listening.descriptors())
+        self.is_client_waiting = not self.listening.start(self._start, self.config, self.log)
 
     def _start(self, name: str, descriptors: dict[str, int]) -> bool:
         if self.log_file >= 0:
@@ -290,6 +291,7 @@ def check_config(config: Config) -> None:
     """Check every value, and that the values go together; raises ConfigError."""
     config.validate()
     check_routing(config)
+    check_rewriting(config)
     check_local(config)
     check_smtp(config)
     check_ports(config)

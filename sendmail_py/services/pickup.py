@@ -50,7 +50,7 @@ class Pickup:
         self.store = Store(self.top)
         self.users = UidCache()
         self.qmgr = QmgrLine(f"{self.config.run_directory}/public", self.log)
-        self.intake = Intake(self.config, self.store)
+        self.intake = Intake(self.config, self.store, self.log.warning)
         self.admission = Admission(self.config, self.users, self.log)
         self.known: dict[str, tuple[int, int]] = {}
         self.junk: set[str] = set()
@@ -109,7 +109,7 @@ class Pickup:
         except Junk as error:
             self._is_junk(name, str(error))
         except OSError as error:
-            self.log.warning(f"{MAILDROP}/{name}: {error.strerror}; it waits")
+            self.log.warning(f"{MAILDROP}/{name}: {error.strerror or error}; it waits")
         finally:
             os.close(descriptor)
 

@@ -20,6 +20,7 @@ from ..host.syslog import Log
 from .agent import FLUSH_SECONDS, AgentChannel
 from .service import Service
 from .smtp_batch import BatchRun
+from .smtp_generic import GenericMaps
 from .smtp_hosts import HostFinder
 from .smtp_pool import SessionPool
 from .smtp_security import ClientSecurity
@@ -104,6 +105,7 @@ class Agent:
             service.config.smtp_connection_cache_time_limit, service.config.smtp_connection_reuse_count_limit
         )
         self._security = ClientSecurity(service.config, service.log)
+        self._generic = GenericMaps(service.config, service.log)
         self._runs: set[asyncio.Task[None]] = set()
         self._leave = asyncio.Event()
         self._stopping = False
@@ -130,7 +132,14 @@ class Agent:
 
     def _begin(self, batch: Batch) -> None:
         run = BatchRun(
-            batch, self._config, self._finder, self._pool, self._security, self._channel, lambda: self._stopping
+            batch,
+            self._config,
+            self._finder,
+            self._pool,
+            self._security,
+            self._generic,
+            self._channel,
+            lambda: self._stopping,
         )
         task = asyncio.get_running_loop().create_task(run.run())
         self._runs.add(task)

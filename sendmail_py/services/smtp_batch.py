@@ -21,6 +21,7 @@ from ..protocol.tls_policy import CLEAR
 from ..routing.hosts import Target
 from ..routing.transport import split_nexthops
 from .agent import AgentChannel
+from .smtp_generic import GenericMaps
 from .smtp_hosts import HostFinder
 from .smtp_pool import SessionPool
 from .smtp_security import ClientSecurity
@@ -38,6 +39,7 @@ class BatchRun:
         finder: HostFinder,
         pool: SessionPool,
         security: ClientSecurity,
+        generic: GenericMaps,
         channel: AgentChannel,
         stopping: Callable[[], bool],
     ) -> None:
@@ -45,6 +47,7 @@ class BatchRun:
         self._finder = finder
         self._pool = pool
         self._security = security
+        self._generic = generic
         self._channel = channel
         self._config = config
         self._stopping = stopping
@@ -67,6 +70,11 @@ class BatchRun:
 
     async def _attempt(self) -> None:
         """Try the nexthop (or several that it names), then smtp_fallback_relay, while none can be found or reached."""
+        for delivery in () if self._lmtp else self._batch.deliveries:
+            if not await self._generic.prepare(delivery):
+                self._ended(delivery)
+        if not self._pending():
+            return
         result = None
         for nexthop in self._nexthops():
             self._nexthop = nexthop

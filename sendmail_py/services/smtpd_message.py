@@ -105,7 +105,7 @@ class Taker:
         self._config = config
         self._log = log
         self._store = Store(config.queue_directory)
-        self._intake = Intake(config, self._store)
+        self._intake = Intake(config, self._store, log.warning)
         self._qmgr = QmgrLine(f"{config.run_directory}/public", log)
         self._untold: list[str] = []
         self._telling = False

@@ -228,7 +228,7 @@ class SubmitServer:
             return Answer(error.exit_code, str(error))
         if isinstance(error, (Junk, ValueError)):
             return Answer(EX_DATAERR, f"not taken: {error}")
-        fault = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        fault = error.strerror or str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         return Answer(EX_TEMPFAIL, f"queue {self.top}: {fault}")
 
     def _over_limit(self, uid: int, recipients: int) -> Answer | None:

@@ -7,7 +7,7 @@ from email.header import decode_header, make_header
 import pytest
 
 from sendmail_py.core.address import NULL_SENDER, Address
-from sendmail_py.formats.submission_header import Submission, full_name_from_gecos, prepare_header, qualify_field
+from sendmail_py.formats.submission_header import Submission, change_field, full_name_from_gecos, prepare_header
 
 FACTS = Submission(
     queue_id="6A24F0C1B3D2",
@@ -73,7 +73,7 @@ def test_private_fields_are_removed_in_any_case() -> None:
     ],
 )
 def test_bare_addresses_are_qualified_in_place(raw: bytes, expected: bytes) -> None:
-    assert qualify_field(raw, "o.org") == expected
+    assert change_field(b"to", raw, "o.org") == expected
 
 
 def test_only_address_fields_are_qualified() -> None:
@@ -161,3 +161,24 @@ def test_address_fields_of_absurd_size_are_left_as_they_are() -> None:
     monster = b"To: " + b"a," * 1_000_000 + b"b\n"
     out = prepared(b"Cc: c\n" + monster + b"Reply-To: d\n")
     assert b"\nCc: c@example.org\n" + monster + b"Reply-To: d\n" in out
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"From: Bob <bob@old>\n", b"From: Bob <robert@new.org>\n"),
+        (b'From: "bob@old" (x) <bob@old>,\n eve@far\n', b'From: "bob@old" (x) <robert@new.org>,\n eve@far\n'),
+        (
+            b"To: a@b, B\xc3\xb6b <bob@old> (c), bob@old\n",
+            b"To: a@b, B\xc3\xb6b <robert@new.org> (c), robert@new.org\n",
+        ),
+        (b"To: bare, bob@old\n", b"To: bare@o.org, robert@new.org\n"),
+        (b"To: g: bob@old;\n", b"To: g: robert@new.org;\n"),
+        (b"To: broken <bob@old\n", b"To: broken <bob@old\n"),
+    ],
+)
+def test_an_address_that_changes_is_replaced_and_every_other_octet_stays(raw: bytes, expected: bytes) -> None:
+    def change(name: bytes, address: Address) -> Address:
+        return Address("robert", "new.org") if address == Address("bob", "old") else address
+
+    assert change_field(b"to", raw, "o.org", change) == expected
