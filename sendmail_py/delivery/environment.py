@@ -43,9 +43,11 @@ def environment(delivery: Delivery, user: User | None, name: str, config: Config
 
 
 def _original(recipient: Recipient) -> str:
-    """Return the address that the message was first sent to."""
-    original = recipient.original.partition(";")[2] or str(recipient.forward_path)
-    return str(Address.parse(original)) if "\n" not in original else ""
+    """Return the address that the message was first sent to, "" where the sender's ORCPT is none."""
+    try:
+        return str(Address.parse(recipient.original.partition(";")[2] or str(recipient.forward_path)))
+    except ValueError:
+        return ""
 
 
 def _exported(config: Config) -> dict[str, str]:
