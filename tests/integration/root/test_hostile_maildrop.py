@@ -58,6 +58,8 @@ JUNK = {
     "negative": 'drop("negative", envelope().replace(b"size: 00", b"size: -0"))',
     "nobody": 'drop("nobody", envelope().replace(b"to: [ ] <alice>\\n", b""))',
     "done": 'drop("done", envelope().replace(b"to: [ ]", b"to: [x]"))',
+    "program": 'drop("program", envelope().replace(b"<alice>", b"<alice> target=\\"|touch /var/lib/ran\\""))',
+    "file": 'drop("file", envelope().replace(b"<alice>", b"<alice> target=\\"/var/lib/ran\\""))',
     "control": 'drop("control", envelope(to="a\\0lice"))',
     "othergroup": 'drop("othergroup", envelope(), 0o600); os.chown("othergroup", -1, os.getgid()); '
     'os.chmod("othergroup", 0o640)',
@@ -82,6 +84,8 @@ REASONS = {
     "negative": "bad size",
     "nobody": "no recipients",
     "done": "bad recipient",
+    "program": "bad recipient",
+    "file": "bad recipient",
     "control": "NUL in an address",
     "othergroup": "group ",
 }
