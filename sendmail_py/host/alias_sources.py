@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..formats.aliases import Alias, Fault, parse, parse_list
-from .read_file import ReadFile, Warn, open_regular, owner_of
+from .read_file import ReadFile, Warn, open_regular, owner_of, rights_in
 from .tables import PatternFile, SqliteFile
 
 _LONGEST_KEY = 320  # of what is held against patterns
@@ -49,12 +49,7 @@ def read_include(path: str, uid: int) -> tuple[int, Iterator[str]]:
     if fault:
         os.close(descriptor)
         raise OSError(fault)
-    return owner_of(status) if _is_itself(path, descriptor, status) else -1, _lines(descriptor)
-
-
-def _is_itself(path: str, descriptor: int, status: os.stat_result) -> bool:
-    """Say whether a file is reached by its only name and no link: whoever made a link is not the file's owner."""
-    return status.st_nlink == 1 and os.readlink(f"/proc/self/fd/{descriptor}") == os.path.normpath(path)
+    return rights_in(path, descriptor), _lines(descriptor)
 
 
 def _lines(descriptor: int) -> Iterator[str]:

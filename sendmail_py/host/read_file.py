@@ -17,6 +17,16 @@ def owner_of(status: os.stat_result) -> int:
     return -1 if status.st_uid in (0, os.getuid()) else status.st_uid
 
 
+def rights_in(path: str, descriptor: int) -> int:
+    """Return the uid whose rights apply to what an open file names: its owner's, behind a link nobody's (-1).
+
+    Whoever made the link, or a link in the way to it, chose the file, and need not be its owner.
+    """
+    status = os.fstat(descriptor)
+    is_itself = status.st_nlink == 1 and os.readlink(f"/proc/self/fd/{descriptor}") == os.path.normpath(path)
+    return owner_of(status) if is_itself else -1
+
+
 def open_regular(path: str) -> int:
     """Open a regular file for reading; raises OSError, and never waits for another process."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -54,7 +64,7 @@ class ReadFile:
         if stamp is not None:
             with open(open_regular(self.path), encoding="utf-8", errors="surrogateescape") as file:
                 status = os.fstat(file.fileno())
-                text, uid, stamp = file.read(), owner_of(status), _stamp(status)
+                text, uid, stamp = file.read(), rights_in(self.path, file.fileno()), _stamp(status)
         for fault in self._take(text, uid):
             warn(f"{self.path}, {fault}")
         self._seen, self._is_read = stamp, True

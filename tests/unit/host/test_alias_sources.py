@@ -138,3 +138,14 @@ def test_a_list_behind_a_link_has_nobodys_rights(tmp_path: Path, kind: str) -> N
         link /= "notes"
     owner, lines = read_include(str(link), -1)
     assert (owner, list(lines)) == (-1, ["|program\n"])
+
+
+@is_root
+@pytest.mark.parametrize("kind", ["", "regexp:"])
+def test_an_alias_file_behind_a_link_has_nobodys_rights(tmp_path: Path, kind: str) -> None:
+    path, link = tmp_path / "theirs", tmp_path / "aliases"
+    path.write_text("a: |program\n" if not kind else "/^a$/ |program\n")
+    os.chown(path, 1234, -1)
+    link.symlink_to(path)
+    assert found("a", f"{kind}{path}") == (["|program"], 1234)
+    assert found("a", f"{kind}{link}") == (["|program"], -1)
