@@ -77,7 +77,7 @@ class Envelope:
     submitted original or None. parent is (queue id, offset of the mark that answers for this
     child) or None. size is the length of the content in octets. reverse_path is None only in
     maildrop/, where it means: the submitter, as the file's owner tells. refused, "x.y.z reason",
-    says that intake found the content unacceptable: every recipient fails with it.
+    says that intake found the content unacceptable: every recipient fails with it (or, 2.0.0, gets nothing).
     controlling_uid is whose rights the targets of the recipients run with (-1: default_privs), and
     visited the names that must not be expanded again: "name" for an alias, "~name" for a .forward.
     report asks for a report of what the first pass comes to (sendmail -v), which reported says was

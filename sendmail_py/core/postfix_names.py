@@ -28,7 +28,7 @@ NAMES = tuple(
     allow_untrusted_routing alternate_config_directories anvil_rate_time_unit anvil_status_update_time
     append_at_myorigin append_dot_mydomain application_event_drain_time authorized_flush_users authorized_mailq_users
     authorized_submit_users backwards_bounce_logfile_compatibility berkeley_db_create_buffer_size
-    berkeley_db_read_buffer_size best_mx_transport biff body_checks body_checks_size_limit bounce_notice_recipient
+    berkeley_db_read_buffer_size best_mx_transport biff bounce_notice_recipient
     bounce_queue_lifetime bounce_service_name bounce_size_limit bounce_template_file broken_sasl_auth_clients
     cleanup_replace_stray_cr_lf cleanup_service_name command_directory
     command_execution_directory command_expansion_filter command_time_limit compatibility_level config_directory
@@ -52,7 +52,7 @@ NAMES = tuple(
     error_notice_recipient error_service_name execution_directory_expansion_filter expand_owner_alias export_environment
     fallback_transport fallback_transport_maps fast_flush_domains fast_flush_purge_time fast_flush_refresh_time
     fault_injection_code flush_service_name fork_attempts fork_delay forward_expansion_filter forward_path
-    frozen_delivered_to hash_queue_depth hash_queue_names header_address_token_limit header_checks header_from_format
+    frozen_delivered_to hash_queue_depth hash_queue_names header_address_token_limit header_from_format
     header_size_limit helpful_warnings home_mailbox hopcount_limit html_directory ignore_mx_lookup_error
     import_environment in_flow_delay inet_protocols info_log_address_format initial_destination_concurrency
     internal_mail_filter_classes invalid_hostname_reject_code ipc_idle ipc_timeout ipc_ttl known_tcp_ports

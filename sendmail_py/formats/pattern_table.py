@@ -1,7 +1,7 @@
 """regexp_table(5) and pcre_table(5): patterns, tried in order, the first that fits gives the result.
 
 Pure. Both are read with Python's patterns, after the classes of POSIX ([[:digit:]]) have been
-written out; flags turn i, m, s and x on or off (i is on at first). With is_alias results are
+written out; flags turn i, m, s and x on or off (i and s are on at first). With is_alias results are
 literal, for no part of a name may come into what an alias stands for; elsewhere $1, ${1} and $(1)
 stand for what the groups of the pattern held, and $$ for a dollar sign.
 """
@@ -126,7 +126,7 @@ def _pattern(text: str) -> tuple[tuple[re.Pattern[str], bool], str]:
     if end >= len(text):
         raise ValueError(f"a pattern is not closed with {mark}")
     word, _, rest = text[end + 1 :].replace("\t", " ").partition(" ")
-    flags = re.IGNORECASE
+    flags = re.IGNORECASE | re.DOTALL
     for letter in word:
         if letter not in _FLAGS and letter not in _NO_MEANING:
             raise ValueError(f'unknown flag "{letter}" after a pattern')

@@ -50,11 +50,12 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class PreparedHeader:
-    """The new header, the Message-Id for the log ("" for none), and the hops before this one."""
+    """The new header, the Message-Id for the log ("" for none), the hops before this one, and more log lines."""
 
     header: bytes
     message_id: str
     hops: int
+    notes: tuple[str, ...] = ()
 
 
 def full_name_from_gecos(gecos: str, login: str) -> str:

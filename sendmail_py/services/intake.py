@@ -7,6 +7,7 @@ again, and a large body passes through in blocks.
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 
 from ..core.address import Address
@@ -16,7 +17,9 @@ from ..formats.header import split_header
 from ..formats.submission_header import PreparedHeader, Submission, prepare_header
 from ..formats.trace_headers import received_from_client, rfc5322_date
 from ..routing.resolve import Routing
+from ..spool.layout import HOLD, INCOMING
 from ..spool.store import Store
+from .content_checks import ContentChecks, note_lines, settle
 from .rewriting import add_copies, field_change, rewrite_envelope, rewriter_of
 
 _BLOCK = 262144
@@ -26,7 +29,11 @@ LOCAL, REMOTE = "local", "remote"  # the origin of an envelope that came by SMTP
 
 
 class Refusal(Exception):
-    """A client must be told that its message is not taken: "x.y.z reason"."""
+    """A client must be told that its message is not taken: "x.y.z reason"; notes are lines for the log."""
+
+    def __init__(self, reason: str, notes: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.notes = notes
 
 
 class Intake:
@@ -37,6 +44,7 @@ class Intake:
         self.store = store
         self._routing = Routing(config)
         self._rewriter = rewriter_of(config, self._routing, warn)
+        self._checks = ContentChecks(config, warn)
 
     def submitted(self, envelope: Envelope, descriptor: int, offset: int, durable: bool = False) -> PreparedHeader:
         """Queue a submitted message whose content stands in an open file from offset on.
@@ -52,15 +60,19 @@ class Intake:
         head, rest = split_content(descriptor, offset, envelope.size)
         sections = split_header(head)
         assert sections is not None
-        prepared = prepare_header(head[sections.start : sections.end], self._facts(envelope, originator))
+        header, body = head[sections.start : sections.end], head[sections.body :]
+        checked = None
+        if self._checks and not envelope.verify:
+            header, body, checked = self._checks.apply(header, body, rest is None)
+            notes = note_lines(envelope, checked)
+            settle(envelope, checked)
+        prepared = prepare_header(header, self._facts(envelope, originator))
+        if checked is not None:
+            prepared = replace(prepared, notes=tuple(notes))
         self._check(envelope, prepared)
-        if envelope.client and envelope.refused:
-            raise Refusal(envelope.refused)
-        chunks = [
-            prepared.header,
-            b"\n",
-            unix_line_ends_whole(head[sections.body :]) if rest is None else head[sections.body :],
-        ]
+        if envelope.client and envelope.refused[:1] not in ("", "2"):
+            raise Refusal(envelope.refused, prepared.notes)
+        chunks = [prepared.header, b"\n", unix_line_ends_whole(body) if rest is None else body]
         if not envelope.body:
             beyond = blocks(descriptor, offset + len(head), envelope.size - len(head))
             envelope.body = "" if all(part.isascii() for part in chain(chunks, beyond)) else "8BITMIME"
@@ -69,7 +81,8 @@ class Intake:
             content: Iterable[bytes] = (b"".join(chunks),)
         else:
             content = _joined(chunks, rest)
-        self.store.commit(self.store.write(envelope, content, durable), envelope.queue_id, durable)
+        state = HOLD if checked is not None and checked.held and not envelope.refused else INCOMING
+        self.store.commit(self.store.write(envelope, content, durable), envelope.queue_id, durable, state)
         return prepared
 
     def _qualify(self, envelope: Envelope) -> Address:

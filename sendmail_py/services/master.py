@@ -24,6 +24,7 @@ from ..host.syslog import Log
 from ..routing.submission_rate import parse_limit
 from ..spool.lock import take
 from .children import Child, Throttle, is_one_user, start
+from .content_checks import check_content_checks
 from .control import Control
 from .listening import SMTPD, Listening, check_ports
 from .local_checks import check_local
@@ -292,6 +293,7 @@ def check_config(config: Config) -> None:
     config.validate()
     check_routing(config)
     check_rewriting(config)
+    check_content_checks(config)
     check_local(config)
     check_smtp(config)
     check_ports(config)

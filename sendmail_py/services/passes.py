@@ -114,7 +114,8 @@ class Passes:
     def _decide(self, message: Message, recipient: Recipient, state: str) -> Decision:
         e = message.envelope
         if e.refused:
-            return failed(e.refused.partition(" ")[0], e.refused.partition(" ")[2])
+            status, _, text = e.refused.partition(" ")
+            return delivered(text, status) if status[0] == "2" else failed(status, text)
         if e.queue_only and state == INCOMING and not message.forced:
             return QUEUE_ONLY
         return self._allowed(message, self.expander.decide(e, recipient))

@@ -18,7 +18,7 @@ from ..host.syslog import Log
 from ..protocol import server_replies as replies
 from ..protocol.reply import Reply
 from ..spool import atomic
-from ..spool.layout import INCOMING, TMP
+from ..spool.layout import HOLD, INCOMING, TMP
 from ..spool.maildrop import check_space
 from ..spool.store import Store
 from .intake import Intake, Refusal
@@ -142,7 +142,10 @@ class Taker:
             prepared = self._intake.submitted(envelope, content.descriptor(), 0, durable=True)
         except Refusal as refusal:
             self._discard(envelope)
+            self._log.lines(list(refusal.notes))
             status, _, text = str(refusal).partition(" ")
+            if refusal.notes:  # the words of header_checks and body_checks
+                return replies.reply(450 if status[0] == "4" else 550, status, text)
             return replies.reply(554, status, f"Error: {text}")
         except OSError as error:
             self._discard(envelope)
@@ -159,7 +162,7 @@ class Taker:
 
     def _discard(self, envelope: Envelope) -> None:
         """Remove what is there, perhaps without being durable: it was not accepted."""
-        for state in (TMP, INCOMING) if envelope.queue_id else ():
+        for state in (TMP, INCOMING, HOLD) if envelope.queue_id else ():
             with contextlib.suppress(OSError):
                 self._store.remove(state, envelope.queue_id)
 
@@ -184,4 +187,4 @@ def _log_lines(e: Envelope, prepared: PreparedHeader) -> list[str]:
     lines = [f"{e.queue_id}: client={e.client}"]
     if prepared.message_id:
         lines.append(f"{e.queue_id}: message-id={prepared.message_id}")
-    return lines
+    return [*lines, *prepared.notes]

@@ -28,7 +28,7 @@ from ..host.sockets import peer, send_record
 from ..host.syslog import Log
 from ..host.users import UidCache, User
 from ..spool import atomic
-from ..spool.layout import INCOMING, TMP
+from ..spool.layout import HOLD, INCOMING, TMP
 from ..spool.maildrop import check_space, too_large
 from ..spool.queue_id import base_id
 from ..spool.store import Store
@@ -264,7 +264,7 @@ class SubmitServer:
             return envelope, self.pickup.intake.submitted(envelope, submission.descriptor, offset, durable=True), ""
         except Exception as error:
             # What is there may be there without being durable: it was not accepted.
-            for state in (TMP, INCOMING):
+            for state in (TMP, INCOMING, HOLD):
                 with contextlib.suppress(OSError):
                     self.pickup.store.remove(state, envelope.queue_id)
             return envelope, None, f"{type(error).__name__}: {error}"

@@ -64,7 +64,7 @@ def log_lines(e: Envelope, prepared: PreparedHeader) -> list[str]:
     lines = [f"{e.queue_id}: uid={s.uid} from=<{e.sender}> login={s.login} pid={s.pid} cwd={cwd}"]
     if prepared.message_id:
         lines.append(f"{e.queue_id}: message-id={prepared.message_id}")
-    return lines
+    return [*lines, *prepared.notes]
 
 
 def overflow_uid() -> int:

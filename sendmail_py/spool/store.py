@@ -105,11 +105,11 @@ class Store:
             os.close(descriptor)
         return path
 
-    def commit(self, path: str, queue_id: str, durable: bool) -> None:
-        """Rename a written message into incoming/; durable: its name is on disk on return."""
-        atomic.rename(path, self.path(INCOMING, queue_id))
+    def commit(self, path: str, queue_id: str, durable: bool, state: str = INCOMING) -> None:
+        """Rename a written message into incoming/ (or hold/); durable: its name is on disk on return."""
+        atomic.rename(path, self.path(state, queue_id))
         if durable:
-            self.sync_incoming()
+            atomic.sync_directory(f"{self.top}/{state}")
 
     def sync_incoming(self) -> None:
         """Make the names in incoming/ durable."""

@@ -1,0 +1,111 @@
+"""header_checks(5): what a table says of a line, and the change that it makes of the lines.
+
+Pure. A verdict that is not known here is a ValueError, for the text may want mail refused.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ..core.address import Address
+from .address_list import parse_address_list
+
+REJECT, DISCARD, HOLD, REDIRECT, BCC = "REJECT", "DISCARD", "HOLD", "REDIRECT", "BCC"
+_LOGGED = {
+    "REJECT": "reject", "DISCARD": "discard", "HOLD": "hold", "REDIRECT": "redirect", "BCC": "bcc", "WARN": "warning",
+    "INFO": "info", "IGNORE": "", "STRIP": "strip", "REPLACE": "replace", "PREPEND": "prepend", "DUNNO": "", "OK": "",
+}  # fmt: skip
+_NEEDS_TEXT = ("REPLACE", "PREPEND", "REDIRECT", "BCC")
+_STATUS = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}(?: |$)")
+_FIELD = re.compile(r"[!-9;-~]+[ \t]*:")
+_DEFAULT = "5.7.1 message content rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One verdict: its word in upper case, and the text after it."""
+
+    word: str
+    text: str
+
+
+@dataclass(slots=True)
+class Checked:
+    """What the checks of one message have come to; notes are for the log: (word, kind of line, line, text)."""
+
+    refused: str = ""
+    discarded: str = ""
+    held: bool = False
+    redirect: Address | None = None
+    copies: list[Address] = field(default_factory=list)
+    notes: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing more can change the end."""
+        return bool(self.refused or self.discarded)
+
+
+def parse_action(value: str, is_header: bool) -> Action:
+    """Read a verdict; raises ValueError."""
+    word, _, text = value.strip().partition(" ")
+    action = Action(word.upper(), text.strip())
+    if action.word == "FILTER":
+        raise ValueError("FILTER is not supported: there are no content filters")
+    if action.word not in _LOGGED:
+        raise ValueError(f"{word[:40]}: there is no such action; there are {', '.join(_LOGGED)}")
+    if action.word in _NEEDS_TEXT and not action.text:
+        raise ValueError(f"{action.word} needs a text")
+    if action.word in ("REDIRECT", "BCC"):
+        _address(action.text)
+    if is_header and action.word in ("REPLACE", "PREPEND") and not _FIELD.match(action.text):
+        raise ValueError(f"{action.word} {action.text[:40]}: a header field (name: value) is needed")
+    return action
+
+
+def _address(text: str) -> Address:
+    found = parse_address_list(text)
+    if len(found) != 1 or not found[0].address.domain:
+        raise ValueError(f"{text}: an address with its domain is needed")
+    return found[0].address
+
+
+def apply(
+    lines: Sequence[bytes], verdicts: Iterable[str | None], kind: str, checked: Checked, wanted: Callable[[bytes], str]
+) -> list[bytes]:
+    """Return the lines (header fields, or lines of the body, with their ends) as the verdicts leave them.
+
+    wanted gives the text of a line for the log. Raises ValueError for what is no verdict.
+    """
+    out: list[bytes] = []
+    for line, verdict in zip(lines, verdicts, strict=True):
+        action = parse_action(verdict, kind == "header") if verdict and not checked.is_over else None
+        if action is None:
+            out.append(line)
+            continue
+        _take(action, checked)
+        if _LOGGED[action.word]:
+            checked.notes.append((_LOGGED[action.word], kind, wanted(line), action.text))
+        new = action.text.encode("utf-8", "surrogateescape") + b"\n"
+        if action.word == "PREPEND":
+            out += [new, line]
+        elif action.word == "REPLACE":
+            out.append(new)
+        elif action.word not in ("IGNORE", "STRIP"):
+            out.append(line)
+    return out
+
+
+def _take(action: Action, checked: Checked) -> None:
+    """Note what a verdict means for the whole message."""
+    if action.word == REJECT:
+        has_status = _STATUS.match(action.text)
+        checked.refused = action.text if has_status else f"5.7.1 {action.text}" if action.text else _DEFAULT
+    elif action.word == DISCARD:
+        checked.discarded = action.text or "discarded by content checks"
+    elif action.word == HOLD:
+        checked.held = True
+    elif action.word == REDIRECT:
+        checked.redirect = _address(action.text)
+    elif action.word == BCC:
+        checked.copies.append(_address(action.text))
