@@ -35,6 +35,10 @@ service lmtp {{
     mode = 0600
     user = sendmail-py-net
   }}
+  inet_listener lmtp {{
+    address = 127.0.0.1
+    port = 24
+  }}
 }}
 service stats {{
   unix_listener stats-writer {{
@@ -102,8 +106,17 @@ def wait_empty(host: Machine) -> None:
         raise AssertionError(f"{error}\n{host.log()}\n{log.read_text() if log.exists() else ''}") from None
 
 
-def test_mail_handed_over_by_lmtp_is_in_the_users_mailbox_and_in_that_of_the_extension(host: Machine) -> None:
-    host.configure(mailbox_transport="lmtp:unix:/run/dovecot/lmtp")
+@pytest.mark.parametrize(
+    ("transport", "relay"),
+    [
+        ("lmtp:unix:/run/dovecot/lmtp", "relay=host.example.org[/run/dovecot/lmtp]"),
+        ("lmtp:inet:127.0.0.1:24", "relay=127.0.0.1[127.0.0.1]:24"),
+    ],
+)
+def test_mail_handed_over_by_lmtp_is_in_the_users_mailbox_and_in_that_of_the_extension(
+    host: Machine, transport: str, relay: str
+) -> None:
+    host.configure(mailbox_transport=transport)
     host.run("mailctl", "reload")
     host.submit("bob", "alice", "alice+lists", text="through the store")
     host.submit("bob", "nobody-there", text="to nobody")
@@ -112,7 +125,7 @@ def test_mail_handed_over_by_lmtp_is_in_the_users_mailbox_and_in_that_of_the_ext
         text = host.python(READ_BY_IMAP, "alice", mailbox)
         assert text.count("Subject: through the store") == 1
         assert f"Return-Path: <bob@{HOST}>" in text and "Delivered-To: alice" in text
-    assert "status=sent (250 2.0.0 <alice@" in host.log() and "relay=host.example.org[/run/dovecot/lmtp]" in host.log()
+    assert "status=sent (250 2.0.0 <alice@" in host.log() and relay in host.log()
     report = host.python(READ_BY_IMAP, "bob", "INBOX")
     assert "Status: 5.1.1" in report and "User doesn't exist" in report
 
@@ -140,3 +153,59 @@ def test_mail_taken_by_pop3_while_more_is_delivered_is_taken_once_each(host: Mac
         finally:
             taker.kill()
     assert sorted(taken.split("\n")) == sorted(["", *(f"Subject: number {number}" for number in range(count))])
+
+
+VIRTUAL_CONFIG = CONFIG.replace(
+    "driver = passwd\n", "driver = static\n  args = uid=5000 gid=5000 home=/var/lib/vmail/%n\n"
+)
+
+
+@pytest.fixture
+def virtual() -> Iterator[Machine]:
+    """A machine whose Dovecot has the mailboxes of a virtual domain, which are no users'."""
+    with Machine() as machine:
+        machine.install()
+        machine.set_up(
+            maildrop_scan_delay="2s",
+            recipient_delimiter="+",
+            maildir_extension_folders="yes",
+            virtual_mailbox_domains="boxes.example",
+            virtual_mailbox_base="/var/lib/vmail",
+            virtual_mailbox_maps="inline:{info@boxes.example=info/Maildir/}",
+            virtual_uid_maps="static:5000",
+            virtual_gid_maps="static:5000",
+        )
+        machine.script(
+            "useradd --create-home --user-group bob; mkdir -p /var/lib/vmail; chown 5000:5000 /var/lib/vmail"
+        )
+        config = VIRTUAL_CONFIG.format(location="maildir:~/Maildir")
+        machine.path("/var/lib/dovecot.conf").write_text(config)
+        command = machine.command(["dovecot", "-F", "-c", "/var/lib/dovecot.conf"])
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2) as dovecot:
+            try:
+                wait_until(lambda: machine.path("/run/dovecot/lmtp").is_socket(), "Dovecot listens")
+                machine.start()
+                yield machine
+            finally:
+                machine.stop()
+                dovecot.terminate()
+
+
+def test_imap_reads_the_virtual_mailboxes_that_we_write_and_over_lmtp_they_are_the_same(virtual: Machine) -> None:
+    virtual.submit("bob", "info@boxes.example", text="into the maildir")
+    wait_empty(virtual)
+    assert virtual.python(READ_BY_IMAP, "info", "INBOX").count("Subject: into the maildir") == 1
+    owners = virtual.script("find /var/lib/vmail/info -printf '%U:%G\\n' | sort -u")
+    assert owners.split() == ["5000:5000"]
+    virtual.configure(virtual_transport="lmtp:unix:/run/dovecot/lmtp")
+    virtual.run("mailctl", "reload")
+    virtual.submit("bob", "info+Lists@boxes.example", text="over lmtp")
+    wait_empty(virtual)
+    assert virtual.python(READ_BY_IMAP, "info", "Lists").count("Subject: over lmtp") == 1
+    virtual.configure(virtual_transport="virtual")
+    virtual.run("mailctl", "reload")
+    virtual.submit("bob", "info+Lists@boxes.example", text="into the folder")
+    virtual.submit("bob", "not-here@boxes.example", text="to nobody")
+    wait_empty(virtual)
+    assert virtual.python(READ_BY_IMAP, "info", "Lists").count("Subject: ") == 2
+    virtual.wait_for_mail("bob", 'unknown user: "not-here@boxes.example"')
