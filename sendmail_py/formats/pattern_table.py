@@ -3,7 +3,8 @@
 Pure. Both are read with Python's patterns, after the classes of POSIX ([[:digit:]]) have been
 written out; flags turn i, m, s and x on or off (i and s are on at first). With is_alias results are
 literal, for no part of a name may come into what an alias stands for; elsewhere $1, ${1} and $(1)
-stand for what the groups of the pattern held, and $$ for a dollar sign.
+stand for what the groups of the pattern held, and $$ for a dollar sign; has_groups=False refuses
+$1, where no part of a key, which others choose, may come into the value.
 """
 
 import re
@@ -42,8 +43,9 @@ class _Rule:
 class PatternTable:
     """The rules of one table; faults are lines that cannot be used."""
 
-    def __init__(self, text: str, is_alias: bool = True) -> None:
+    def __init__(self, text: str, is_alias: bool = True, has_groups: bool = True) -> None:
         self._is_alias = is_alias
+        self._has_groups = has_groups and not is_alias
         self.faults: list[Fault] = []
         self._rules: list[_Rule] = []
         self._blocks: list[tuple[re.Pattern[str], bool]] = []
@@ -81,9 +83,10 @@ class PatternTable:
             return
         if not rest:
             raise ValueError("a pattern without a result")
+        if not self._has_groups and re.search(r"\$(\d|\{\d|\(\d)", rest):
+            what = "what an alias stands for" if self._is_alias else "a table that says where mail goes"
+            raise ValueError(f"$number is not allowed in {what}")
         if self._is_alias:
-            if re.search(r"\$(\d|\{\d|\(\d)", rest):
-                raise ValueError("$number is not allowed in what an alias stands for")
             parse_list(rest)
         else:
             _check_groups(rest, condition)

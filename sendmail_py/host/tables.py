@@ -5,6 +5,7 @@ compiled), regexp and pcre, cidr, inline, static, sqlite, socketmap. Guarantees:
 is a TableError that names it, never "not found"; and no look-up waits without a limit.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -75,18 +76,19 @@ class _Text(ReadFile):
 
 
 class PatternFile(ReadFile):
-    """A regexp or pcre table; is_alias: what its results are, see formats/pattern_table.py."""
+    """A regexp or pcre table; is_alias, has_groups: what its results are, see formats/pattern_table.py."""
 
     whole_keys = True
 
-    def __init__(self, path: str, is_alias: bool = False) -> None:
+    def __init__(self, path: str, is_alias: bool = False, has_groups: bool = True) -> None:
         super().__init__(path)
         self._is_alias = is_alias
+        self._has_groups = has_groups
         self.table, self.uid = PatternTable(""), -1
         self._current = (0, "", 0)
 
     def _take(self, text: str, uid: int) -> list[str]:
-        self.table, self.uid = PatternTable(text, self._is_alias), uid
+        self.table, self.uid = PatternTable(text, self._is_alias, self._has_groups), uid
         self._current = SHARED.number(), text, self._current[0]  # at once: several threads look keys up
         return [f"line {fault.line}: {fault.text}" for fault in self.table.faults]
 
@@ -159,13 +161,16 @@ class SqliteFile:
         return ",".join(row for row in self.rows(key.lower())[0] if row) or None
 
 
-def open_table(text: str) -> Table:
-    """Return the table of a name; nothing is read yet. Raises ValueError for what can never work."""
+def open_table(text: str, has_groups: bool = True) -> Table:
+    """Return the table of a name; nothing is read yet. Raises ValueError for what can never work.
+
+    has_groups=False refuses patterns whose value has a part of the key in it.
+    """
     kind, rest = split_name(text)
     if kind in TEXT_TYPES:
         return _Text(rest)
     if kind in PATTERN_TYPES:
-        return PatternFile(rest)
+        return PatternFile(rest, has_groups=has_groups)
     if kind == "cidr":
         return _Cidr(rest)
     if kind == "inline":
@@ -181,9 +186,9 @@ def open_table(text: str) -> Table:
 class Tables:
     """Several tables, asked in order; the first that has a key decides. All must be readable."""
 
-    def __init__(self, names: Iterable[str], warn: Warn) -> None:
+    def __init__(self, names: Iterable[str], warn: Warn, has_groups: bool = True) -> None:
         self.names = list(names)
-        self._tables = [(name, open_table(name)) for name in self.names]
+        self._tables = [(name, open_table(name, has_groups)) for name in self.names]
         self._warn = warn
 
     def __bool__(self) -> bool:
@@ -223,7 +228,13 @@ class Tables:
             raise TableError(f"table {name}: {why}") from error
 
 
-def check_tables(names: Iterable[str]) -> None:
-    """Raise ValueError for a name of a table that can never work."""
+def check_tables(names: Iterable[str], has_groups: bool = True) -> None:
+    """Raise ValueError for a name of a table that can never work, and for a pattern table with a fault."""
     for name in names:
-        open_table(name)
+        table = open_table(name, has_groups)
+        if not isinstance(table, PatternFile):
+            continue
+        with contextlib.suppress(OSError):  # it may be there when it is needed; until then mail waits
+            table.refresh(lambda fault: None)
+        if table.table.faults:
+            raise ValueError(f"{name}, line {table.table.faults[0].line}: {table.table.faults[0].text}")

@@ -28,8 +28,8 @@ def routing_of(config: Config, warn: Warn) -> Routing:
     if not (config.transport_maps or config.sender_dependent_relayhost_maps or config.relay_domains):
         return Routing(config, Maps(virtual=virtual))
     maps = Maps(
-        look_up(config.transport_maps, warn),
-        look_up(config.sender_dependent_relayhost_maps, warn),
+        look_up(config.transport_maps, warn, has_groups=False),
+        look_up(config.sender_dependent_relayhost_maps, warn, has_groups=False),
         look_up([name for name in config.relay_domains if ":" in name], warn, names_alone=True),
         virtual,
     )
@@ -53,11 +53,14 @@ def _tables_of_domains(names: list[str]) -> list[str]:
     return [name for name in names if ":" in name and split_name(name)[0] in _WITH_DOMAINS]
 
 
-def look_up(names: list[str], warn: Warn, names_alone: bool = False) -> LookUp:
-    """Return how to ask tables; names_alone: a line of a text table needs no value."""
+def look_up(names: list[str], warn: Warn, names_alone: bool = False, has_groups: bool = True) -> LookUp:
+    """Return how to ask tables; names_alone: a line of a text table needs no value.
+
+    has_groups=False: no part of a key may come into a value.
+    """
     if not names:
         return nothing
-    tables = Tables(names, warn)
+    tables = Tables(names, warn, has_groups)
     if names_alone:
         return lambda key, partial: "" if tables.holds(key) else None
     return tables.look_up
@@ -72,7 +75,7 @@ def check_routing(config: Config) -> None:
         ("relayhost", lambda text: check_nexthop("smtp", text)),
         ("smtp_fallback_relay", lambda names: check_nexthop("smtp", " ".join(names))),
         ("transport_maps", _check_transports),
-        ("sender_dependent_relayhost_maps", check_tables),
+        ("sender_dependent_relayhost_maps", lambda names: check_tables(names, has_groups=False)),
         ("relay_domains", _check_domains),
         ("virtual_transport", whole_transport),
         *((name, check_tables) for name in _VIRTUAL_TABLES),
@@ -90,7 +93,7 @@ def check_routing(config: Config) -> None:
 
 def _check_transports(names: list[str]) -> None:
     """Also a transport in static: and inline: is known at start."""
-    check_tables(names)
+    check_tables(names, has_groups=False)
     for name in names:
         kind, rest = split_name(name)
         if kind == "static":

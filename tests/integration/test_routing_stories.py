@@ -155,3 +155,17 @@ def test_what_nothing_can_be_routed_by_is_an_error_at_start(world, name, value, 
     it = world(**{name: value})
     assert it.instance.start(check=False).returncode == 78
     assert name in it.instance.output() and said in it.instance.output()
+
+
+def test_no_part_of_an_address_may_come_into_where_its_mail_goes(world, tmp_path):
+    (tmp_path / "patterns").write_text("/^(.*)@far\\.test$/ smtp:[$1]\n")
+    it = world(transport_maps=f"pcre:{tmp_path}/patterns")
+    assert it.instance.start(check=False).returncode == 78
+    assert "$number is not allowed in a table that says where mail goes" in it.instance.output()
+    (tmp_path / "patterns").write_text("/@far\\.test$/ smtp:[two.test]\n")
+    it.instance.start()
+    it.send("by-pattern", "bob@far.test")
+    it.arrives(it.two, "by-pattern")
+    (tmp_path / "patterns").write_text("/^(.*)@far\\.test$/ smtp:[$1]\n")
+    it.send("waits", "elsewhere.test@far.test")
+    it.instance.wait_for_log(r"status=deferred \(mail transport unavailable: table pcre:.*\$number is not allowed")
