@@ -10,6 +10,7 @@ from enum import Enum
 
 from ..core.address import Address
 
+_SHOWN = 200  # octets of a line that a complaint quotes: users write such lines, and it is logged at each delivery
 _INCLUDE = ":include:"
 
 
@@ -113,7 +114,7 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
 def _targets(name: str, text: str) -> tuple[Target, ...]:
     targets = tuple(parse_list(text))
     if not targets:
-        raise ValueError(f'alias "{name}" has no value')
+        raise ValueError(f'alias "{name[:_SHOWN]}" has no value')
     return targets
 
 
@@ -132,7 +133,7 @@ def _name(line: str) -> tuple[str, str]:
     if not colon or not name:
         raise ValueError("expected: name: value")
     if " " in name or "\t" in name or "@" in name:
-        raise ValueError(f'"{name}" cannot be the name of an alias')
+        raise ValueError(f'"{name[:_SHOWN]}" cannot be the name of an alias')
     return name.lower(), rest
 
 
@@ -166,7 +167,7 @@ def _skip(text: str, position: int) -> int:
     if c == "<":
         end = text.find(">", position)
         if end < 0:
-            raise ValueError(f"a < is not closed in: {text.strip()}")
+            raise ValueError(f"a < is not closed in: {text.strip()[:_SHOWN]}")
         return end + 1
     return position + 1
 
@@ -177,7 +178,7 @@ def _skip_quoted(text: str, position: int) -> int:
         if text[position] == '"':
             return position + 1
         position += 2 if text[position] == "\\" else 1
-    raise ValueError(f'a " is not closed in: {text.strip()}')
+    raise ValueError(f'a " is not closed in: {text.strip()[:_SHOWN]}')
 
 
 def _skip_comment(text: str, position: int) -> int:
@@ -188,7 +189,7 @@ def _skip_comment(text: str, position: int) -> int:
         position += 2 if c == "\\" else 1
         if not depth:
             return position
-    raise ValueError(f"a ( is not closed in: {text.strip()}")
+    raise ValueError(f"a ( is not closed in: {text.strip()[:_SHOWN]}")
 
 
 def _unquote(text: str) -> str:
@@ -212,13 +213,13 @@ def _target(element: str) -> Target:
     spec = element[1:] if real_user else _address_spec(element)
     address = Address.parse(spec)
     if not address.local_part or ((" " in spec or "\t" in spec) and '"' not in spec):
-        raise ValueError(f"not an address (a comma missing?): {element}")
+        raise ValueError(f"not an address (a comma missing?): {element[:_SHOWN]}")
     return Target(Kind.ADDRESS, spec, address, real_user)
 
 
 def _with_text(kind: Kind, text: str, element: str) -> Target:
     if not text:
-        raise ValueError(f"nothing after the mark in: {element}")
+        raise ValueError(f"nothing after the mark in: {element[:_SHOWN]}")
     if text[0] == '"' and _skip_quoted(text, 0) == len(text):
         text = _unquote(text)  # |"program args" is "|program args"
     return Target(kind, text)

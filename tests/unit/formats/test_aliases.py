@@ -79,3 +79,10 @@ def test_any_text_is_read_or_refused_with_a_line(text: str) -> None:
 @given(st.lists(st.text(alphabet="abcXYZ019._+-", min_size=1).filter(lambda s: s[0] != "|"), max_size=8))
 def test_a_list_of_plain_names_comes_back(names: list[str]) -> None:
     assert [target.text for target in parse_list(" , ".join(names))] == names
+
+
+@pytest.mark.parametrize("text", ["(", "<", "a ", '"a" "b'])
+def test_a_complaint_quotes_only_the_beginning_of_a_long_line(text: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        parse_list(text * 20_001)
+    assert len(str(raised.value)) < 300
