@@ -28,7 +28,6 @@ _PLACES = {
     LUSER: "parameter",
     VIRTUAL: "virtual alias",
 }
-_VIRTUAL_DEPTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,7 @@ class Rules:
         self.places = {"programs": config.allow_mail_to_commands, "files": config.allow_mail_to_files}
         self.propagates = frozenset(config.propagate_unmatched_extensions)
         self.expands_owner = config.expand_owner_alias
+        self.depth: int = config.virtual_alias_recursion_limit
 
 
 class Stopped(Exception):
@@ -187,7 +187,7 @@ class Expansion:
             raise Stopped(deferred("4.3.5", str(error))) from error
         if alias is None:
             return False
-        if len(self._open) >= _VIRTUAL_DEPTH:
+        if len(self._open) >= self.rules.depth:
             raise Stopped(deferred("4.3.5", f"virtual aliases lead to each other without end: {address}"))
         sender = source.sender if source else None
         self._enter(key, _Source(str(address), VIRTUAL, iter(alias.targets), -1, sender, alias.extension))

@@ -17,7 +17,7 @@ from ...core.envelope import MAILBOX, Recipient
 from ...core.errors import UsageError
 from ...core.exitcodes import EX_OK, EX_TEMPFAIL, EX_UNAVAILABLE
 from ...core.result import DeliveryResult, Outcome, Settled, deferred, failed
-from ...core.route import ERROR, LOCAL, RETRY, Route
+from ...core.route import ERROR, LOCAL, RETRY, VIRTUAL, Route
 from ...delivery import forward
 from ...delivery.local_user import Users, check_home, no_files, unknown
 from ...formats.aliases import Alias
@@ -78,7 +78,20 @@ class Explainer:
 
     def address(self, address: Address) -> None:
         """Explain a recipient as it could be given to sendmail(1)."""
-        self._route(self._routing.route(self._routing.qualified(address)), ())
+        address = self._routing.qualified(address)
+        try:
+            with self._as_mail_owner():
+                alias = self._routing.virtual.alias(address)
+        except (OSError, ValueError) as error:
+            return self._end(deferred("4.3.0", f"virtual_alias_maps: {error}"))
+        route = self._routing.route(address)
+        if alias is None:
+            return self._route(route, ())
+        self._say(f"virtual alias <{address}>: {', '.join(map(str, alias.targets))}")
+        expansion = Expansion(self._rules, self._look_up, read_include)
+        with self._as_mail_owner():
+            finals = list(itertools.islice(expansion.of_virtual(address), _SHOWN + 1))
+        return self._below(lambda: self._finals(finals, route, ()))
 
     # --- the steps ----------------------------------------------------------------------------
 
@@ -86,6 +99,9 @@ class Explainer:
         if route.transport in (ERROR, RETRY):
             status, _, text = route.nexthop.partition(" ")
             self._end(failed(status, text) if route.transport == ERROR else deferred(status, text))
+        elif route.transport == VIRTUAL:
+            gid, _, path = route.target.partition(":")
+            self._say(f"<{route.address}>: mailbox {path} as uid {route.uid}, gid {gid}")
         elif route.transport != LOCAL:
             self._say(f"<{route.address}>: {route.transport} to {route.nexthop}")
         elif route.target:

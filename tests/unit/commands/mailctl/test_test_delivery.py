@@ -112,3 +112,24 @@ def test_who_takes_the_place_of_the_mailbox_is_named(tmp_path: Path) -> None:
 def test_an_address_elsewhere_is_not_local(tmp_path: Path) -> None:
     assert explain(tmp_path, "x@far.example")[0] == ["<x@far.example>: smtp to far.example"]
     assert explain(tmp_path, "x@far.example", relayhost="[mx.example]")[0] == ["<x@far.example>: smtp to [mx.example]"]
+
+
+def test_virtual_aliases_and_mailboxes_are_named(tmp_path: Path) -> None:
+    lines, code = explain(
+        tmp_path,
+        "info@boxes.example",
+        virtual_alias_maps=f"inline:{{{{info@boxes.example = sales@boxes.example, {ME.pw_name}}}}}",
+        virtual_mailbox_domains="boxes.example",
+        virtual_mailbox_maps="inline:{sales@boxes.example=sales/}",
+        virtual_mailbox_base="/var/vmail",
+        virtual_uid_maps="static:5000",
+        virtual_gid_maps="static:5001",
+    )
+    assert lines == [
+        f"virtual alias <info@boxes.example>: sales@boxes.example, {ME.pw_name}",
+        "  <sales@boxes.example>: mailbox /var/vmail/sales/ as uid 5000, gid 5001",
+        f"  mailbox /mail/{ME.pw_name} as {me()}",
+    ]
+    assert code == EX_OK
+    lines, code = explain(tmp_path, "no@boxes.example", virtual_alias_domains="boxes.example")
+    assert lines == ["bounced: 5.1.1 User unknown in virtual alias table"] and code == EX_UNAVAILABLE
