@@ -1,6 +1,6 @@
 """The beginning of an SMTP session: hello, TLS as far as the policy wants it, hello again, and the login.
 
-Guarantees: where TLS is required nothing but EHLO, STARTTLS and QUIT is said in clear; a password goes
+Guarantees: where TLS is required nothing but EHLO (or HELO) and STARTTLS is said in clear; a password goes
 only where the security options allow it, and no reason or diagnostic holds it; whatever is wrong here
 defers, for it is a matter between two hosts, not of the message.
 """

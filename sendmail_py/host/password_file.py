@@ -38,9 +38,14 @@ class PasswordFile:
 
     def refresh(self, warn: Callable[[str], None]) -> None:
         """Read the file when it is new or has changed; raises OSError."""
-        if self._seen is not None and _stamp(os.stat(self.path)) == self._seen:
-            return
-        self._seen = None
+        try:
+            if self._seen is None or _stamp(os.stat(self.path)) != self._seen:
+                self._seen = None
+                self._seen = self._read(warn)
+        except OSError as error:
+            raise OSError(f"{self.path}: {error.strerror or error}") from error
+
+    def _read(self, warn: Callable[[str], None]) -> _Stamp:
         descriptor = open_regular(self.path)
         with open(descriptor, encoding="utf-8", errors="surrogateescape") as file:
             status = os.fstat(descriptor)
@@ -50,7 +55,7 @@ class PasswordFile:
         if status.st_mode & 0o077:
             mode = stat.S_IMODE(status.st_mode)
             warn(f"{self.path} holds passwords, but its mode is {mode:04o}: others can get at them; 0600 is right")
-        self._seen = _stamp(status)
+        return _stamp(status)
 
     def look_up(self, key: str) -> Login | None:
         """Return the login for a key; raises ValueError when its line is none."""

@@ -47,7 +47,7 @@ class Logins:
         try:
             login = self._files.look_up(self._keys(nexthop, host, sender))
         except (OSError, ValueError) as error:
-            text = f"smtp_sasl_password_maps: {_text(error)}"
+            text = f"smtp_sasl_password_maps: {error}"
             self._log.warning(text)
             raise SessionError(deferred("4.3.5", text, Scope.HOST)) from error
         if login is not None:
@@ -98,9 +98,3 @@ class Logins:
         yield nexthop
         if nexthop.startswith("["):
             yield nexthop.partition("]")[0] + "]"
-
-
-def _text(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)

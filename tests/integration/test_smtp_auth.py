@@ -6,6 +6,7 @@ import pytest
 
 from sendmail_py.core.result import Outcome
 from tests.integration.agent_harness import AgentProcess
+from tests.integration.instance import wait_until
 from tests.servers.certificates import Authority
 from tests.servers.secure_sink import SecureSink
 
@@ -129,6 +130,15 @@ def test_a_server_that_is_gone_during_the_login_leaves_the_mail_waiting(reply, w
         result = agent.result(hop)
         assert (result.outcome, result.status) == (DEFERRED, "4.4.2")
         assert why in result.reason and "while sending AUTH" in result.reason
+
+
+def test_an_agent_that_waits_for_the_answer_to_a_login_stops_in_time(start, certificate):
+    with SecureSink(certificate, LOGINS, replies={"AUTH": "SILENT"}) as sink:
+        agent, hop = start(sink, stop_timeout="1s")
+        agent.give(hop, agent.delivery())
+        wait_until(lambda: any(c.startswith("AUTH") for c in sink.commands), "a login")
+        agent.tell("stop")
+        assert agent.ended() == 0
 
 
 def test_endless_questions_are_answered_with_giving_up(start, certificate):

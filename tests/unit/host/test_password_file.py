@@ -73,7 +73,7 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(file, password
 
 def test_a_file_that_has_gone_is_an_error_and_its_passwords_do_not_stay_unnoticed(file, passwords, warnings):
     file.unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(OSError, match="sasl_passwd: No such file or directory"):
         passwords.refresh(warnings.append)
 
 
