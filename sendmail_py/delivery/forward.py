@@ -23,6 +23,7 @@ SIZE_LIMIT = 1 << 18  # of all files together: whoever has a large one must not 
 LINE_LIMIT = 1 << 16
 MACROS = ("home", "user", "shell", "recipient", "domain", "local", "extension", "recipient_delimiter")
 _DEPTH = 10
+_LONGEST_PATH = 1000
 _NONE_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EINVAL)
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -220,8 +221,8 @@ class _Reader:
         return line
 
     def _included(self, path: str, way: tuple[str, ...]) -> Iterator[Target]:
-        if len(way) > _DEPTH or not path.startswith("/"):
-            raise ValueError(f"{way[-1]}: cannot include {path}")
+        if len(way) > _DEPTH or not path.startswith("/") or len(path) > _LONGEST_PATH:
+            raise ValueError(f"{way[-1]}: cannot include {path[:_LONGEST_PATH]}")
         try:
             targets = self.lines(path, way)
         except Unsafe as fault:

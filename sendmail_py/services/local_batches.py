@@ -38,6 +38,7 @@ from .agent import AgentChannel
 from .programs import Job, Programs
 
 _BATCHES_OF_A_USER = 10  # that wait for programs and locks: qmgr has a hundred with us, and others want some
+_REASON = 6000  # characters: a program's output has 4096 octets
 _NO_ROOM = deferred("4.3.0", "too much mail waits for programs")
 
 
@@ -274,7 +275,7 @@ class Batches:
             return
         work.left.remove(place)
         delivery = work.batch.deliveries[place]
-        delivery.results = [result and replace(result, relay=work.batch.transport) for result in delivery.results]
+        delivery.results = [result and _reported(result, work.batch.transport) for result in delivery.results]
         for recipient in range(len(delivery.recipients)):
             self._channel.report(work.batch, place, recipient)
         if not work.left:
@@ -283,6 +284,11 @@ class Batches:
             self._batches_of[work.user] -= work.is_counted
             if not self._batches_of[work.user]:
                 del self._batches_of[work.user]
+
+
+def _reported(result: DeliveryResult, relay: str) -> DeliveryResult:
+    """Return a result as qmgr and the log get it; a user's paths and commands may be of any length."""
+    return replace(result, relay=relay, reason=result.reason[:_REASON], diagnostic=result.diagnostic[:_REASON])
 
 
 def _random_part() -> float:

@@ -102,6 +102,13 @@ def test_output_is_kept_up_to_a_limit_and_made_printable(tree: Tree, agent: Agen
     assert len(result.diagnostic) < 4200 and result.diagnostic.isprintable()
 
 
+def test_a_command_of_any_length_makes_no_line_of_any_length_in_the_log(tree: Tree, agent: Agent) -> None:
+    for line in ("true " + "x" * 60_000, "false; " + "x" * 60_000):
+        assert len(pipe_to(agent, line, tree.message()).reason) <= 6000
+    agent.deliver("x", tree.message(), target="/" + "x" * 60_000)
+    assert max(map(len, tree.log.read_text().splitlines())) < 6500
+
+
 def test_the_environment_is_made_from_nothing(tree: Tree, agent: Agent) -> None:
     out = writable(tree) / "environment"
     message = tree.message(b"\n\n", "list+ext@example.net", sender="al/ice@example.org", extension="ext")
