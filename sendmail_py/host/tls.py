@@ -37,7 +37,7 @@ def client_context(policy: TlsPolicy, ca_file: str = "", ca_path: str = "") -> C
     Raises TlsError when they cannot be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # verified() does it: a policy may want several names
+    context.check_hostname = False  # check_name() does it: a policy may want several names
     context.verify_mode = ssl.CERT_REQUIRED if policy.verifies else ssl.CERT_NONE
     context.minimum_version = _VERSION[policy.versions[0]]
     context.maximum_version = _VERSION[policy.versions[-1]]
@@ -71,7 +71,7 @@ async def secure(
         made = await asyncio.wait_for(begun, timeout + 1)
     except ssl.SSLCertVerificationError as error:
         raise TlsError(f"Server certificate not trusted: {error.verify_message}", of_certificate=True) from error
-    except (OSError, EOFError) as error:  # ssl.SSLError and TimeoutError are OSErrors
+    except (OSError, EOFError, ValueError) as error:  # ssl.SSLError and TimeoutError are OSErrors; ValueError: a bad name
         is_late = isinstance(error, TimeoutError) or "handshake is taking longer" in str(error)  # asyncio's words
         raise TlsError("the handshake timed out" if is_late else _why(error)) from error
     if made is None:
