@@ -7,7 +7,6 @@ and a bad one leaves the old configuration in force.
 
 import contextlib
 import os
-import pwd
 import selectors
 import signal
 import socket
@@ -15,24 +14,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..core.access_list import check_patterns
 from ..core.config import Config
 from ..core.errors import ConfigError, MailError, SpoolError
 from ..host.configuration import load
 from ..host.sockets import listen, pair, receive_record
 from ..host.syslog import Log
-from ..routing.submission_rate import parse_limit
 from ..spool.lock import take
-from .children import Child, Throttle, is_one_user, start
-from .content_checks import check_content_checks
+from .children import Child, Throttle, start
 from .control import Control
-from .listening import SMTPD, Listening, check_ports
-from .local_checks import check_local
-from .rewriting import check_rewriting
-from .routes import check_routing
+from .listening import SMTPD, Listening
 from .service import encode_settings
-from .smtp_checks import check_smtp
-from .smtpd_rules import check_smtpd
+from .whole_config import check_config
 
 ALWAYS = ("pickup", "qmgr")
 WARNING = "warning: "
@@ -286,42 +278,6 @@ class Master:
                 os.unlink(f"{self.config.run_directory}/{name}")
         self.log.info("stopped")
         self.control.close()
-
-
-def check_config(config: Config) -> None:
-    """Check every value, and that the values go together; raises ConfigError."""
-    config.validate()
-    check_routing(config)
-    check_rewriting(config)
-    check_content_checks(config)
-    check_local(config)
-    check_smtp(config)
-    check_ports(config)
-    check_smtpd(config)
-    _check_submission(config)
-    if os.getuid() == 0 and is_one_user(config) and config.home_mailbox:
-        raise ConfigError(f"{config.origin('home_mailbox')}: home_mailbox needs a mail_owner other than root")
-    if os.getuid() == 0 and not is_one_user(config):
-        for name in ("mail_owner", "net_owner"):
-            try:
-                pwd.getpwnam(getattr(config, name))
-            except KeyError:
-                raise ConfigError(
-                    f"{config.origin(name)}: {name} = {getattr(config, name)}: no such user; `mailctl setup` makes it"
-                ) from None
-
-
-def _check_submission(config: Config) -> None:
-    for name, check in (
-        ("local_submission_rate_limit", parse_limit),
-        ("authorized_submit_users", check_patterns),
-        ("authorized_mailq_users", check_patterns),
-        ("authorized_flush_users", check_patterns),
-    ):
-        try:
-            check(getattr(config, name))
-        except ValueError as error:
-            raise ConfigError(f"{config.origin(name)}: {name}: {error}") from error
 
 
 def open_log_file(config: Config) -> int:

@@ -14,6 +14,7 @@ from ...host.configuration import load
 from ...host.daemon import detach
 from ...host.syslog import has_syslog
 from ...services import master
+from ...services.whole_config import check_config
 
 _READY = "ready"
 _ROOTS_LOG = "/var/log/sendmail-py.log"
@@ -26,7 +27,7 @@ def main(arguments: list[str], directory: str) -> int:
     config, faults = load(directory)
     for line in faults + complaints(config.settings):
         print(f"mailctl: {line}", file=sys.stderr)
-    master.check_config(config)
+    check_config(config)
     _warn_of_name(config)
     if not arguments and not config.maillog_file and not has_syslog():
         print(f"mailctl: warning: there is no syslog here; the log goes to {_stderr_path(config)}", file=sys.stderr)

@@ -1,0 +1,57 @@
+"""The configuration as a whole, before it is put in force: what would fail later is one line now."""
+
+import os
+import pwd
+
+from ..core.access_list import check_patterns
+from ..core.config import Config
+from ..core.errors import ConfigError
+from ..routing.submission_rate import parse_limit
+from .children import is_one_user
+from .content_checks import check_content_checks
+from .listening import check_ports
+from .local_checks import check_local
+from .rewriting import check_rewriting
+from .routes import check_routing
+from .smtp_checks import check_smtp
+from .smtpd_rules import check_smtpd
+
+
+def check_config(config: Config) -> None:
+    """Check every value, and that the values go together; raises ConfigError."""
+    config.validate()
+    check_routing(config)
+    check_rewriting(config)
+    check_content_checks(config)
+    check_local(config)
+    check_smtp(config)
+    check_ports(config)
+    check_smtpd(config)
+    _check_submission(config)
+    _check_users(config)
+
+
+def _check_users(config: Config) -> None:
+    if os.getuid() == 0 and is_one_user(config) and config.home_mailbox:
+        raise ConfigError(f"{config.origin('home_mailbox')}: home_mailbox needs a mail_owner other than root")
+    if os.getuid() == 0 and not is_one_user(config):
+        for name in ("mail_owner", "net_owner"):
+            try:
+                pwd.getpwnam(getattr(config, name))
+            except KeyError:
+                raise ConfigError(
+                    f"{config.origin(name)}: {name} = {getattr(config, name)}: no such user; `mailctl setup` makes it"
+                ) from None
+
+
+def _check_submission(config: Config) -> None:
+    for name, check in (
+        ("local_submission_rate_limit", parse_limit),
+        ("authorized_submit_users", check_patterns),
+        ("authorized_mailq_users", check_patterns),
+        ("authorized_flush_users", check_patterns),
+    ):
+        try:
+            check(getattr(config, name))
+        except ValueError as error:
+            raise ConfigError(f"{config.origin(name)}: {name}: {error}") from error
