@@ -31,7 +31,7 @@ NAMES = tuple(
     berkeley_db_read_buffer_size best_mx_transport biff bounce_notice_recipient
     bounce_queue_lifetime bounce_service_name bounce_size_limit bounce_template_file broken_sasl_auth_clients
     cleanup_replace_stray_cr_lf cleanup_service_name command_directory
-    command_execution_directory command_expansion_filter command_time_limit compatibility_level config_directory
+    command_expansion_filter command_time_limit compatibility_level config_directory
     confirm_delay_cleared connection_cache_protocol_timeout connection_cache_service_name
     connection_cache_status_update_time connection_cache_ttl_limit content_filter cyrus_sasl_config_path
     daemon_directory daemon_table_open_error_is_fatal daemon_timeout data_directory debug_peer_level debug_peer_list
@@ -80,9 +80,9 @@ NAMES = tuple(
     lmtp_tls_mandatory_protocols lmtp_tls_note_starttls_offer lmtp_tls_per_site lmtp_tls_policy_maps lmtp_tls_protocols
     lmtp_tls_scert_verifydepth lmtp_tls_secure_cert_match lmtp_tls_security_level lmtp_tls_servername
     lmtp_tls_session_cache_database lmtp_tls_session_cache_timeout lmtp_tls_trust_anchor_file lmtp_tls_verify_cert_match
-    lmtp_tls_wrappermode lmtp_use_tls lmtp_xforward_timeout local_command_shell local_delivery_status_filter
+    lmtp_tls_wrappermode lmtp_use_tls lmtp_xforward_timeout local_delivery_status_filter
     local_login_sender_maps local_recipient_maps luser_relay mail_name mail_owner mail_release_date
-    mail_spool_directory mail_version mailbox_command mailbox_command_maps mailbox_delivery_lock mailbox_size_limit
+    mail_spool_directory mail_version mailbox_command mailbox_delivery_lock mailbox_size_limit
     mailbox_transport mailbox_transport_maps maillog_file maillog_file_compressor maillog_file_prefixes
     maillog_file_rotate_suffix mailq_path manpage_directory maps_rbl_domains maps_rbl_reject_code
     master_service_disable max_idle max_use maximal_backoff_time

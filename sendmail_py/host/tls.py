@@ -5,7 +5,10 @@ certificate that is for somebody else; every trouble is a TlsError whose text sa
 """
 
 import asyncio
+import os
 import ssl
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ..protocol.reply import clean
 from ..protocol.tls_policy import VERSIONS, TlsPolicy, is_named
@@ -39,14 +42,38 @@ def client_context(policy: TlsPolicy, ca_file: str = "", ca_path: str = "") -> C
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # check_name() does it: a policy may want several names
     context.verify_mode = ssl.CERT_REQUIRED if policy.verifies else ssl.CERT_NONE
-    context.minimum_version = _VERSION[policy.versions[0]]
-    context.maximum_version = _VERSION[policy.versions[-1]]
-    for version in VERSIONS:
-        if version not in policy.versions and VERSIONS.index(version) > VERSIONS.index(policy.versions[0]):
-            context.options |= _WITHOUT[version]
+    _allow(context, policy.versions)
     if policy.verifies:
         _load_authorities(context, ca_file, ca_path)
     return context
+
+
+def server_context(chains: Iterable[bytes], versions: Sequence[str]) -> Context:
+    """Return a context for a server; each chain is a key with its certificate and those above it, as PEM.
+
+    Raises TlsError when one cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    _allow(context, versions)
+    for chain in chains:
+        descriptor = os.memfd_create("chain")  # the file itself may be root's alone
+        try:
+            os.write(descriptor, chain)
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        except (OSError, ssl.SSLError) as error:
+            raise TlsError(f"a certificate or its key cannot be used: {_why(error)}") from error
+        finally:
+            os.close(descriptor)
+    return context
+
+
+def _allow(context: Context, versions: Sequence[str]) -> None:
+    context.minimum_version = _VERSION[versions[0]]
+    context.maximum_version = _VERSION[versions[-1]]
+    for version in VERSIONS:
+        if version not in versions and VERSIONS.index(version) > VERSIONS.index(versions[0]):
+            context.options |= _WITHOUT[version]
 
 
 def _load_authorities(context: Context, ca_file: str, ca_path: str) -> None:
@@ -65,13 +92,30 @@ async def secure(
     transport: asyncio.Transport, protocol: asyncio.Protocol, context: Context, name: str, timeout: float
 ) -> asyncio.Transport:
     """Begin TLS on a connection that is in use; returns its new transport. Raises TlsError, TimeoutError."""
+    return await _begun(transport, protocol, context, timeout, server_hostname=name)
+
+
+async def accept(
+    transport: asyncio.Transport, protocol: asyncio.Protocol, context: Context, timeout: float
+) -> asyncio.Transport:
+    """The same as the server."""
+    return await _begun(transport, protocol, context, timeout, server_side=True)
+
+
+async def _begun(
+    transport: asyncio.Transport, protocol: asyncio.Protocol, context: Context, timeout: float, **side: Any
+) -> asyncio.Transport:
     loop = asyncio.get_running_loop()
-    begun = loop.start_tls(transport, protocol, context, server_hostname=name, ssl_handshake_timeout=timeout)
+    begun = loop.start_tls(transport, protocol, context, ssl_handshake_timeout=timeout, **side)
     try:
         made = await asyncio.wait_for(begun, timeout + 1)
     except ssl.SSLCertVerificationError as error:
         raise TlsError(f"Server certificate not trusted: {error.verify_message}", of_certificate=True) from error
-    except (OSError, EOFError, ValueError) as error:  # ssl.SSLError and TimeoutError are OSErrors; ValueError: a bad name
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+    ) as error:  # ssl.SSLError and TimeoutError are OSErrors; ValueError: a bad name
         is_late = isinstance(error, TimeoutError) or "handshake is taking longer" in str(error)  # asyncio's words
         raise TlsError("the handshake timed out" if is_late else _why(error)) from error
     if made is None:

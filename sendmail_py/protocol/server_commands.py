@@ -30,12 +30,12 @@ _OF_RCPT = {"NOTIFY": "DSN", "ORCPT": "DSN"}
 _NOTIFY = frozenset(("SUCCESS", "FAILURE", "DELAY"))
 # A browser made to speak to this port would have its form's text read as commands.
 _OTHER_PROTOCOLS = frozenset(("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT", "HOST:", "USER-AGENT:"))
-_NOT_IMPLEMENTED = frozenset(("EXPN", "TURN", "ETRN", "SEND", "SOML", "SAML"))
+_NOT_IMPLEMENTED = frozenset(("STARTTLS", "AUTH", "EXPN", "TURN", "ETRN", "SEND", "SOML", "SAML"))
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A command without an argument of interest: DATA, RSET, NOOP, QUIT, VRFY, HELP; or DOT, the end of the content."""
+    """A command without an argument of interest (DATA, RSET, STARTTLS and so on); or DOT, the end of the content."""
 
     verb: Verb
     answer: Reply
@@ -109,6 +109,8 @@ class CommandReader:
             "HELP": lambda _: Plain(Verb.HELP, replies.COMMANDS),
             "VRFY": _vrfy,
         }
+        if "STARTTLS" in extensions:
+            self._plain["STARTTLS"] = lambda argument: _alone(Verb.STARTTLS, argument, replies.START_TLS)
 
     def read(self, line: bytes, smtputf8: bool) -> Command:
         """Return what a line without its end means; smtputf8: the transaction under way may use UTF-8."""

@@ -45,9 +45,13 @@ COMMANDS: Final = reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY H
 TOO_LONG: Final = reply(500, "5.5.2", "Error: line too long")
 BAD_CHARACTERS: Final = reply(500, "5.5.2", "Error: control characters, or text that is not UTF-8")
 UNKNOWN_COMMAND: Final = reply(500, "5.5.2", "Error: command not recognized")
+START_TLS: Final = reply(220, "2.0.0", "Ready to start TLS")
+NEEDS_TLS: Final = reply(530, "5.7.0", "Must issue a STARTTLS command first")
+UNREAD: Final = reply(421, "4.7.0", "Error: commands after STARTTLS, before TLS")
 NOT_SMTP: Final = reply(421, "4.7.0", "Error: this is SMTP, not another protocol")
 NOT_IMPLEMENTED: Final = reply(502, "5.5.1", "Error: command not implemented")
 OUT_OF_ORDER: Final = {
+    "STARTTLS": reply(503, "5.5.1", "Error: MAIL transaction in progress"),
     "MAIL": reply(503, "5.5.1", "Error: nested MAIL command"),
     "RCPT": reply(503, "5.5.1", "Error: need MAIL command"),
     "DATA": reply(503, "5.5.1", "Error: need RCPT command"),

@@ -51,6 +51,8 @@ MOVES: Final = {
     **{(state, verb): State.READY for state in _BEFORE_CONTENT for verb in (Verb.EHLO, Verb.HELO)},
     **{(state, verb): state for state in _BEFORE_CONTENT for verb in (Verb.NOOP, Verb.VRFY, Verb.HELP)},
     **{(state, Verb.QUIT): State.CLOSED for state in _BEFORE_CONTENT},
+    (State.START, Verb.STARTTLS): State.START,  # after which a driver begins with another machine
+    (State.READY, Verb.STARTTLS): State.START,
     (State.START, Verb.RSET): State.START,
     (State.READY, Verb.RSET): State.READY,
     (State.MAIL, Verb.RSET): State.READY,
@@ -104,6 +106,10 @@ class SmtpServer:
         if self.state is not State.CLOSED:
             self._buffer = self._buffer[self._at :] + data
             self._at = 0
+
+    def has_unread(self) -> bool:
+        """Say whether more has come than was asked for by next_event(): after STARTTLS that is an attack."""
+        return self._at < len(self._buffer)
 
     def next_event(self) -> Event | NeedData:
         """Return what comes next; raises LocalProtocolError while the last event has no answer."""

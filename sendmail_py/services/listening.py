@@ -4,6 +4,7 @@ The sockets outlive every smtpd: a client that comes while none runs waits in th
 what starts the next one. A port that cannot be had stops nothing else; a reload tries it again.
 """
 
+import os
 import selectors
 import socket
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from ..core.config import Config
 from ..core.errors import ConfigError
 from ..host.listeners import Place, listen_at, places, port_number
+from ..host.syslog import Log
+from .smtpd_rules import TLS_FILE, tls_files
 
 SMTPD = "smtpd"
 
@@ -59,9 +62,14 @@ class Listening:
             for end in self._open.values():
                 self._selector.unregister(end)
 
-    def descriptors(self) -> dict[str, int]:
-        """Return the sockets as a service inherits them."""
-        return {f"listen {place}": end.fileno() for place, end in self._open.items()}
+    def start(self, start: Callable[[str, dict[str, int]], bool], config: Config, log: Log) -> bool:
+        """Start smtpd with the sockets, and with the files of TLS, which may be root's alone; say whether it runs."""
+        files = _open_files(config, log)
+        try:
+            return start(SMTPD, {f"listen {place}": end.fileno() for place, end in self._open.items()} | files)
+        finally:
+            for descriptor in files.values():
+                os.close(descriptor)
 
     def close(self) -> None:
         """Stop listening."""
@@ -69,6 +77,20 @@ class Listening:
         for end in self._open.values():
             end.close()
         self._open.clear()
+
+
+def _open_files(config: Config, log: Log) -> dict[str, int]:
+    """Open the files of TLS; what cannot be read is logged, and then there is none."""
+    opened: dict[str, int] = {}
+    for path in tls_files(config):
+        try:
+            opened[TLS_FILE + path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            log.error(f"{path}: {error.strerror}; the SMTP server offers no TLS")
+            for descriptor in opened.values():
+                os.close(descriptor)
+            return {}
+    return opened
 
 
 def check_ports(config: Config) -> None:

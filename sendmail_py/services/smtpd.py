@@ -23,6 +23,7 @@ from .smtpd_limits import Rates
 from .smtpd_message import Taker
 from .smtpd_rules import is_stressed, smtpd_rules
 from .smtpd_session import Session
+from .smtpd_tls import context_of
 from .smtpd_world import World
 
 _STRESS_TIMEOUT = 10
@@ -52,6 +53,7 @@ class Server:
         self.world = World(config, routing, service.log)
         self.taker = Taker(config, service.log)
         self.rates = Rates(config, self.rules.unlimited, service.log, time.monotonic)
+        self.context = context_of(config, service.log, service.descriptors)
         self.extensions = extensions(config.message_size_limit)
         self._sessions: set[Session] = set()
         self._listeners: list[asyncio.Server] = []

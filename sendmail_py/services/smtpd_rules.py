@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..core.config import Config
 from ..core.errors import ConfigError
 from ..host.tables import open_table
+from ..protocol.tls_policy import parse_versions
 from ..routing.networks import Networks
 from ..routing.resolve import Routing
 from ..routing.restriction_scene import Domains
@@ -21,6 +22,7 @@ _NETWORKS = (
     "smtpd_client_event_limit_exceptions",
 )
 _STRESSED = 0.9
+TLS_FILE = "tls "  # before the path, in the names of smtpd's descriptors
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,24 @@ def _networks(config: Config, name: str) -> Networks:
 
 def check_smtpd(config: Config) -> None:
     """Raise ConfigError for what the server could not work with."""
+    check_tls(config)
     smtpd_rules(config, Routing(config))
+
+
+def check_tls(config: Config) -> None:
+    """Raise ConfigError for versions of TLS that there are not."""
+    try:
+        parse_versions(config.smtpd_tls_protocols)
+    except ValueError as error:
+        raise ConfigError(f"{config.origin('smtpd_tls_protocols')}: smtpd_tls_protocols: {error}") from error
+
+
+def tls_files(config: Config) -> list[str]:
+    """Return the files that belong to one key each, or a certificate and its key."""
+    if config.smtpd_tls_security_level == "none":
+        return []
+    pair = dict.fromkeys((config.smtpd_tls_cert_file, config.smtpd_tls_key_file))
+    return config.smtpd_tls_chain_files or [path for path in pair if path]
 
 
 def is_stressed(config: Config, connections: int) -> bool:

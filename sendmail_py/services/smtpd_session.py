@@ -10,6 +10,7 @@ import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from ..host.tls import TlsError, accept, description
 from ..protocol import server_replies as replies
 from ..protocol.commands import Verb
 from ..protocol.reply import Reply
@@ -44,6 +45,8 @@ class Session(asyncio.Protocol):
         self._choked = False  # the client does not read
         self._reading = True
         self._ended = False  # the client says no more
+        self._gone = False
+        self._is_changing = False  # to TLS: the transport is not ours then
         self._task: asyncio.Task[None] | None = None
 
     # --- the connection -----------------------------------------------------------------------
@@ -57,7 +60,8 @@ class Session(asyncio.Protocol):
         self.client = Client("unknown", address, in_mynetworks=address in rules.mynetworks)
         self._transactions = Transactions(server, self.client)
         plain = config.smtpd_forbid_bare_newline != "reject" and address in rules.plain_text
-        self._machine = SmtpServer(config.myhostname, server.extensions, plain, config.smtpd_hard_error_limit)
+        offered = server.extensions | ({"STARTTLS": ""} if server.context else {})
+        self._machine = SmtpServer(config.myhostname, offered, plain, config.smtpd_hard_error_limit)
         if not address:
             self.is_over = True
             transport.abort()  # it has gone already
@@ -87,8 +91,9 @@ class Session(asyncio.Protocol):
         if self._task:
             self._task.cancel()
         self._transactions.forget()
-        if not self.client.address:
+        if not self.client.address or self._gone:
             return
+        self._gone = True
         self._server.left(self, self.client)
         if not self.is_over:
             self._server.log.info(f"lost connection after {self._last} from {self.client}")
@@ -134,7 +139,8 @@ class Session(asyncio.Protocol):
         self._busy = True
         self._write(replies.render(answer))
         if not self._transport.is_closing():
-            self._transport.write_eof()
+            # TLS says with its own last record that there is no more.
+            (self._transport.write_eof if self._transport.can_write_eof() else self._transport.close)()
         self._read(True)
         self.deadline = time.monotonic() + _LINGER
 
@@ -151,7 +157,7 @@ class Session(asyncio.Protocol):
             self._pump()
 
     def _read(self, on: bool) -> None:
-        if on != self._reading and not self._transport.is_closing():
+        if on != self._reading and not self._is_changing and not self._transport.is_closing():
             self._reading = on
             (self._transport.resume_reading if on else self._transport.pause_reading)()
 
@@ -197,11 +203,43 @@ class Session(asyncio.Protocol):
         if self._machine.bare_newlines and self._config.smtpd_forbid_bare_newline == "reject":
             self._send(event, BARE_NEWLINE)
             return
+        if event.verb is Verb.STARTTLS:
+            self._wait_for(self._start_tls(event))
+            return
         answer = self._transactions.answer(event)
         if isinstance(answer, Reply):
             self._send(event, answer)
         else:
             self._wait_for(self._send_later(event, answer))
+
+    async def _start_tls(self, event: Command) -> None:
+        """Change to TLS; what was said before it is forgotten, and what was sent too early ends the session."""
+        self._read(False)
+        context = self._server.context
+        if self._machine.has_unread() or context is None:
+            self._send(event, replies.UNREAD)
+            return
+        self._send(event, replies.START_TLS)
+        config = self._config
+        # What the client says under TLS may come before accept() returns, and nothing in clear comes any more.
+        self._machine = SmtpServer(config.myhostname, self._server.extensions, False, config.smtpd_hard_error_limit)
+        self._transactions.secured()
+        self._is_changing = True
+        try:
+            timeout = float(self._config.smtpd_starttls_timeout)
+            self._transport = await accept(self._transport, self, context, timeout)
+        except (TlsError, TimeoutError) as error:
+            self._server.log.info(f"SSL_accept error from {self.client}: {error}")
+            self.is_over = True
+            self._transport.abort()
+            self.connection_lost(None)
+            return
+        if self._config.smtpd_tls_loglevel:
+            words = description(self._transport)
+            self._server.log.info(f"Anonymous TLS connection established from {self.client}: {words}")
+        self._is_changing = False
+        self._reading = True
+        self._go_on()
 
     def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
         self._busy = True

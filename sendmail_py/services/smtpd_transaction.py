@@ -42,6 +42,7 @@ class Transactions:
         self._checks = Checks(server.rules.restrictions)
         self._envelope: Envelope | None = None
         self._protocol = "SMTP"
+        self._is_secure = False
         self._extra_recipients = 0
         self.content: Incoming | None = None
 
@@ -65,6 +66,8 @@ class Transactions:
         self._subject.recipient = None
         if isinstance(event, Hello):
             return self._hello(event)
+        if self._needs_tls() and event.verb not in (Verb.NOOP, Verb.RSET, Verb.QUIT):
+            return replies.NEEDS_TLS
         if isinstance(event, Mail):
             return self._mail(event)
         if isinstance(event, Rcpt):
@@ -76,6 +79,16 @@ class Transactions:
         if event.verb is Verb.RSET:
             self.forget()
         return event.answer
+
+    def secured(self) -> None:
+        """Note that TLS has begun: what was said in clear counts no more (RFC 3207 4.2)."""
+        self.forget()
+        self._is_secure = True
+        self._subject.helo = ""
+        self._protocol = "SMTP"
+
+    def _needs_tls(self) -> bool:
+        return not self._is_secure and self._config.smtpd_tls_security_level == "encrypt"
 
     def forget(self) -> None:
         """Leave nothing of a transaction that was begun."""
@@ -129,7 +142,9 @@ class Transactions:
         client = self._subject.client
         submitter = Submitter(os.getuid())
         submitter.helo = self._subject.helo
+        # The keywords of RFC 3848 and 6531: ESMTP, ESMTPS, UTF8SMTPS and so on.
         submitter.protocol = "UTF8SMTP" if mail.smtputf8 else self._protocol
+        submitter.protocol += "S" if self._is_secure and submitter.protocol != "SMTP" else ""
         e = self._envelope = Envelope("", time.time_ns() // 1000, mail.sender, [], submitter)
         e.body, e.ret, e.envid, e.smtputf8 = mail.body, mail.ret, mail.envid, mail.smtputf8
         e.client = str(client)

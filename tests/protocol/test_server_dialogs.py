@@ -46,6 +46,7 @@ def serving(tmp_path_factory):
         smtpd_reject_unlisted_recipient="no",
         smtpd_error_sleep_time="0s",
         local_header_rewrite_clients="",
+        smtpd_tls_security_level="none",
     )
     with instance:
         instance.start()
