@@ -184,3 +184,36 @@ def test_a_user_who_swaps_his_maildir_or_a_part_of_it_has_nothing_of_others_writ
     assert {path.owner() for path in found} == {"games"}
     subjects = [int(path.read_bytes().partition(b"\nSubject: ")[2].split()[0]) for path in found]
     assert set(delivered) <= set(subjects) and len(delivered) > 0
+
+
+LEASE = """
+import fcntl, signal, sys, time
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+held = [open(path, "r+b") for path in sys.argv[1:]]
+for file in held:
+    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_user_who_holds_leases_on_what_we_open_holds_up_nobody(root_tree: Tree) -> None:
+    home = directory(root_tree.spool.parent / "games", "games")
+    path, box, lock = own(home / ".forward", "games"), own(home / "box", "games"), own(home / "box2.lock", "games")
+    os.utime(lock, (1, 1))
+    agent = root_tree.start(forward_path=f"{root_tree.spool.parent}/$user/.forward", stale_lock_time="1s")
+    games = pwd.getpwnam("games")
+    command = [f"{readable_tree()}/.venv/bin/python", "-c", LEASE, str(path), str(box), str(lock)]
+    with subprocess.Popen(command, user=games.pw_uid, group=games.pw_gid, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout and holder.stdout.readline() == b"ready\n"
+            sent = [agent.send("games", [root_tree.message()])]
+            sent += [agent.send("x", [root_tree.message()], f"{home}/{name}", games.pw_uid) for name in ("box", "box2")]
+            sent.append(agent.send("daemon", [root_tree.message()]))
+            agent.collect(*sent)
+            assert holder.poll() is None
+        finally:
+            holder.kill()
+    waits, done = (Outcome.DEFERRED, "4.2.0"), (Outcome.DELIVERED, "2.0.0")
+    results = [batch.deliveries[0].results[0] for batch in sent]
+    assert [r and (r.outcome, r.status) for r in results] == [waits, waits, done, done]
