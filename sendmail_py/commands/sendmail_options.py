@@ -208,11 +208,12 @@ def _set_dsn(options: Options, letter: str, value: str) -> None:
             raise UsageError(f"-R {value}: full or hdrs expected")
         options.ret = upper
     elif letter == "V":
-        if len(value) > _ENVID_LIMIT or not value.isascii() or not value.isprintable():
-            raise UsageError(
-                f"-V {value[:_ENVID_LIMIT]!a}: up to {_ENVID_LIMIT} printable characters of ASCII expected"
-            )
-        options.envid = value
+        if not value.isascii() or not value.isprintable():
+            raise UsageError(f"-V {value[:_ENVID_LIMIT]!a}: printable characters of ASCII expected")
+        from ..formats.xtext import as_xtext
+
+        envid = as_xtext(value)
+        options.envid = envid if len(envid) <= _ENVID_LIMIT else ""  # longer is none, as in Postfix
     else:
         notify = tuple(word for word in upper.replace(" ", "").split(",") if word)
         if (

@@ -89,6 +89,9 @@ def parse_sender(text: str) -> Address:
     """
     if not text.isprintable():
         _refuse_controls(text)
+        if any("\ud800" <= c <= "\udfff" for c in text):  # no SMTP command could hold it: neither the mail nor a report
+            raise ValueError(f"not UTF-8: {text[:80]!a}")
+        text = text.replace("\t", " ")
     try:
         found = parse_address_list(text)
     except ValueError:

@@ -2,10 +2,22 @@
 
 from ..core.address import Address
 
+_DIGITS = frozenset("0123456789ABCDEF")
+
 
 def encode(text: str) -> str:
     """Write text so that it holds only printable ASCII without + and = but as +HH."""
     return "".join(c if "!" <= c <= "~" and c not in "+=" else _octets(c) for c in text)
+
+
+def as_xtext(text: str) -> str:
+    """Return text that is xtext, or was written without its encoding, as xtext."""
+    return text if _is_xtext(text) else encode(text)
+
+
+def _is_xtext(text: str) -> bool:
+    _, *escaped = text.split("+")
+    return "=" not in text and " " not in text and all(_DIGITS.issuperset(e[:2]) and len(e) > 1 for e in escaped)
 
 
 def _octets(c: str) -> str:

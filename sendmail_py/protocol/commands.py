@@ -14,7 +14,8 @@ from ..core.delivery import Delivery
 from ..core.envelope import Recipient
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-_DOMAIN = re.compile(r"[A-Za-z0-9._\-\u0080-\U0010ffff]*|\[[A-Za-z0-9.:\-]+\]")
+# What is no domain, as web programs pass it on for a sender, may stand between brackets: nothing that could end them.
+_DOMAIN = re.compile(r"[^\x00- \"(),:<>@\[\\\]\x7f]*|\[[A-Za-z0-9.:\-]+\]")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")  # RFC 3461 4
 _ORCPT = re.compile(rf"[A-Za-z0-9\-]+;{_XTEXT.pattern}")
 
@@ -90,7 +91,7 @@ def rcpt(recipient: Recipient, extensions: Container[str]) -> Command:
 
 
 def is_sendable(address: Address) -> bool:
-    """Say whether an address can stand in a command at all: UTF-8, no controls, a plain domain."""
+    """Say whether an address can stand in a command at all: UTF-8, no controls, a domain that ends no brackets."""
     text = str(address)
     try:
         octets = text.encode()

@@ -114,7 +114,14 @@ def test_n_r_v_and_b_are_passed_on(world):
 
 
 @pytest.mark.parametrize(
-    ("words", "path"), [(["-f", ""], "<>"), (["-f", 'quo te\\"d@example.org'], '<"quo te\\"d"@example.org>')]
+    ("words", "path"),
+    [
+        (["-f", ""], "<>"),
+        (["-f", 'quo te\\"d@example.org'], '<"quo te\\"d"@example.org>'),
+        (["-f", "'x@example.org'"], "<'x@example.org'>"),
+        (["-f", "x@example.org`id`"], "<x@example.org`id`>"),
+        (["-f", 'quo te"d@example.org;id'], '<"quo te\\"d"@example.org;id>'),
+    ],
 )
 def test_the_sender_is_quoted_as_it_has_to_be(world, words, path):
     assert world.sent(b"\nx\n", *words, "bob@example.org").sender.startswith(path)

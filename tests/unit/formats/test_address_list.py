@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sendmail_py.core.address import Address
 from sendmail_py.formats.address_list import RealUser, parse_address_list, parse_recipients, parse_sender
+from sendmail_py.protocol.commands import is_sendable
 
 
 def addresses(text: str, lenient: bool = False) -> list[tuple[str, str]]:
@@ -156,6 +157,21 @@ def test_a_sender_that_cannot_be_read_is_taken_as_it_stands(text: str, expected:
 def test_a_sender_whose_domain_could_end_a_command_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="address"):
         parse_sender(text)
+
+
+@pytest.mark.parametrize("text", ["b\udcf6b@y.test", "x@b\udcf6b.test"])
+def test_a_sender_that_is_no_utf_8_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="UTF-8"):
+        parse_sender(text)
+
+
+@given(st.text(alphabet="aé.@<>\"'`;:,()[]\\ \t\x7f\udcf6=!%"))
+def test_a_sender_that_is_taken_can_be_sent_so_that_no_mail_is_lost_on_the_way(text: str) -> None:
+    try:
+        address = parse_sender(text)
+    except ValueError:
+        return
+    assert is_sendable(address)
 
 
 def test_positions_name_the_address_inside_its_brackets() -> None:
