@@ -190,6 +190,8 @@ PARAMS = (
     Param("smtp_sasl_auth_enable", "bool", "no", _R, "Log in to servers that smtp_sasl_password_maps has a login for."),
     Param("smtp_sasl_password_maps", "list", "", _R,
           "Text files with lines of a server and user:password (texthash:/path; hash: and its like mean the text too). The server stands as in relayhost, with brackets and port, or by its name. The file is read by net_owner, to whom it should belong, with mode 0600."),
+    Param("smtp_sasl_mechanism_filter", "list", "", _R,
+          "The mechanisms to use: names, ! before one excludes, static:rest is all others; the first that fits decides. Empty: all that are known."),
     Param("smtp_sender_dependent_authentication", "bool", "no", _R,
           "Look the sender up in smtp_sasl_password_maps first, then @domain. Connections are not used again then."),
     Param("smtp_sasl_security_options", "list", "noplaintext, noanonymous", _R,

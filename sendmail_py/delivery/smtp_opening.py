@@ -97,9 +97,10 @@ async def _log_in(session: SmtpSession, login: Login, config: Config) -> None:
     stream = session.stream
     offered = stream.machine.mechanisms
     options = config.smtp_sasl_tls_security_options if stream.tls else config.smtp_sasl_security_options
-    mechanism = choose(offered, options)
+    wanted = config.smtp_sasl_mechanism_filter
+    mechanism = choose(offered, options, wanted)
     if not mechanism:
-        raise LoginFailure(_given_up(session, "4.7.0", _no_way(session, offered)).result)
+        raise LoginFailure(_given_up(session, "4.7.0", _no_way(session, offered, wanted)).result)
     exchange = Exchange(mechanism, login)
     try:
         reply = await _converse(
@@ -127,16 +128,17 @@ async def _converse(session: SmtpSession, first: Command, exchange: Exchange, co
     return reply
 
 
-def _no_way(session: SmtpSession, offered: list[str]) -> str:
+def _no_way(session: SmtpSession, offered: list[str], wanted: list[str]) -> str:
     host = session.stream.host
     tls = session.stream.tls
     if not offered:
         return f"SASL authentication is wanted, but host {host} does not offer it{'' if tls else ' without TLS'}"
-    if choose(offered, ()):
+    if choose(offered, (), wanted):
         option = "smtp_sasl_tls_security_options" if tls else "smtp_sasl_security_options"
         how = "" if tls else " without TLS"
         return f"SASL authentication: {option} forbids to tell host {host} the password{how}"
-    return f"SASL authentication: host {host} offers no mechanism known here: {' '.join(offered)[:100]}"
+    which = "that smtp_sasl_mechanism_filter wants" if choose(offered, ()) else "known here"
+    return f"SASL authentication: host {host} offers no mechanism {which}: {' '.join(offered)[:100]}"
 
 
 def _given_up(session: SmtpSession, status: str, text: str) -> SessionError:

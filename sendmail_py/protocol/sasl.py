@@ -42,12 +42,28 @@ def check_options(options: Iterable[str]) -> None:
             raise ValueError(f"{option}: one of {', '.join(sorted(OPTIONS))} expected")
 
 
-def choose(offered: Iterable[str], options: Iterable[str]) -> str:
-    """Return the best of the mechanisms that a server offers, as far as the options allow any; else ""."""
+def check_filter(words: Iterable[str]) -> None:
+    """Raise ValueError for what is no name of a mechanism, nor static:rest, which stands for all."""
+    for word in words:
+        if not word.startswith("static:") and not word.removeprefix("!").replace("-", "a").replace("_", "a").isalnum():
+            raise ValueError(f"{word}: names of mechanisms may stand here, !name, and static:rest at the end")
+
+
+def choose(offered: Iterable[str], options: Iterable[str], wanted: Iterable[str] = ()) -> str:
+    """Return the best of the mechanisms that a server offers, as far as the options allow any; else "".
+
+    wanted are names, or !names: the first that fits decides, and without any all are wanted.
+    """
     if not set(options) <= _HARMLESS:
         return ""
     known = {name.upper() for name in offered}
-    return next((name for name in MECHANISMS if name in known), "")
+    words = [word.upper() for word in wanted]
+    return next((name for name in MECHANISMS if name in known and _is_wanted(name, words)), "")
+
+
+def _is_wanted(name: str, words: list[str]) -> bool:
+    fit = (word for word in words if word.lstrip("!") == name or word.startswith("STATIC:"))
+    return next((word[0] != "!" for word in fit), not words)
 
 
 class Exchange:

@@ -7,7 +7,7 @@ from ..core.config import Config
 from ..core.errors import ConfigError
 from ..formats.tables import TEXT_TYPES, split_name
 from ..host.password_file import path_of
-from ..protocol.sasl import check_options
+from ..protocol.sasl import check_filter, check_options
 from ..protocol.tls_policy import Level, parse_entry, parse_level, parse_versions
 
 
@@ -19,6 +19,7 @@ def check_smtp(config: Config) -> None:
     _check(config, "smtp_tls_policy_maps", _check_policies)
     _check(config, "smtp_sasl_security_options", check_options)
     _check(config, "smtp_sasl_tls_security_options", check_options)
+    _check(config, "smtp_sasl_mechanism_filter", check_filter)
     _check(config, "smtp_sasl_password_maps", lambda sources: [path_of(source) for source in sources])
     if config.smtp_sasl_auth_enable and not config.smtp_sasl_password_maps:
         raise ConfigError(

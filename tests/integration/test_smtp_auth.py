@@ -166,6 +166,16 @@ def test_mechanisms_that_are_not_known_defer(start, certificate):
         assert "offers no mechanism known here: GSSAPI CRAM-MD5" in result.reason
 
 
+def test_a_mechanism_is_used_only_when_the_administrator_wants_it(start, certificate):
+    with SecureSink(certificate, LOGINS) as sink:
+        agent, hop = start(sink, smtp_sasl_mechanism_filter="!plain, static:rest", smtp_connection_cache_time_limit=0)
+        assert agent.result(hop).outcome is SENT
+        assert sink.attempts[0][0] == "LOGIN"
+        sink.mechanisms = "PLAIN"
+        result = agent.result(hop)
+        assert "offers no mechanism that smtp_sasl_mechanism_filter wants: PLAIN" in result.reason
+
+
 @pytest.mark.parametrize("level", ["none", "may"])
 def test_a_password_does_not_go_in_clear(level, start, certificate):
     with SecureSink(certificate, LOGINS, starttls=False, clear_auth=True) as sink:

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from sendmail_py.protocol.sasl import Exchange, Login, check_options, choose
+from sendmail_py.protocol.sasl import Exchange, Login, check_filter, check_options, choose
 
 LOGIN = Login("user@example.org", "se:cret pässword")
 
@@ -42,6 +42,29 @@ def test_a_login_does_not_show_its_password():
 )
 def test_a_mechanism_is_chosen_where_the_options_allow_it(offered, options, chosen):
     assert choose(offered, options) == chosen
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        (["login"], "LOGIN"),
+        (["plain", "login"], "PLAIN"),
+        (["!PLAIN", "static:rest"], "LOGIN"),
+        (["!plain", "plain", "login"], "LOGIN"),
+        (["!plain"], ""),
+        (["scram-sha-256"], ""),
+        (["static:rest"], "PLAIN"),
+    ],
+)
+def test_the_first_word_that_fits_says_whether_a_mechanism_is_wanted(wanted, chosen):
+    assert choose(["PLAIN", "LOGIN"], [], wanted) == chosen
+
+
+@pytest.mark.parametrize("word", ["/etc/mechanisms", "hash:/etc/mechanisms", "!", "!!plain"])
+def test_a_filter_of_mechanisms_holds_names(word):
+    check_filter(["PLAIN", "!login", "SCRAM-SHA-256", "static:rest"])
+    with pytest.raises(ValueError):
+        check_filter([word])
 
 
 def test_a_word_that_is_no_option_is_refused():
