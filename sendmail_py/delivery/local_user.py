@@ -16,6 +16,7 @@ from ..host.users import UidCache, User, UserCache
 from . import mailbox, maildir
 from .copy import Copy, copy_of
 from .environment import environment
+from .mailbox_commands import directory_of
 from .mailbox_lock import Busy
 
 LOCK_FAILED = deferred("4.2.0", "unable to lock for exclusive access: Resource temporarily unavailable")
@@ -103,11 +104,15 @@ def _append(deliveries: list[Delivery], user: User, place: mailbox.Place, config
 def command(delivery: Delivery, line: str, user: User, is_default: bool, name: str, config: Config) -> Command:
     """Return the program to run for a message: as this user, in the user's home (default_privs: in /).
 
+    command_execution_directory names another directory, which must be there then.
     All programs of a user have one share, and each of those that the administrator names has its own.
     """
     variables = environment(delivery, None if is_default else user, name, config)
     share = line if is_default or not acts_for_others() else ""
-    return Command(line, variables, "/" if is_default else user.home, user, config.mailbox_size_limit, share)
+    named = directory_of(config.command_execution_directory, user, is_default)
+    directory = named or ("/" if is_default else user.home)
+    limit, shell = config.mailbox_size_limit, config.local_command_shell
+    return Command(line, variables, directory, user, limit, share, bool(named), shell)
 
 
 def unknown(name: str) -> DeliveryResult:

@@ -30,7 +30,8 @@ class Command:
 
     user is None where this process is the user already. Files that it writes may have
     file_limit octets (0: any number), and it may open as many files as we once could. Programs of
-    the same user and share count together where few may run at once.
+    the same user and share count together where few may run at once. must_enter: without its
+    directory it does not run. shell is a command that gets the line as its last word, always.
     """
 
     line: str
@@ -39,6 +40,8 @@ class Command:
     user: User | None
     file_limit: int = 0
     share: str = ""
+    must_enter: bool = False
+    shell: str = ""
 
 
 @dataclass(slots=True)
@@ -50,8 +53,11 @@ class Child:
     output: int
 
 
-def candidates(line: str) -> list[tuple[str, list[str]]]:
+def candidates(line: str, named_shell: str = "") -> list[tuple[str, list[str]]]:
     """Return what to execute, in order: the program itself if no shell is needed, then the shell."""
+    if named_shell:
+        words = named_shell.split()
+        return [(words[0], [*words, line])]
     shell = (SHELL, ["sh", "-c", line])
     words = line.split() if _PLAIN.issuperset(line) else []
     if not words:
@@ -108,19 +114,23 @@ class _Prepared:
     candidates: list[tuple[bytes, list[bytes]]]
     environment: dict[bytes, bytes]
     directory: bytes
+    must_enter: bool
     limits: list[tuple[int, tuple[int, int]]]
     descriptors: int
 
 
 def _prepare(command: Command) -> _Prepared:
-    found = [(os.fsencode(path), [os.fsencode(word) for word in words]) for path, words in candidates(command.line)]
+    ways = candidates(command.line, command.shell)
+    found = [(os.fsencode(path), [os.fsencode(word) for word in words]) for path, words in ways]
     environment = {os.fsencode(name): os.fsencode(value) for name, value in command.environment.items()}
     limits = [(resource.RLIMIT_CORE, (0, 0)), (resource.RLIMIT_NOFILE, _original_files())]
     if command.file_limit:
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         limit = command.file_limit if hard == resource.RLIM_INFINITY else min(hard, command.file_limit)
         limits.append((resource.RLIMIT_FSIZE, (limit, limit)))
-    return _Prepared(found, environment, os.fsencode(command.directory or "/"), limits, _open_files())
+    return _Prepared(
+        found, environment, os.fsencode(command.directory or "/"), command.must_enter, limits, _open_files()
+    )
 
 
 def _open_files() -> int:
@@ -154,6 +164,8 @@ def _be_the_program(prepared: _Prepared, user: User | None, standard_input: int,
         try:
             os.chdir(prepared.directory)
         except OSError:
+            if prepared.must_enter:
+                raise
             os.chdir("/")
         code = _execute(prepared)
     except BaseException as error:

@@ -29,6 +29,7 @@ from ..delivery.local_user import (
     to_mailbox,
     unknown,
 )
+from ..delivery.mailbox_commands import MailboxCommands
 from ..formats.batch import Batch, HandBack
 from ..host.privileges import RightsError, acts_for_others
 from ..host.programs import Command
@@ -85,6 +86,7 @@ class Batches:
         """Go by a configuration from now on."""
         self._config = config
         self._users = Users(config)
+        self._commands = MailboxCommands(config, self._log.warning)
 
     # --- the order of decisions (docs/local-delivery.md) ------------------------------------
 
@@ -159,8 +161,8 @@ class Batches:
     def _to_mailbox(self, work: Work, places: list[int], user: User) -> None:
         if places and self._config.mailbox_transport:
             return self._hand_back(work, places, HandBack.MAILBOX)
-        if self._config.mailbox_command and user.uid != 0:
-            line = self._config.mailbox_command
+        line = self._commands.line_for(user)
+        if line:
             return self._run(work, places, lambda one: command(one, line, user, False, user.name, self._config))
         places = self._unverified(work, places, "delivers to mailbox")
         work.user = user.uid, ""

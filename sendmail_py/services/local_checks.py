@@ -8,6 +8,7 @@ from typing import Any
 from ..core.config import Config
 from ..core.errors import ConfigError
 from ..delivery.forward import check_path
+from ..delivery.mailbox_commands import check_command_maps, check_directory
 from ..formats.aliases import Target, parse_list
 from ..host.alias_files import source_of
 from ..routing.expand import ALIAS, FORWARD, INCLUDE
@@ -30,8 +31,17 @@ def check_local(config: Config) -> None:
     _check(config, "luser_relay", luser_targets)
     _check(config, "local_recipient_maps", lambda _: local_recipients(config, Routing(config)))
     _check(config, "forward_path", check_path)
+    _check(config, "mailbox_command_maps", check_command_maps)
+    _check(config, "command_execution_directory", check_directory)
+    _check(config, "local_command_shell", check_shell)
     if os.getuid() == 0 and config.origin("default_privs") != "default":
         _check(config, "default_privs", lambda name: _rights(name, config.mail_owner))
+
+
+def check_shell(text: str) -> None:
+    """Raise ValueError for a shell that is not named by its path."""
+    if text and not text.startswith("/"):
+        raise ValueError(f"{text}: an absolute path is needed")
 
 
 def luser_targets(text: str) -> list[Target]:

@@ -20,6 +20,7 @@ from ...core.result import DeliveryResult, Outcome, Settled, deferred, failed
 from ...core.route import ERROR, LOCAL, RETRY, VIRTUAL, Route
 from ...delivery import forward
 from ...delivery.local_user import Users, check_home, no_files, unknown
+from ...delivery.mailbox_commands import MailboxCommands
 from ...formats.aliases import Alias
 from ...formats.delivery_fields import delivered_to, is_among
 from ...host.alias_files import AliasFiles
@@ -192,8 +193,8 @@ class Explainer:
         transport = transport_of(config.mailbox_transport)
         if transport:
             self._say(f"{transport[0]} to {transport[1]} (mailbox_transport)")
-        elif config.mailbox_command and user.uid != 0:
-            self._say(f"program {config.mailbox_command} as {_who(user)} (mailbox_command)")
+        elif line := MailboxCommands(config, self._say).line_for(user):
+            self._say(f"program {line} as {_who(user)} (mailbox_command)")
         elif config.home_mailbox and user.uid != 0:
             self._say(f"mailbox {user.home}/{config.home_mailbox} as {_acting(user)}")
         else:

@@ -341,3 +341,53 @@ def test_root_has_a_mailbox_whatever_mailbox_command_and_home_mailbox_say(root_t
     agent = root_tree.start(mailbox_command=f"cat >{out}/got", home_mailbox="Maildir/")
     assert agent.deliver("root", root_tree.message())[0].outcome is Outcome.DELIVERED  # type: ignore[union-attr]
     assert not list(out.iterdir()) and (root_tree.spool / "root").stat().st_uid == 0
+
+
+def test_a_shell_that_is_named_gets_every_command_line(tree: Tree) -> None:
+    shell = script(tree, f'echo "$@" >{writable(tree)}/words; cat >/dev/null', "shell")
+    agent = tree.start(default_privs="daemon", local_command_shell=f"{shell} -r -c")
+    assert pipe_to(agent, "plain words", tree.message()).outcome is Outcome.DELIVERED
+    assert (writable(tree) / "words").read_text() == "-r -c plain words\n"
+
+
+@pytest.mark.parametrize("name", ["there", "missing"])
+def test_programs_run_in_the_directory_that_is_named_or_wait_for_it(tree: Tree, name: str) -> None:
+    place = writable(tree, "there")
+    agent = tree.start(default_privs="daemon", command_execution_directory=str(place.parent / name))
+    result = pipe_to(agent, f"pwd >{place}/pwd", tree.message())
+    if name == "missing":
+        assert (result.outcome, result.status) == (Outcome.DEFERRED, "4.3.0")
+        assert not list(place.iterdir())
+    else:
+        assert result.outcome is Outcome.DELIVERED and (place / "pwd").read_text() == f"{place}\n"
+
+
+def test_a_user_may_have_a_mailbox_command_of_his_own(tree: Tree) -> None:
+    out = writable(tree)
+    table = tree.spool.parent / "commands"
+    table.write_text(f"games\tcat >{out}/of-games\n")
+    agent = tree.start(mailbox_command=f"cat >{out}/of-$USER", mailbox_command_maps=f"hash:{table}")
+    for user in ("games", "news"):
+        (result,) = agent.deliver(user, tree.message())
+        assert result and result.outcome is Outcome.DELIVERED
+    assert sorted(os.listdir(out)) == ["of-games", "of-news"]
+    table.unlink()
+    (result,) = agent.deliver("games", tree.message())
+    assert result and (result.outcome, result.status) == (Outcome.DEFERRED, "4.3.0")
+
+
+@pytest.mark.real(root=True)
+def test_a_root_instance_reads_the_commands_of_users_as_mail_owner(root_tree: Tree) -> None:
+    out = writable(root_tree)
+    table = root_tree.spool.parent / "commands"
+    table.write_text(f"games id -un >{out}/who\nroot touch {out}/as-root\n")
+    agent = root_tree.start(mailbox_command_maps=f"hash:{table}", mail_owner="daemon")
+    (result,) = agent.deliver("games", root_tree.message())
+    assert result and result.outcome is Outcome.DELIVERED
+    assert (out / "who").read_text() == "games\n"
+    (result,) = agent.deliver("root", root_tree.message())
+    assert result and result.reason == "delivered to mailbox" and not (out / "as-root").exists()
+    table.write_text("games true\n")
+    table.chmod(0o600)
+    (result,) = agent.deliver("games", root_tree.message())
+    assert result and result.outcome is Outcome.DEFERRED

@@ -20,6 +20,9 @@ GOOD = {
     "mailbox_transport": "smtp:[127.0.0.1]:24",
     "fallback_transport": "lmtp:unix:/run/dovecot/lmtp",
     "forward_path": "/var/forward/${user}${recipient_delimiter}${extension} $home/.forward",
+    "mailbox_command_maps": "hash:/etc/commands, inline:{bob=procmail}",
+    "command_execution_directory": "$home/programs",
+    "local_command_shell": "/usr/lib/smrsh -c",
     "luser_relay": "$user+$local@other.example, postmaster",
 }
 
@@ -45,6 +48,10 @@ def test_what_can_be_used_is_taken(name: str) -> None:
         ("fallback_transport", "local", "smtp:nexthop"),
         ("luser_relay", "|program", "addresses alone"),
         ("luser_relay", '"unclosed', "not closed"),
+        ("mailbox_command_maps", "pcre:/etc/commands", "may stand here"),
+        ("command_execution_directory", "programs", "absolute path"),
+        ("command_execution_directory", "/x/$extension", "no macro extension"),
+        ("local_command_shell", "sh -c", "absolute path"),
         ("forward_path", "$home/.forward, ${home", "not closed"),
         ("forward_path", "$hom/.forward", "no macro hom"),
     ],
