@@ -9,7 +9,7 @@ _DESCRIPTORS = 16384
 
 
 def allow_descriptors() -> None:
-    """Raise the soft limit of descriptors as far as the hard one allows."""
+    """Raise the soft limit of descriptors as far as the hard one allows: clients, and batches of up to 64 files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -8,48 +8,36 @@ recipient that was not attempted is simply tried again by qmgr.
 
 import asyncio
 import contextlib
-import importlib
 import os
-import resource
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..formats.batch import Batch
+from ..host.loop import allow_descriptors, loop_factory
 from ..host.syslog import Log
 from .agent import FLUSH_SECONDS, AgentChannel
 from .service import Service
 from .smtp_batch import BatchRun
-from .smtp_generic import GenericMaps
 from .smtp_hosts import HostFinder
 from .smtp_pool import SessionPool
 from .smtp_security import ClientSecurity
 
-_DESCRIPTORS = 16384
-
 
 def run(service: Service) -> None:
     """Serve until there is no more reason to."""
-    _allow_descriptors()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    allow_descriptors()
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(Agent(service).serve())
 
 
-def _allow_descriptors() -> None:
-    """Raise the soft limit of descriptors: a batch brings up to 64, and there are many at once."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def _generic_maps(service: Service) -> "GenericMaps | None":
+    """Return the rewriting for other hosts, None without any: tables and intake cost memory in each agent."""
+    if not service.config.smtp_generic_maps:
+        return None
+    from .smtp_generic import GenericMaps
 
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Use uvloop where it is installed."""
-    try:
-        factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
-    except ImportError:
-        return asyncio.new_event_loop
-    return factory
+    return GenericMaps(service.config, service.log)
 
 
 class PromptChannel(AgentChannel):
@@ -105,7 +93,7 @@ class Agent:
             service.config.smtp_connection_cache_time_limit, service.config.smtp_connection_reuse_count_limit
         )
         self._security = ClientSecurity(service.config, service.log)
-        self._generic = GenericMaps(service.config, service.log)
+        self._generic = _generic_maps(service)
         self._runs: set[asyncio.Task[None]] = set()
         self._leave = asyncio.Event()
         self._stopping = False
