@@ -5,6 +5,8 @@ All times are seconds since the epoch, all spans seconds.
 
 from dataclasses import dataclass
 
+from ..core.config import Config
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -14,6 +16,16 @@ class Schedule:
     maximal_backoff: float
     lifetime: float
     bounce_lifetime: float
+
+    @classmethod
+    def of(cls, config: Config) -> "Schedule":
+        """Return the policy of a configuration."""
+        return cls(
+            config.minimal_backoff_time,
+            config.maximal_backoff_time,
+            config.maximal_queue_lifetime,
+            config.bounce_queue_lifetime,
+        )
 
     def next_attempt(self, now: float, arrived: float) -> float:
         """Return when a message that has just been deferred is due."""

@@ -4,8 +4,6 @@ A pass gives every pending recipient exactly one result. What needed no agent is
 logged) here; what must be durable is done in the pool's threads.
 """
 
-import contextlib
-import os
 import selectors
 import socket
 from collections import Counter
@@ -26,17 +24,17 @@ from .active_queue import ActiveQueue, Entry, Message, Work
 from .agent import result_line
 from .agents import Agent, Agents
 from .child_messages import Expanded, Plan
+from .endings import Endings
 from .expansion import Decision, Expander
 from .finishing import Ended, Finisher
+from .open_messages import OpenMessages
 from .pool import Pool
 from .reports import QUEUE_ONLY, STOPPING
 from .routes import routing_of
 
 _LONGEST_RETRY = 60.0
-_OPEN_DESCRIPTORS = 400
 _DEFERRED_TRANSPORT = deferred("4.3.2", "deferred transport")
 _LOST_LIMIT = 3
-_ENDED_TOGETHER = 16
 _LOST = deferred("4.3.0", "the delivery agent ended before it answered")
 
 
@@ -63,30 +61,24 @@ class Passes:
         self.owner = owner
         self.pool = Pool()
         self.lines: list[str] = []
-        self.finished: list[Message] = []
-        self.ending: list[Message] = []
         self.messages: dict[str, Message] = {}
-        self.open_descriptors = 0
+        self.open_messages = OpenMessages(store)
         self.is_stopping = False
         limits = {LOCAL: 1, VIRTUAL: 1, LMTP: 1, SMTP: max(1, config.smtp_process_limit)}
-        self.agents = Agents(limits, self._descriptor, owner.want, self)
+        self.agents = Agents(limits, self.open_messages.take, owner.want, self)
         self.active = ActiveQueue()
+        self.endings = Endings(self.pool, Finisher(config, store, Schedule.of(config)), self._ended)
         self.configure(config)
 
     def configure(self, config: Config) -> None:
         """Take what the configuration says; also after a reload."""
         self.active.configure(config.default_destination_concurrency_limit, config.default_destination_recipient_limit)
-        self.schedule = Schedule(
-            config.minimal_backoff_time,
-            config.maximal_backoff_time,
-            config.maximal_queue_lifetime,
-            config.bounce_queue_lifetime,
-        )
+        self.schedule = Schedule.of(config)
         self.retry_pause = min(_LONGEST_RETRY, config.minimal_backoff_time)
         self.routing = routing_of(config, self.log.warning)
         self.soft_bounce: bool = config.soft_bounce
         self.expander = Expander(config, self.store, self.routing, AliasFiles(config.alias_maps, self.log.warning))
-        self.finisher = Finisher(config, self.store, self.schedule)
+        self.endings.finisher = Finisher(config, self.store, self.schedule)
         self.deferred_transports = frozenset(config.defer_transports)
 
     def begin(self, message: Message, state: str) -> None:
@@ -286,11 +278,8 @@ class Passes:
         message.waiting -= 1
         if message.waiting:
             return
-        self._close(message)
-        if self.finisher.is_simple(message):
-            self.finished.append(message)
-        else:
-            self.ending.append(message)
+        self.open_messages.close(message)
+        self.endings.add(message)
 
     def _ended(self, ended: Ended) -> None:
         message = ended.message
@@ -300,52 +289,13 @@ class Passes:
             self.log.error(
                 f"{message.queue_id}: the end of its delivery cannot be written: {ended.error}; it is tried again"
             )
-            self.owner.after(self.retry_pause, lambda: self.ending.append(message))
+            self.owner.after(self.retry_pause, lambda: self.endings.add_again(message))
             return
         del self.messages[message.queue_id]
 
-    def _descriptor(self, entry: Entry) -> int:
-        """Return a descriptor of the entry's message that the caller closes."""
-        message = entry.message
-        if message.descriptor >= 0:
-            if message.waiting == 1:
-                descriptor, message.descriptor = message.descriptor, -1
-                self.open_descriptors -= 1
-                return descriptor
-            return os.dup(message.descriptor)
-        return self.store.open(ACTIVE, message.queue_id)
-
-    def _close(self, message: Message) -> None:
-        if message.descriptor >= 0:
-            with contextlib.suppress(OSError):  # it was only read from
-                os.close(message.descriptor)
-            message.descriptor = -1
-            self.open_descriptors -= 1
-
-    def keep_open(self, message: Message) -> None:
-        """Take charge of a message's descriptor; beyond a number it is closed and opened again when needed."""
-        self.open_descriptors += 1
-        if self.open_descriptors > _OPEN_DESCRIPTORS:
-            self._close(message)
-
     def end_turn(self) -> None:
-        """Write the log lines that have come together, then end passes and remove what is finished, in threads.
-
-        These are most of the work per message, and the loop goes on meanwhile.
-        """
+        """Write the log lines that have come together, then end the passes that are over."""
         lines, self.lines = self.lines, []
         if lines:
             self.log.lines(lines)
-        finished, self.finished = self.finished, []
-        if finished:
-            self.pool.submit(lambda: [self.finisher.remove(message) for message in finished], self._all_ended)
-        ending, self.ending = self.ending, []
-        for start in range(0, len(ending), _ENDED_TOGETHER):
-            self._end_together(ending[start : start + _ENDED_TOGETHER])
-
-    def _end_together(self, messages: list[Message]) -> None:
-        self.pool.submit(lambda: self.finisher.end_passes(messages), self._all_ended)
-
-    def _all_ended(self, all_ended: list[Ended]) -> None:
-        for ended in all_ended:
-            self._ended(ended)
+        self.endings.begin()

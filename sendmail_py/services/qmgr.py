@@ -135,7 +135,7 @@ class QueueManager:
             os.close(descriptor)
             raise
         message = Message(queue_id, envelope, descriptor, time.time_ns() // 1000, forced)
-        self.passes.keep_open(message)
+        self.passes.open_messages.keep(message)
         return message
 
     # --- requests ---------------------------------------------------------------------------
