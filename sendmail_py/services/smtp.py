@@ -23,6 +23,9 @@ from .smtp_hosts import HostFinder
 from .smtp_pool import SessionPool
 from .smtp_security import ClientSecurity
 
+if TYPE_CHECKING:
+    from .smtp_generic import GenericMaps
+
 
 def run(service: Service) -> None:
     """Serve until there is no more reason to."""
