@@ -15,6 +15,7 @@ from ..core.lookup import Found
 from ..protocol.reply import Reply
 from ..protocol.server_replies import reply
 from . import access
+from .dns_lists import DNS_WORDS
 from .restriction_scene import (
     DOMAIN,
     LISTED,
@@ -358,5 +359,6 @@ WORDS |= {
     "check_sender_access": _check_sender_access,
     "check_recipient_access": _check_recipient_access,
 }
+WORDS |= DNS_WORDS
 TAKES_TABLE = frozenset(word for word in WORDS if word.startswith("check_") and word.endswith("_access"))
 TAKES_NUMBER = frozenset(("sleep",))

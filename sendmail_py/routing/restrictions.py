@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ..core.config import Config
 from ..protocol.reply import Reply
 from ..protocol.server_replies import reply
+from .dns_lists import DNS_WORDS, split_list
 from .restriction_scene import (
     LOG,
     MISCONFIGURED,
@@ -65,6 +66,10 @@ def parse(words: Sequence[str], stage: str = "") -> tuple[Restriction, ...]:
             argument = words[at] if at < len(words) else ""
             if ":" not in argument:
                 raise ValueError(f"{word} must be followed by a table such as hash:/file")
+        elif word in DNS_WORDS:
+            at += 1
+            argument = words[at] if at < len(words) else ""
+            split_list(argument)
         elif ":" in word and stage in _OF_STAGE:
             word, argument = _OF_STAGE[stage], words[at]
         elif word not in WORDS and word != WARN_IF_REJECT:

@@ -98,6 +98,8 @@ class World:
             return None
         if ask.kind == ask_for.DOMAIN:
             return await self._domain(ask.value)
+        if ask.kind == ask_for.HOST:
+            return (await self._dns().addresses(ask.value)).addresses
         if ask.kind == ask_for.REVERSE:
             _, reverse, forward = await self._names(ask.value)
             return reverse, forward
