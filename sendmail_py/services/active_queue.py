@@ -7,6 +7,7 @@ an added message ends with exactly one result.
 
 import sys
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..core.address import Address
@@ -96,7 +97,7 @@ class ActiveQueue:
         _join_real_users(groups)
         for (key, _), rows in groups.items():
             # One mailbox gets one copy, whatever number of names it was addressed by; an extension may lead elsewhere.
-            size = len(rows) if key[0] in MAILBOXES else self._recipients
+            size = len(rows) if key[0] in MAILBOXES else self._recipients(key[0])
             for start in range(0, len(rows), size):
                 part = rows[start : start + size]
                 self._append(key, Entry(message, [i for i, _ in part], [r for _, r in part]))
@@ -105,8 +106,7 @@ class ActiveQueue:
     def _append(self, key: _Key, entry: Entry) -> None:
         destination = self._destinations.get(key)
         if destination is None:
-            limit = 1 if key[0] in MAILBOXES else self._concurrency
-            destination = self._destinations[key] = Destination(*key, limit)
+            destination = self._destinations[key] = Destination(*key, self._concurrency(key[0]))
         destination.entries.append(entry)
         self._take_turn(destination)
 
@@ -119,10 +119,16 @@ class ActiveQueue:
         """Queue an entry that an agent did not answer for, or gave back; it still counts in its message."""
         self._append(entry.routes[0].destination(), entry)
 
-    def configure(self, concurrency: int, recipients: int) -> None:
-        """Set the limits for what is added from now on; 0 is no limit."""
-        self._concurrency = concurrency or sys.maxsize
-        self._recipients = recipients or BATCH_RECIPIENTS
+    def configure(self, concurrency: int, recipients: int, of: Mapping[str, tuple[int, int]] | None = None) -> None:
+        """Set the limits for what is added from now on; 0 is no limit. of has those of some transports."""
+        self._limits = concurrency, recipients
+        self._limits_of = dict(of or {})
+
+    def _concurrency(self, transport: str) -> int:
+        return 1 if transport in MAILBOXES else self._limits_of.get(transport, self._limits)[0] or sys.maxsize
+
+    def _recipients(self, transport: str) -> int:
+        return self._limits_of.get(transport, self._limits)[1] or BATCH_RECIPIENTS
 
     def transports(self) -> list[str]:
         """Return the transports for which something could be handed out."""

@@ -72,7 +72,14 @@ class Passes:
 
     def configure(self, config: Config) -> None:
         """Take what the configuration says; also after a reload."""
-        self.active.configure(config.default_destination_concurrency_limit, config.default_destination_recipient_limit)
+        self.active.configure(
+            config.default_destination_concurrency_limit,
+            config.default_destination_recipient_limit,
+            {
+                SMTP: (config.smtp_destination_concurrency_limit, config.smtp_destination_recipient_limit),
+                LMTP: (config.lmtp_destination_concurrency_limit, config.lmtp_destination_recipient_limit),
+            },
+        )
         self.schedule = Schedule.of(config)
         self.retry_pause = min(_LONGEST_RETRY, config.minimal_backoff_time)
         self.routing = routing_of(config, self.log.warning)

@@ -221,3 +221,17 @@ def test_extensions_of_one_user_are_deliveries_of_their_own_in_one_batch() -> No
     names = ["", "one", "two", "one"]
     queue.add(message(), [(n, Route(LOCAL, "bob", Address("u"), extension=name)) for n, name in enumerate(names)])
     assert [entry.indexes for entry in pick(queue, LOCAL).entries] == [[0], [1, 3], [2]]
+
+
+def test_a_transport_may_have_limits_of_its_own() -> None:
+    queue = ActiveQueue()
+    queue.configure(20, 50, {"lmtp": (1, 2)})
+    queue.add(message(), to("unix:/store", "lmtp", 5))
+    sizes = []
+    while work := queue.pick("lmtp"):
+        assert queue.pick("lmtp") is None
+        sizes += [len(entry.indexes) for entry in work.entries]
+        queue.ended(work.destination)
+    assert sizes == [2, 2, 1]
+    queue.add(message(), to("a.example", SMTP, 60))
+    assert [len(entry.indexes) for entry in pick(queue).entries] == [50]
