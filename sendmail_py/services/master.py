@@ -24,6 +24,7 @@ from .children import Child, Throttle, start
 from .control import Control
 from .listening import SMTPD, Listening
 from .service import encode_settings
+from .smtp_checks import password_complaints
 from .whole_config import check_config
 
 ALWAYS = ("pickup", "qmgr")
@@ -67,7 +68,7 @@ class Master:
         self.public = listen(f"{run}/public", 0o666)
         self.submit = listen(f"{run}/submit", 0o666)
         self.control = Control(f"{run}/control", self.selector, self.status, self.stop, self.reload)
-        for complaint in self.listening.bind(self.config):
+        for complaint in (*self.listening.bind(self.config), *password_complaints(self.config)):
             self.log.warning(complaint)
             self.notify(WARNING + complaint)
         self.listening.watch()
@@ -215,7 +216,7 @@ class Master:
             child.tell(record, [log_file] if log_file >= 0 else None)
         if old_log > 2:
             os.close(old_log)
-        for complaint in self.listening.bind(config):
+        for complaint in (*self.listening.bind(config), *password_complaints(config)):
             self.log.warning(complaint)
         self.listening.watch()  # an old smtpd serves its clients to the end, and takes no new ones
         self.log.info("reloaded")

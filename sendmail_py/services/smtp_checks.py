@@ -1,5 +1,7 @@
 """The parameters of the SMTP client that must make sense before the services start."""
 
+import os
+import pwd
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,7 @@ from ..formats.tables import TEXT_TYPES, split_name
 from ..host.password_file import path_of
 from ..protocol.sasl import check_filter, check_options
 from ..protocol.tls_policy import Level, parse_entry, parse_level, parse_versions
+from .children import user_of
 
 
 def check_smtp(config: Config) -> None:
@@ -30,6 +33,26 @@ def check_smtp(config: Config) -> None:
             f"{config.origin('smtp_tls_wrappermode')}: smtp_tls_wrappermode = yes goes with another "
             "smtp_tls_security_level than none"
         )
+
+
+def password_complaints(config: Config) -> list[str]:
+    """Return what will keep the SMTP client from the passwords, or lets others have them; mail would tell it later."""
+    complaints = []
+    user = user_of("smtp", config)
+    uid = pwd.getpwnam(user).pw_uid if user else os.getuid()
+    for path in map(path_of, config.smtp_sasl_password_maps) if config.smtp_sasl_auth_enable else ():
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            complaints.append(f"smtp_sasl_password_maps: {path}: {error.strerror}")
+            continue
+        if status.st_mode & 0o077:
+            complaints.append(
+                f"smtp_sasl_password_maps: {path}: others can get at the passwords; its mode should be 0600"
+            )
+        elif status.st_uid != uid and uid:
+            complaints.append(f"smtp_sasl_password_maps: {path} should belong to {user or 'you'}: nobody else reads it")
+    return complaints
 
 
 def _check_policies(names: list[str]) -> None:

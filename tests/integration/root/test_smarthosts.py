@@ -121,6 +121,7 @@ def test_passwords_that_are_not_the_smtp_clients_leave_the_mail_waiting(
     write_passwords(machine, PASSWORD, owner="root")
     send(machine, "unreadable passwords", f"[{POSTFIX_HOST}]:587")
     machine.wait_for_log(f"status=deferred (smtp_sasl_password_maps: {PASSWORDS}: Permission denied")
+    assert f"warning: smtp_sasl_password_maps: {PASSWORDS} should belong to sendmail-py-net" in machine.log()
 
 
 def test_passwords_that_others_can_read_are_a_warning(smarthosts: Smarthosts, machine: Machine) -> None:

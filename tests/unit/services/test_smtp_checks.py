@@ -4,7 +4,7 @@ import pytest
 
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.core.errors import ConfigError
-from sendmail_py.services.smtp_checks import check_smtp
+from sendmail_py.services.smtp_checks import check_smtp, password_complaints
 
 
 def config(**values):
@@ -39,3 +39,19 @@ def test_what_cannot_be_is_refused_with_its_place(values):
 
 def test_tls_from_the_first_octet_needs_no_other_line():
     check_smtp(config(smtp_tls_wrappermode="yes"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "says"),
+    [(0o600, []), (0o640, ["others can get at the passwords"]), (None, ["No such file or directory"])],
+)
+def test_passwords_that_are_not_kept_well_are_complained_about(mode, says, tmp_path):
+    path = tmp_path / "passwords"
+    if mode is not None:
+        path.write_text("mx.test me:secret\n")
+        path.chmod(mode)
+    values = {"smtp_sasl_password_maps": f"hash:{path}", "smtp_sasl_auth_enable": "yes", "mail_owner": "root"}
+    found = password_complaints(config(**values))
+    assert len(found) == len(says)
+    assert all(f"{path}" in complaint and text in complaint for complaint, text in zip(found, says, strict=True))
+    assert password_complaints(config(**values | {"smtp_sasl_auth_enable": "no"})) == []
