@@ -305,9 +305,12 @@ def test_clients_of_ipv6_are_served_by_their_address(friendly):
 
 @pytest.mark.real("pflogsumm")
 def test_pflogsumm_counts_what_came_and_what_was_refused(friendly):
-    with friendly.client() as client, pytest.raises(smtplib.SMTPRecipientsRefused):
-        client.sendmail("alice@a.test", ["gone@here.test"], "x")
-    friendly.wait_for_log("disconnect from localhost")
+    with friendly.client() as client:
+        client.sendmail("alice@a.test", ["games@here.test"], "Subject: to be counted\n\nx\n")
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            client.sendmail("alice@a.test", ["gone@here.test"], "x")
+    friendly.wait_for_mail("games", b"Subject: to be counted")
+    friendly.wait_for_log("reject: RCPT from localhost")
     log = friendly.path / "maillog"
     done = run("pflogsumm", "--syslog-name=sendmail-py", "--problems-first", str(log))
     assert done.returncode == 0, done.stderr
@@ -344,6 +347,21 @@ def test_a_table_that_is_gone_defers_and_the_log_says_why(tmp_path):
         served.start()
         assert served.connect_and_ask("x@a.test")[:9] == "451 4.3.0"
         served.wait_for_log(f"warning: access table hash:{tmp_path}/none: ")
+
+
+def test_a_list_in_dns_rejects_and_its_silence_does_not(tmp_path):
+    zone = {"a.test.bl.test": {"A": ["127.0.0.2"]}, "b.test.slow.test": {"silent": True}}
+    words = "reject_rhsbl_sender bl.test=127.0.0.[2..4], reject_rhsbl_sender slow.test"
+    with (
+        NameServer(zone) as names,
+        Served(
+            tmp_path / "i", resolver_nameservers=names.address, resolver_timeout="1s", smtpd_sender_restrictions=words
+        ) as served,
+    ):
+        served.start()
+        refusal = "554 5.7.1 Service unavailable; Sender address [x@a.test] blocked using bl.test"
+        assert served.connect_and_ask("x@a.test") == refusal
+        assert served.connect_and_ask("x@b.test")[:3] == "250"
 
 
 def test_a_clients_name_is_believed_only_where_it_leads_back():

@@ -249,3 +249,45 @@ def test_what_is_told_of_a_command_can_stand_in_a_queue_file(octets):
             assert event.address and event.original.isascii() and event.original.isprintable()
         if not isinstance(event, Content):
             machine.send(event.answer)
+
+
+def test_octets_after_starttls_are_seen_as_unread():
+    for early, unread in ((b"", False), (b"EHLO x\r\n", True), (b"\0", True)):
+        machine = SmtpServer("here.test", {"STARTTLS": ""})
+        machine.receive_data(b"STARTTLS\r\n" + early)
+        assert machine.next_event().verb is Verb.STARTTLS
+        assert machine.has_unread() is unread
+
+
+def test_starttls_is_a_command_only_where_it_is_offered_and_between_transactions():
+    offered = Played([b"MAIL FROM:<a@b.test>\r\nSTARTTLS\r\n"])
+    assert offered.said.endswith(b"502 5.5.1 Error: command not implemented\r\n")
+    machine = SmtpServer("here.test", {"STARTTLS": ""})
+    machine.receive_data(b"MAIL FROM:<a@b.test>\r\nSTARTTLS\r\n")
+    machine.send(machine.next_event().answer)
+    assert machine.next_event().answer.code == 503
+
+
+def test_a_driver_says_what_counts_as_an_error():
+    machine = SmtpServer("here.test", {}, error_limit=2)
+    machine.receive_data(b"NOOP\r\n" * 5)
+    for _ in range(2):
+        machine.next_event()
+        machine.send(NOT_NOW, is_error=False)
+    assert machine.errors == 0
+    for _ in range(2):
+        machine.send(machine.next_event().answer, is_error=True)
+    assert machine.next_event().answer == replies.TOO_MANY_ERRORS
+
+
+def test_another_protocol_is_told_so_and_nothing_of_it_is_read():
+    for line in (b"GET / HTTP/1.1", b"post /form", b"CONNECT a.test:25 HTTP/1.0", b"Host: here.test"):
+        played = Played([line + b"\r\nMAIL FROM:<a@b.test>\r\n"])
+        assert played.said.count(b"\r\n") == 1
+        assert played.said.startswith(b"421 4.7.0")
+        assert played.machine.state is State.CLOSED
+
+
+def test_bare_newlines_of_command_lines_are_remembered():
+    assert Played([b"NOOP\n"]).machine.bare_newlines
+    assert not Played([b"NOOP\r\n"]).machine.bare_newlines
