@@ -10,6 +10,7 @@ from ..core.address import Address
 _SPECIALS = frozenset("<>,:;@.)]")
 _ENDS_ATOM = _SPECIALS | frozenset(' \t"([')
 _UNSAFE = frozenset(' \t"<>()[]:,\\')
+_NOT_IN_REMARKS = frozenset(',;:@<>)"\\')
 _ATOM, _QUOTED, _LITERAL = "atom", "quoted", "literal"
 _WORDS = (_ATOM, _QUOTED)
 
@@ -49,13 +50,14 @@ def parse_address_list(text: str, lenient: bool = False) -> "list[Mailbox]":
 
     With lenient, as where recipients are named, commas may be missing, as for Postfix: bare words
     that a blank parts are addresses of their own, and so is what follows a >. And undisclosed
-    recipients may lack their ; where nobody follows. Raises ValueError, naming the address, for
+    recipients may lack their ; where nobody follows. And a bare address may have a > behind it, or
+    a ( that nothing closes, if no other could be in it. Raises ValueError, naming the address, for
     one that cannot be read and for a control character in the text.
     """
     if not text.isprintable():
         _refuse_controls(text)
     mailboxes = []
-    for element in _elements(_tokens(text)):
+    for element in _elements(_tokens(text, lenient)):
         if lenient and _is_nobody(element):
             continue
         for part in _parts(element) if lenient else [element]:
@@ -85,7 +87,8 @@ def parse_sender(text: str) -> Address:
 
     Web programs pass on what a form gave them: what cannot be read is taken as it stands, as
     Postfix does, its local part to be quoted, as long as no domain comes of it that could end a
-    command. Mail with an odd sender is better than none.
+    command; where the domain is missing after the @, as if it were bare. Mail with an odd sender is
+    better than none.
     """
     if not text.isprintable():
         _refuse_controls(text)
@@ -98,7 +101,7 @@ def parse_sender(text: str) -> Address:
         local_part, at, domain = text.rpartition("@")
         if not at:
             local_part, domain = text, ""
-        if not local_part or (at and not domain) or not _UNSAFE.isdisjoint(domain):
+        if not local_part or not _UNSAFE.isdisjoint(domain):
             raise
         return Address(_unescape(local_part), domain)
     if not found:
@@ -113,7 +116,7 @@ def _refuse_controls(text: str) -> None:
             raise ValueError(f"{name} in the address {text[:80]!a}")
 
 
-def _tokens(text: str) -> "list[_Token]":
+def _tokens(text: str, lenient: bool = False) -> "list[_Token]":
     tokens: list[_Token] = []
     position = 0
     while position < len(text):
@@ -122,7 +125,7 @@ def _tokens(text: str) -> "list[_Token]":
         if c in " \t":
             position += 1
         elif c == "(":
-            position = _after_comment(text, start)
+            position = len(text) if lenient and _is_last_remark(text, start) else _after_comment(text, start)
         elif c == '"':
             position, value = _delimited(text, start, '"')
             tokens.append(_Token(_QUOTED, value, start, position))
@@ -166,6 +169,11 @@ def _unescape(text: str) -> str:
         out.append(before + rest[:1] if rest else before + backslash)
         rest = rest[1:]
     return "".join(out)
+
+
+def _is_last_remark(text: str, start: int) -> bool:
+    """Say whether a ( behind something begins a comment that nothing closes and that hides no recipient."""
+    return bool(text[:start].strip()) and _NOT_IN_REMARKS.isdisjoint(text[start:])
 
 
 def _after_comment(text: str, start: int) -> int:
@@ -226,7 +234,8 @@ def _parts(element: "list[_Token]") -> "list[list[_Token]]":
     if opened:
         found.append(element[start:])
     elif start < len(element):
-        found += _at_blanks(element[start:])
+        rest = element[start:]
+        found += _at_blanks(rest[:-1] if rest[-1].kind == ">" and rest[:-1] else rest)
     return found
 
 

@@ -64,12 +64,14 @@ class AliasEntry:
 class Fault:
     """A line that cannot be used, and why; name is its alias where that much is clear.
 
-    An alias with a fault exists: its mail has to wait until the line is mended.
+    An alias with a fault exists: its mail has to wait until the line is mended. What is harmless is
+    only told: the line counts for nothing, and no mail waits.
     """
 
     line: int
     text: str
     name: str = ""
+    harmless: bool = False
 
 
 def parse(text: str) -> tuple[list[AliasEntry], list[Fault]]:
@@ -85,7 +87,8 @@ def parse(text: str) -> tuple[list[AliasEntry], list[Fault]]:
             faults.append(Fault(number, str(error), name))
             continue
         if entry.name in entries:
-            faults.append(Fault(number, f'duplicate entry "{entry.name}", first on line {entries[entry.name].line}'))
+            first = entries[entry.name].line
+            faults.append(Fault(number, f'duplicate entry "{entry.name}", first on line {first}', harmless=True))
         else:
             entries[entry.name] = entry
     return list(entries.values()), faults

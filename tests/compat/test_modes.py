@@ -120,6 +120,14 @@ def test_newaliases_says_nothing_where_nobody_hears_it(resting):
         assert b"Traceback" not in done.stderr and b"internal" not in done.stderr
 
 
+def test_newaliases_warns_of_a_second_entry_and_does_not_fail(resting):
+    aliases = resting.instance.path / "aliases"
+    aliases.write_text("root: alice\nROOT: bob\n")
+    done, _ = resting.call(program="newaliases")
+    assert (done.returncode, done.stderr.count(b"\n"), b"1 aliases" in done.stdout) == (0, 1, True)
+    assert b", line 2: duplicate entry" in done.stderr
+
+
 def test_newaliases_names_file_and_line_of_each_fault(resting):
     aliases = resting.instance.path / "aliases"
     aliases.write_text("root: alice\nthis is no alias\nalice: bob\nalice: carol\n")

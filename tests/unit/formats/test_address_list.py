@@ -142,6 +142,7 @@ def test_a_backslash_before_a_recipient_asks_for_the_user_himself(text: str, exp
         ('quo te\\"d@example.org;id', ('quo te"d', "example.org;id")),
         ("John Smith", ("John Smith", "")),
         ("a@b@c", ("a@b", "c")),
+        ("wordpress@", ("wordpress", "")),
         ("a@b, c@d", ("a", "b")),
         ("Alice <a@x>, b", ("a", "x")),
     ],
@@ -152,11 +153,24 @@ def test_a_sender_that_cannot_be_read_is_taken_as_it_stands(text: str, expected:
 
 
 @pytest.mark.parametrize(
-    "text", ["a@b> SIZE=1", "a@b c", "a@b:c", "a@", "@b", "", "g:;", "(a)", 'a"@"b', "a\rb@c", "a\nb"]
+    "text", ["a@b> SIZE=1", "a@b c", "a@b:c", "@", "@b", "", "g:;", "(a)", 'a"@"b', "a\rb@c", "a\nb"]
 )
 def test_a_sender_whose_domain_could_end_a_command_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="address"):
         parse_sender(text)
+
+
+@pytest.mark.parametrize("text", ["bob (x", "bob>", "bob > ", "bob ( x y", "<bob> (the"])
+def test_a_bracket_too_many_or_too_few_behind_a_recipient_loses_nobody(text: str) -> None:
+    assert addresses(text, lenient=True) == [("bob", "")]
+    with pytest.raises(ValueError, match="address"):
+        addresses(text)
+
+
+@pytest.mark.parametrize("text", ["bob (x, carol", "bob (x <carol>", "bob (x@y", "(bob", ">", "carol, >"])
+def test_a_bracket_that_could_hide_a_recipient_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        addresses(text, lenient=True)
 
 
 @pytest.mark.parametrize("text", ["b\udcf6b@y.test", "x@b\udcf6b.test"])
