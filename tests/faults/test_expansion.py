@@ -150,14 +150,13 @@ def received(sink: SmtpSink) -> Counter[str]:
     )
 
 
-MANY = 100_000
+MANY = 100_000 if WHOLE else 2_000
 ROOM = 96 << 20  # for the addresses that were seen, and the recipients of children being written
 
 
-@pytest.mark.skipif(not WHOLE, reason="a hundred thousand recipients: CI=true or FAULTS=all")
-def test_a_hundred_thousand_members_are_each_sent_one_copy_in_bounded_memory_though_qmgr_is_killed(tmp_path):
+def test_up_to_a_hundred_thousand_members_are_each_sent_one_copy_in_bounded_memory_though_qmgr_is_killed(tmp_path):
     zone = {"far.test": {"MX": ["10 mx.far.test."]}, "mx.far.test": {"A": ["127.0.0.1"]}}
-    settings = {"expansion_recipient_limit": 1000, "default_destination_recipient_limit": 500}
+    settings = {"expansion_recipient_limit": MANY // 100, "default_destination_recipient_limit": 500}
     with (
         SmtpSink(keep_content=False) as sink,
         NameServer(zone) as names,
@@ -169,7 +168,8 @@ def test_a_hundred_thousand_members_are_each_sent_one_copy_in_bounded_memory_tho
         patient.start()
         before = memory(patient, "VmHWM")
         patient.submit(message(new_marker()), "list")
-        wait_until(lambda: len(os.listdir(patient.queue / "tmp")) >= 50, "half of the children are written")
+        written = patient.queue / "tmp"
+        wait_until(lambda: len(os.listdir(written)) >= 50 or received(sink), "half of the children are written")
         patient.kill("qmgr")
         wait_until(lambda: received(sink).total() >= MANY // 2, "half of the mail has arrived", 300)
         peak = memory(patient, "VmHWM")

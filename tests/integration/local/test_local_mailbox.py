@@ -226,7 +226,8 @@ def test_a_dot_lock_is_stale_when_it_is_old_and_its_process_gone(
 
 @pytest.mark.real("strace")
 @pytest.mark.parametrize(
-    "fault", ["fsync:error=EIO:when=1", "writev:error=ENOSPC:when=1", "writev:error=EDQUOT:when=2"]
+    "fault",
+    ["fsync:error=EIO:when=1", "writev:error=ENOSPC:when=1", "writev:error=EDQUOT:when=2", "writev:error=EFBIG:when=2"],
 )
 def test_after_an_error_the_mailbox_is_as_before_and_nothing_is_delivered(tree: Tree, fault: str) -> None:
     box = tree.spool / "daemon"
