@@ -7,10 +7,13 @@ question has a new process.
 
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 SECONDS = 1.0
 _REMEMBERED_SECONDS = 60.0
@@ -22,7 +25,7 @@ class Patterns:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: "subprocess.Popen[str] | None" = None
         self._given: set[int] = set()
         self._slow: dict[tuple[int, str], float] = {}
         self._number = 0
@@ -68,6 +71,8 @@ class Patterns:
         return json.loads(line) if line.endswith("\n") else None
 
     def _start(self) -> None:
+        import subprocess  # most instances have no patterns
+
         worker = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pattern_worker.py")
         self._given.clear()
         self._process = subprocess.Popen(

@@ -6,6 +6,7 @@ what nobody here can do, is a TableError: the message waits, or its client is to
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ..core.config import Config
 from ..core.envelope import Envelope, Recipient
@@ -15,7 +16,10 @@ from ..formats.header import fields
 from ..formats.tables import PATTERN_TYPES, TableError, split_name
 from ..formats.trace_headers import clean
 from ..host.read_file import Warn
-from ..host.tables import PatternFile, Tables, check_tables, open_table
+from .routes import check_tables
+
+if TYPE_CHECKING:
+    from ..host.tables import Tables
 
 _LOGGED_OCTETS = 200
 _NAMES = ("header_checks", "body_checks")
@@ -25,8 +29,8 @@ class ContentChecks:
     """The checks of one configuration."""
 
     def __init__(self, config: Config, warn: Warn) -> None:
-        self._header = Tables(config.header_checks, warn)
-        self._body = Tables(config.body_checks, warn)
+        self._header = _tables(config.header_checks, warn)
+        self._body = _tables(config.body_checks, warn)
         self._body_limit: int = config.body_checks_size_limit
 
     def __bool__(self) -> bool:
@@ -47,7 +51,15 @@ class ContentChecks:
         return header, body, checked
 
 
-def _checked(tables: Tables, lines: list[bytes], kind: str, checked: Checked) -> bytes:
+def _tables(names: list[str], warn: Warn) -> "Tables | None":
+    if not names:
+        return None
+    from ..host.tables import Tables  # it costs a megabyte, and most instances have no tables
+
+    return Tables(names, warn)
+
+
+def _checked(tables: "Tables", lines: list[bytes], kind: str, checked: Checked) -> bytes:
     verdicts = tables.look_up_all([_text(line) for line in lines])
     return b"".join(apply(lines, verdicts, kind, checked, lambda line: clean(_text(line))[:_LOGGED_OCTETS]))
 
@@ -117,6 +129,8 @@ def _verdicts(name: str) -> list[str]:
     kind, rest = split_name(name)
     if kind == "static":
         return [rest.strip("{}")]
+    from ..host.tables import PatternFile, open_table
+
     table = open_table(name)
     if kind not in PATTERN_TYPES or not isinstance(table, PatternFile):
         return []

@@ -13,7 +13,6 @@ from ..core.errors import ConfigError
 from ..formats.tables import TableError
 from ..formats.xtext import original_recipient
 from ..host.read_file import Warn
-from ..host.tables import check_tables
 from ..routing.resolve import Routing
 from ..routing.rewrite import (
     CLASSES,
@@ -24,7 +23,7 @@ from ..routing.rewrite import (
     class_of_field,
     one_address,
 )
-from .routes import look_up
+from .routes import check_tables, look_up
 
 _TABLES = (
     *("canonical_maps", "sender_canonical_maps", "recipient_canonical_maps"),

@@ -12,7 +12,6 @@ from ..core.errors import ConfigError
 from ..core.route import VIRTUAL
 from ..formats.tables import TEXT_TYPES, LookUp, nothing, split_name
 from ..host.read_file import Warn
-from ..host.tables import Tables, check_tables
 from ..routing.resolve import Routing
 from ..routing.transport import Maps, check_nexthop, parse_transport, whole_transport
 from ..routing.virtual import VirtualMaps
@@ -60,10 +59,20 @@ def look_up(names: list[str], warn: Warn, names_alone: bool = False, has_groups:
     """
     if not names:
         return nothing
+    from ..host.tables import Tables  # it costs a megabyte, and most instances have no tables
+
     tables = Tables(names, warn, has_groups)
     if names_alone:
         return lambda key, partial: "" if tables.holds(key) else None
     return tables.look_up
+
+
+def check_tables(names: list[str], has_groups: bool = True) -> None:
+    """Raise ValueError for a name of a table that can never work, and for a pattern table with a fault."""
+    if names:
+        from ..host import tables
+
+        tables.check_tables(names, has_groups)
 
 
 def check_routing(config: Config) -> None:
@@ -104,7 +113,7 @@ def _check_virtual_domains(names: list[str]) -> None:
     for name in names:
         if "/" in name and ":" not in name:
             raise ValueError(f"{name}: a table is written type:/path")
-    check_tables(name for name in names if ":" in name)
+    check_tables([name for name in names if ":" in name])
 
 
 def _check_domains(names: list[str]) -> None:
@@ -113,4 +122,4 @@ def _check_domains(names: list[str]) -> None:
             raise ValueError(f"{name}: {', '.join(_AT_HAND)} may stand here")
         if "/" in name and ":" not in name:
             raise ValueError(f"{name}: a table is written type:/path")
-    check_tables(name for name in names if ":" in name)
+    check_tables([name for name in names if ":" in name])

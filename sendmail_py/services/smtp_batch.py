@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.config import Config
 from ..core.delivery import Delivery
@@ -21,10 +22,12 @@ from ..protocol.tls_policy import CLEAR
 from ..routing.hosts import Target
 from ..routing.transport import split_nexthops
 from .agent import AgentChannel
-from .smtp_generic import GenericMaps
 from .smtp_hosts import HostFinder
 from .smtp_pool import SessionPool
 from .smtp_security import ClientSecurity
+
+if TYPE_CHECKING:
+    from .smtp_generic import GenericMaps
 
 _LOOP = "5.4.6"
 
@@ -39,7 +42,7 @@ class BatchRun:
         finder: HostFinder,
         pool: SessionPool,
         security: ClientSecurity,
-        generic: GenericMaps,
+        generic: "GenericMaps | None",
         channel: AgentChannel,
         stopping: Callable[[], bool],
     ) -> None:
@@ -70,13 +73,9 @@ class BatchRun:
 
     async def _attempt(self) -> None:
         """Try the nexthop (or several that it names), then smtp_fallback_relay, while none can be found or reached."""
-        for delivery in () if self._lmtp else self._batch.deliveries:
-            if not await self._generic.prepare(delivery):
-                self._ended(delivery)
-        if not self._pending():
-            return
+        await self._prepare()
         result = None
-        for nexthop in self._nexthops():
+        for nexthop in self._nexthops() if self._pending() else ():
             self._nexthop = nexthop
             result = await self._try_nexthop()
             if not self._pending() or self._stopping():
@@ -85,6 +84,14 @@ class BatchRun:
                 break
         if result and not self._stopping():
             self._end_rest(result)
+
+    async def _prepare(self) -> None:
+        """Have the addresses rewritten that other hosts are to see."""
+        if self._generic is None or self._lmtp:
+            return
+        for delivery in self._batch.deliveries:
+            if not await self._generic.prepare(delivery):
+                self._ended(delivery)
 
     def _nexthops(self) -> list[str]:
         if self._lmtp:

@@ -2,7 +2,7 @@
 
 Log lines and results keep the addresses that are ours. Guarantees: the content is never serialised again, only
 addresses in header fields are replaced, and the body goes out from the queue file as it is; while a table cannot be
-asked the mail waits. Without smtp_generic_maps nothing is read or looked up.
+asked the mail waits.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ class GenericMaps:
     def __init__(self, config: Config, log: Log) -> None:
         self._log = log
         self._origin: str = config.myorigin
-        self._rewriter = rewriter_of(config, Routing(config), log.warning) if config.smtp_generic_maps else None
+        self._rewriter = rewriter_of(config, Routing(config), log.warning)
 
     async def prepare(self, delivery: Delivery) -> bool:
         """Work out what others are to see of a delivery; False when it has to wait, and its results say so."""
-        if self._rewriter is None or delivery.outward is not None:
+        if delivery.outward is not None:
             return True
         try:
             delivery.outward = await asyncio.to_thread(self._outward, delivery)
@@ -59,7 +59,6 @@ class GenericMaps:
         )
 
     def _new(self, address: Address, known: dict[tuple[str, str], Address]) -> Address:
-        assert self._rewriter is not None
         key = address.local_part, address.domain
         if key not in known:
             known[key] = self._rewriter.generic(address)
