@@ -20,6 +20,7 @@ _WHOLE = frozenset((*ALWAYS_THERE, "double-bounce"))
 
 
 _NO_MAPS = Maps()
+_HOST = re.compile(r"[A-Za-z0-9]+(?:[.-]+[A-Za-z0-9]+)*")
 _STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
 _TEXTS = {ERROR: ("5.0.0", "Address is undeliverable"), RETRY: ("4.0.0", "Address is undeliverable")}
 
@@ -65,6 +66,20 @@ class Routing:
     def qualified(self, address: Address) -> Address:
         """Return an address with the domain that bare names get."""
         return address if address.domain else Address(address.local_part, self._origin)
+
+    def unrouted(self, address: Address) -> Address:
+        """Return where host!user and user%host lead that are addressed to this host, as both predecessors read them.
+
+        For mail of this host's users alone: from others it would be a way around what they may send to.
+        """
+        while self.is_local(address.domain):
+            host, bang, user = address.local_part.partition("!")
+            if not bang:
+                user, _, host = address.local_part.rpartition("%")
+            if not user or not _HOST.fullmatch(host):
+                break
+            address = Address(user, host)
+        return address
 
     def is_relayed(self, domain: str) -> bool:
         """Say whether anybody may send to a domain through this host; raises OSError."""

@@ -92,7 +92,10 @@ class Intake:
         if sender and not sender.domain:
             envelope.reverse_path = Address(sender.local_part, origin)
         for recipient in envelope.recipients:
-            recipient.forward_path = self._routing.qualified(recipient.forward_path)
+            address = recipient.forward_path
+            if not (envelope.client or recipient.target):
+                address = self._routing.unrouted(address)
+            recipient.forward_path = self._routing.qualified(address)
         originator = envelope.sender
         rewrite_envelope(envelope, self._rewriter)
         add_copies(envelope, self._rewriter)

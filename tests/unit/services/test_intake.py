@@ -20,13 +20,20 @@ PADDING = b"12345"
 
 
 def submit(
-    store: Store, content: bytes, *recipients: str, sender: str = "alice@x", target: str = "", **values: str
+    store: Store,
+    content: bytes,
+    *recipients: str,
+    sender: str = "alice@x",
+    target: str = "",
+    client: str = "",
+    **values: str,
 ) -> Envelope:
     """Submit content that stands in a file after something else; returns the envelope queued."""
     settings = {"myorigin": "example.org", "myhostname": "mx.example.org", **values}
     config = Config({name: Setting(text, "test") for name, text in settings.items()})
     envelope = envelope_for(*recipients or ("bob@here",), sender=sender)
     envelope.size = len(content)
+    envelope.client = client
     for recipient in envelope.recipients:
         recipient.target = target
     with tempfile.TemporaryFile() as file:
@@ -155,6 +162,32 @@ def test_only_users_of_this_host_can_be_asked_for_past_their_aliases(store: Stor
         ("bob@mx.example.org", MAILBOX),
         ("carol@example.net", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("bob%here.test@localhost", "bob@here.test"),
+        ("x%y.test@here.test", "x@y.test"),
+        ("x%y.test", "x@y.test"),
+        ("x%z.test%y.test", "x%z.test@y.test"),
+        ("localhost!bob", "bob@localhost"),
+        ("a!localhost!bob@here.test", "localhost!bob@a"),
+        ("x%y.test@other.test", "x%y.test@other.test"),
+        ("y.test!x@other.test", "y.test!x@other.test"),
+        ("100%", "100%@here.test"),
+        ("hi!", "hi!@here.test"),
+        ("a%b c", '"a%b c"@here.test'),
+    ],
+)
+def test_a_route_in_the_local_part_of_our_own_users_mail_is_followed(store: Store, text: str, expected: str) -> None:
+    queued = submit(store, b"", text, mydestination="here.test localhost", myorigin="here.test")
+    assert [str(recipient.forward_path) for recipient in queued.recipients] == [expected]
+
+
+def test_a_route_in_the_local_part_is_not_followed_for_clients(store: Store) -> None:
+    queued = submit(store, b"", "x%y.test@here.test", "y.test!x", client="c.test[192.0.2.1]", mydestination="here.test")
+    assert [r.forward_path.domain for r in queued.recipients] == ["here.test", "example.org"]
 
 
 def test_elsewhere_only_the_domain_ignores_case(store: Store) -> None:
