@@ -184,10 +184,12 @@ class _Maildir:
 
 
 def _root_of(path: str) -> str:
-    """Return the Maildir that a folder belongs to, and whose quota counts; a Maildir is its own."""
+    """Return the Maildir that a folder belongs to, and whose quota counts; a Maildir is its own.
+
+    A file maildirfolder says nothing: Dovecot puts one into Maildirs too.
+    """
     parent, name = os.path.split(path)
-    is_folder = os.path.lexists(f"{path}/maildirfolder") or (name.startswith(".") and os.path.lexists(f"{parent}/cur"))
-    return parent if is_folder else path
+    return parent if name.startswith(".") and os.path.lexists(f"{parent}/cur") else path
 
 
 def _size(copy: Copy) -> int:

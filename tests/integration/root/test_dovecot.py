@@ -155,6 +155,13 @@ def test_mail_taken_by_pop3_while_more_is_delivered_is_taken_once_each(host: Mac
     assert sorted(taken.split("\n")) == sorted(["", *(f"Subject: number {number}" for number in range(count))])
 
 
+QUOTA = """
+mail_plugins = quota
+plugin {
+  quota = maildir:User quota
+  quota_rule = *:storage=30K
+}
+"""
 VIRTUAL_CONFIG = CONFIG.replace(
     "driver = passwd\n", "driver = static\n  args = uid=5000 gid=5000 home=/var/lib/vmail/%n\n"
 )
@@ -209,3 +216,28 @@ def test_imap_reads_the_virtual_mailboxes_that_we_write_and_over_lmtp_they_are_t
     wait_empty(virtual)
     assert virtual.python(READ_BY_IMAP, "info", "Lists").count("Subject: ") == 2
     virtual.wait_for_mail("bob", 'unknown user: "not-here@boxes.example"')
+
+
+def test_dovecot_and_we_keep_one_quota(virtual: Machine) -> None:
+    config = virtual.path("/var/lib/dovecot.conf")
+    config.write_text(config.read_text() + QUOTA)
+    virtual.run("doveadm", "-c", "/var/lib/dovecot.conf", "reload")
+    virtual.configure(virtual_transport="lmtp:unix:/run/dovecot/lmtp")
+    virtual.run("mailctl", "reload")
+    virtual.submit("bob", "info@boxes.example", text="l" * 4000)
+    wait_empty(virtual)
+    size = virtual.path("/var/lib/vmail/info/Maildir/maildirsize")
+    assert size.read_text().startswith(f"{30 * 1024}S\n")
+    virtual.configure(virtual_transport="virtual")
+    virtual.run("mailctl", "reload")
+    for _ in range(2):
+        virtual.submit("bob", "info@boxes.example", text="v" * 4000)
+        wait_empty(virtual)
+    used = sum(path.stat().st_size for part in ("new", "cur") for path in (size.parent / part).iterdir())
+    status = virtual.run("doveadm", "-c", "/var/lib/dovecot.conf", "-f", "tab", "quota", "get", "-u", "info").stdout
+    kilobytes, messages = (int(row.split(b"\t")[2]) for row in status.splitlines()[1:])
+    assert (kilobytes, messages) == (-(-used // 1024), 3)
+    virtual.submit("bob", "info@boxes.example", text="v" * 4000)
+    virtual.wait_for_mail("bob", "Status: 5.2.2")
+    wait_empty(virtual)
+    assert virtual.python(READ_BY_IMAP, "info", "INBOX").count("Subject: ") == 3

@@ -102,7 +102,7 @@ def test_a_sum_that_was_counted_just_now_is_believed(box: Path, deliver: Deliver
 def test_a_folder_counts_in_the_quota_of_its_maildir(box: Path, deliver: Deliver) -> None:
     for name in ("new", "cur", "tmp"):
         (box / ".Lists" / name).mkdir(parents=True)
-    (box / ".Lists" / "maildirfolder").touch()
+    (box / "maildirfolder").touch()  # as Dovecot does
     quota(box, "150S\n0 0\n")
     assert deliver("Q1", "Q2", path=box / ".Lists") == ["2.0.0", "5.2.2"]
     assert sizes(box) == "150S\n0 0\n100 1\n"
