@@ -5,8 +5,10 @@ question that takes too long is an OSError and does not take that time again for
 question has a new process.
 """
 
+import contextlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -49,7 +51,9 @@ class Patterns:
                 request["text"] = text
             found = self._exchange(request)
             if found is None:
-                self._stop()
+                status = self._stop()
+                if status != -signal.SIGALRM:
+                    raise OSError(f"the process that holds keys against patterns has ended (status {status})")
                 if len(self._slow) >= _REMEMBERED:
                     self._slow.clear()
                 self._slow[key] = time.monotonic() + _REMEMBERED_SECONDS
@@ -84,11 +88,14 @@ class Patterns:
             cwd="/",
         )
 
-    def _stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+    def _stop(self) -> int:
+        """Make an end of the process; returns how it has ended: it closes its output only by ending."""
+        process, self._process = self._process, None
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        process.stdout.close()
+        return process.wait()
 
 
 SHARED = Patterns()

@@ -2,6 +2,9 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 from sendmail_py.formats.tables import TableError
 from sendmail_py.host import patterns, socketmap
 from sendmail_py.host.tables import Tables, check_tables
+from tests.integration.instance import ROOT, is_alive
 from tests.servers.socketmap_server import SocketmapServer
 
 
@@ -109,6 +113,38 @@ def test_a_pattern_process_that_was_killed_is_started_again(tmp_path: Path, monk
     shared._process.kill()
     shared._process.wait(30)
     assert found.look_up("a") == "x"
+
+
+def test_patterns_without_their_process_are_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sendmail_py.host.tables.SHARED", patterns.Patterns())
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    (tmp_path / "patterns").write_text("/a/ x\n")
+    for _ in range(2):
+        with pytest.raises(TableError, match=r"the process .* has ended \(status 1\)"):
+            tables(f"pcre:{tmp_path}/patterns").look_up("a")
+
+
+def test_the_process_of_patterns_ends_with_who_has_started_it(tmp_path: Path) -> None:
+    (tmp_path / "patterns").write_text("/^(a+)+$/ x\n")
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from sendmail_py.host import patterns, tables\n"
+        "found = tables.Tables([sys.argv[2]], print)\n"
+        "assert found.look_up('a') == 'x'\n"
+        "print(patterns.SHARED._process.pid, flush=True)\n"
+        "found.look_up('a' * 60 + '!')\n"
+    )
+    command = [sys.executable, "-c", script, str(ROOT), f"pcre:{tmp_path}/patterns"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        worker = int(process.stdout.readline())
+        process.kill()  # in the midst of a question that has no end
+    end = time.monotonic() + 30
+    while is_alive(worker):
+        assert time.monotonic() < end, "the process of patterns lives on"
+        time.sleep(0.02)
 
 
 def test_an_sqlite_database_is_asked(tmp_path: Path) -> None:
