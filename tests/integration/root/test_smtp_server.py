@@ -1,4 +1,4 @@
-"""The SMTP server as it is installed: port 25 of loopback, root's port and root's key, in a process that is not root's."""
+"""The SMTP server as it is installed: port 25 of loopback, and root's key, in a process that is not root's."""
 
 from machine import SPOOL, Machine, wait_until
 
