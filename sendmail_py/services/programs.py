@@ -23,6 +23,8 @@ AT_ONCE_OF_A_USER = 2
 LEFT_BEHIND = 200
 LEFT_BEHIND_OF_A_USER = 10
 _MEMORY = 64 << 20  # octets of messages that programs read now
+_MOST_MEMORY = 256 << 20
+_SMALL = 1 << 20
 _STOPPING = deferred("4.3.2", "the delivery agent is stopping")
 
 
@@ -93,7 +95,10 @@ class Programs:
             self._end_left_behind(program, "still run after its time limit")
 
     def _has_memory(self, job: Job) -> bool:
-        return not self._running or self._memory + job.delivery.size <= _MEMORY
+        """Say whether its message may be held, too: a small one always, and more for a user who has none yet."""
+        size = job.delivery.size
+        room = _MEMORY if self._of[job.key()] else _MOST_MEMORY
+        return size <= _SMALL or not self._running or self._memory + size <= room
 
     def _start(self, job: Job, time_limit: float) -> None:
         try:

@@ -229,6 +229,21 @@ def test_a_user_with_many_programs_that_hang_leaves_room_for_those_of_others(roo
 
 
 @pytest.mark.real(root=True)
+def test_large_messages_in_programs_that_hang_leave_room_for_those_of_others(root_tree: Tree) -> None:
+    gate = writable(root_tree) / "gate"
+    agent = root_tree.start(default_privs="daemon")
+    large = b"Subject: large\n\n" + b"0123456789abcde\n" * (70 << 16)
+    hang = f"|while ! test -e {gate}; do sleep 0.1; done"
+    games = agent.send("x", [root_tree.message(large) for _ in range(2)], target=hang, uid=5)
+    for content in (b"Subject: small\n\n", large):
+        assert pipe_to(agent, SHELL_SYNTAX, root_tree.message(content), uid=2).outcome is Outcome.DELIVERED
+    assert [delivery.results for delivery in games.deliveries] == [[None], [None]]
+    gate.touch()
+    agent.collect(games)
+    assert {d.results[0] and d.results[0].outcome for d in games.deliveries} == {Outcome.DELIVERED}
+
+
+@pytest.mark.real(root=True)
 def test_a_user_whose_programs_leave_ever_more_behind_loses_the_oldest_and_no_descriptor_leaks(root_tree: Tree) -> None:
     pids = writable(root_tree) / "pids"
     agent = root_tree.start(default_privs="daemon")
