@@ -391,3 +391,20 @@ def test_postfixs_smtp_source_sends_over_many_sessions(friendly):
     )
     assert done.returncode == 0, done.stderr
     friendly.wait_for_mail("daemon", b"Subject: by smtp-source", 60)
+
+
+def test_strangers_may_write_to_relayed_and_virtual_domains_as_far_as_they_are_known(tmp_path):
+    settings = {
+        "relay_domains": "relayed.test",
+        "virtual_alias_maps": "inline:{virtual.test=x, info@virtual.test=games}",
+        "smtpd_error_sleep_time": "0s",
+    }
+    with Served(tmp_path / "i", **settings, **STRANGERS) as served:
+        served.start()
+        with served.connect() as line:
+            line.reply()
+            line.say("EHLO c.test", "MAIL FROM:<a@a.test>", "RCPT TO:<anyone@relayed.test>", "RCPT TO:<x@other.test>")
+            line.say("RCPT TO:<info@virtual.test>", "RCPT TO:<nobody@virtual.test>", "RCPT TO:<a%b.test@relayed.test>")
+            line.say("QUIT")
+            answers = line.replies()
+    assert [answer[:9] for answer in answers[2:7]] == ["250 2.1.5", "554 5.7.1", "250 2.1.5", "550 5.1.1", "554 5.7.1"]
