@@ -92,7 +92,7 @@ PARAMS = (
     Param("lmtp_destination_recipient_limit", "int", "$default_destination_recipient_limit", _Q, "Recipients of one message in one transaction of the transport lmtp."),
     Param("lmtp_destination_concurrency_limit", "int", "$default_destination_concurrency_limit", _Q, "Connections of the transport lmtp to one destination at one time."),
     Param("soft_bounce", "bool", "no", _Q, "For a trial: what would bounce waits, and is logged as SOFTBOUNCE; mail that is too old bounces all the same."),
-    Param("defer_transports", "list", "", _Q, "Transports (local, smtp, lmtp) whose mail waits until `mailctl queue flush`."),
+    Param("defer_transports", "list", "", _Q, "Transports (local, virtual, smtp, lmtp) whose mail waits until `mailctl queue flush`."),
     Param("bounce_size_limit", "int", "50000", _Q, "A bounce returns the whole message up to this many octets, otherwise the header."),
     Param("expansion_recipient_limit", "int", "1000", _Q, "Recipients of one child message of an alias or list."),
     Param("alias_maps", "list", "hash:/etc/aliases", _L,
