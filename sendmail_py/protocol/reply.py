@@ -41,6 +41,13 @@ class Reply:
         return text[: REPLY_TEXT_LIMIT if text.isascii() else _TEXT_LIMIT_NOT_ASCII]
 
 
+def softened(answer: Reply) -> Reply:
+    """Return a refusal for good as one that may pass (soft_bounce); any other answer stays."""
+    if answer.code // 100 != 5:
+        return answer
+    return Reply(answer.code - 100, tuple("4" + line[1:] if line[:2] == "5." else line for line in answer.lines))
+
+
 class ReplyReader:
     """Collects octets into replies."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..host.tls import TlsError, accept, description
 from ..protocol import server_replies as replies
 from ..protocol.commands import Verb
-from ..protocol.reply import Reply
+from ..protocol.reply import Reply, softened
 from ..protocol.server_commands import Command, Plain, Refused
 from ..protocol.smtp_client import NEED_DATA
 from ..protocol.smtp_server import Content, SmtpServer, State
@@ -262,7 +262,8 @@ class Session(asyncio.Protocol):
         """Give an answer; False where it waits, after too many errors."""
         if answer is not replies.TOO_MANY_ERRORS:  # which is the answer to no command
             self._tally.count(event, answer)
-        octets = self._machine.send(answer, self._is_error(event, answer))
+        is_error = self._is_error(event, answer)
+        octets = self._machine.send(softened(answer) if self._config.soft_bounce else answer, is_error)
         if isinstance(event, Plain) and event.verb is Verb.DATA:
             self.deadline = time.monotonic() + self._server.timeout()
         if answer.code == 421:

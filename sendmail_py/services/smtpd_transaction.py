@@ -14,7 +14,7 @@ from ..core.envelope import Envelope, Recipient, Submitter
 from ..formats import queue_file
 from ..protocol import server_replies as replies
 from ..protocol.commands import Verb
-from ..protocol.reply import Reply
+from ..protocol.reply import Reply, softened
 from ..protocol.server_commands import Hello, Mail, Plain, Rcpt
 from ..routing.restriction_scene import Client, Subject
 from ..routing.restrictions import Check, Checks
@@ -115,6 +115,7 @@ class Transactions:
 
     def _verdict(self, refusal: Reply | None, verb: str) -> Reply | None:
         if refusal:
+            refusal = softened(refusal) if self._config.soft_bounce else refusal
             self._server.log.info(reject_line("reject", verb, self._subject, self._protocol, refusal))
         return refusal
 

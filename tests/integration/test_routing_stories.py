@@ -5,6 +5,7 @@ import contextlib
 import pytest
 
 from tests.integration.instance import DOMAIN, Instance, me
+from tests.integration.smtp_server import STRANGERS, Served
 from tests.servers.name_server import NameServer
 from tests.servers.smtp_sink import SmtpSink
 
@@ -169,3 +170,35 @@ def test_no_part_of_an_address_may_come_into_where_its_mail_goes(world, tmp_path
     (tmp_path / "patterns").write_text("/^(.*)@far\\.test$/ smtp:[$1]\n")
     it.send("waits", "elsewhere.test@far.test")
     it.instance.wait_for_log(r"status=deferred \(mail transport unavailable: table pcre:.*\$number is not allowed")
+
+
+def test_with_soft_bounce_an_smtp_client_is_told_to_try_again(tmp_path):
+    with Served(tmp_path / "instance", soft_bounce="yes") as served:
+        served.start()
+        with served.client() as client:
+            client.ehlo()
+            client.mail("a@b.test")
+            code, text = client.rcpt("no-such-user@here.test")
+            assert (code, text[:5]) == (450, b"4.1.1")
+            assert client.docmd("NONSENSE")[0] == 400
+        served.wait_for_log("NOQUEUE: reject: RCPT from localhost.*: 450 4.1.1 ")
+
+
+def test_relay_domains_say_whose_mail_strangers_may_send_through(tmp_path):
+    with Served(tmp_path / "instance", relay_domains="inner.test inline:{listed.test=x}", **STRANGERS) as served:
+        served.start()
+        with served.client() as client:
+            client.ehlo()
+            client.mail("a@b.test")
+            found = [client.rcpt(f"x@{d}")[0] for d in ("inner.test", "a.inner.test", "listed.test", "far.test")]
+    assert found == [250, 250, 250, 554]
+
+
+def test_while_a_table_of_relay_domains_cannot_be_asked_clients_are_told_to_try_again(tmp_path):
+    with Served(tmp_path / "instance", relay_domains=f"hash:{tmp_path}/missing", **STRANGERS) as served:
+        served.start()
+        with served.client() as client:
+            client.ehlo()
+            client.mail("a@b.test")
+            assert client.rcpt("x@far.test")[0] == 451
+            assert client.rcpt(f"{me()}@{DOMAIN}")[0] == 250
