@@ -148,7 +148,7 @@ class CommandReader:
         path, words = _after("FROM:", argument, "MAIL FROM:<address>")
         given = self._parameters(words, _OF_MAIL)
         smtputf8 = "SMTPUTF8" in given
-        sender = _address(path, replies.BAD_SENDER, smtputf8)
+        sender = _address(path, replies.BAD_SENDER)
         size = _one_of("SIZE", given, _NUMBER)
         if self._size_limit and int(size or "0") > self._size_limit:
             raise _Bad(replies.TOO_LARGE)
@@ -162,7 +162,7 @@ class CommandReader:
     def _rcpt(self, argument: str, smtputf8: bool) -> Rcpt:
         path, words = _after("TO:", argument, "RCPT TO:<address>")
         given = self._parameters(words, _OF_RCPT)
-        address = _address(path, replies.BAD_RECIPIENT, smtputf8)
+        address = _address(path, replies.BAD_RECIPIENT)
         if not address:
             raise _Bad(replies.BAD_RECIPIENT)
         notify = _notify(given["NOTIFY"]) if "NOTIFY" in given else ()
@@ -208,12 +208,11 @@ def _after(prefix: str, argument: str, usage: str) -> tuple[str, list[str]]:
     return found
 
 
-def _address(path: str, answer: Reply, smtputf8: bool) -> Address:
+def _address(path: str, answer: Reply) -> Address:
+    """Return the address of a path. UTF-8 needs no SMTPUTF8, as in sendmail and Postfix: the queue looks itself."""
     address = read_path(path)
     if address is None:
         raise _Bad(answer)
-    if not (smtputf8 or path.isascii()):
-        raise _Bad(replies.NEEDS_SMTPUTF8)
     return address
 
 

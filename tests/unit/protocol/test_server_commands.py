@@ -141,5 +141,6 @@ def test_only_ascii_letters_make_a_word_of_the_protocol(line: str) -> None:
     assert refusal(line, smtputf8=True)[:3] in ("500", "501", "555")
 
 
-def test_utf8_needs_smtputf8():
-    assert refusal("MAIL FROM:<bjørn@b.test>") == refusal("RCPT TO:<bjørn@b.test>") == "553 5.6.7"
+def test_an_address_in_utf8_needs_no_smtputf8_and_one_that_is_no_utf8_is_refused():
+    assert str(read("MAIL FROM:<bjørn@b.test>").sender) == str(read("RCPT TO:<bjørn@b.test>").address) == "bjørn@b.test"
+    assert isinstance(READER.read(b"RCPT TO:<b\xf8rn@b.test>", False), Refused)

@@ -165,9 +165,9 @@ def test_verbs_ignore_case_and_blanks_around_them():
 
 
 def test_utf8_counts_only_in_the_transaction_that_asked_for_it():
-    first = "MAIL FROM:<a@b.test> SMTPUTF8\r\nRCPT TO:<ä@d.test>\r\nRSET\r\n".encode()
-    second = "MAIL FROM:<a@b.test>\r\nRCPT TO:<ä@d.test>\r\n".encode()
-    assert codes(first + second) == [250, 250, 250, 250, 553]
+    first = "MAIL FROM:<a@b.test> SMTPUTF8\r\nRCPT TO:<ä@d.test> ORCPT=utf-8;ä@d.test\r\nRSET\r\n".encode()
+    second = "MAIL FROM:<a@b.test>\r\nRCPT TO:<ä@d.test> ORCPT=utf-8;ä@d.test\r\n".encode()
+    assert codes(first + second) == [250, 250, 250, 250, 501]
 
 
 def test_no_reply_repeats_a_control_character_or_more_than_ascii():
