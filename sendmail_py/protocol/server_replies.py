@@ -61,7 +61,6 @@ TOO_MANY_ERRORS: Final = reply(421, "4.7.0", "Error: too many errors")
 
 BAD_SENDER: Final = reply(501, "5.1.7", "Bad sender address syntax")
 BAD_RECIPIENT: Final = reply(501, "5.1.3", "Bad recipient address syntax")
-NEEDS_SMTPUTF8: Final = reply(553, "5.6.7", "Address is not ASCII: SMTPUTF8 is needed")
 UNKNOWN_PARAMETER: Final = reply(555, "5.5.4", "Unsupported option")
 TOO_LARGE: Final = reply(552, "5.3.4", "Message size exceeds the limit")
 
