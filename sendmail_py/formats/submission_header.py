@@ -1,7 +1,8 @@
 """The header of a submitted message: what is missing added, what is private removed, bare addresses qualified.
 
-Every other octet stays, save that CRLF becomes LF; a field that cannot be understood is left as
-it is. What is added is Postfix's choice, so that nobody notices the change of mailer.
+Every other octet stays, save that CRLF becomes LF and that blanks before a colon go, as in sendmail
+and Postfix; a field that cannot be understood is left as it is. What is added is Postfix's choice,
+so that nobody notices the change of mailer.
 """
 
 from collections.abc import Callable, Set
@@ -76,6 +77,8 @@ def prepare_header(header: bytes, facts: Submission) -> PreparedHeader:
         seen[name] = seen.get(name, 0) + 1
         if name in _DROPPED:
             return b""
+        if facts.complete and raw[len(name) : len(name) + 1] in (b" ", b"\t"):
+            raw = raw[: len(name)] + raw[raw.index(b":") :]  # readers of today know no blank there (RFC 5322 4.5)
         if name not in _QUALIFIED or not facts.complete or 0 < facts.header_size_limit < len(raw):
             return raw
         room -= len(raw)

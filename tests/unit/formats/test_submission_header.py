@@ -26,6 +26,12 @@ def prepared(header: bytes, **changes: object) -> bytes:
     return prepare_header(header, replace(FACTS, **changes)).header  # type: ignore[arg-type]
 
 
+def test_blanks_before_a_colon_go_but_not_in_mail_of_strangers() -> None:
+    header = b"Subject : a : b\nTo \t:bob\nX:y\nX-A: b\n c : d\n"
+    assert b"Subject: a : b\nTo:bob@example.org\nX:y\nX-A: b\n c : d\n" in prepared(header, myorigin="example.org")
+    assert header in prepared(header, complete=False)
+
+
 def test_an_empty_header_gains_all_that_a_message_needs() -> None:
     assert prepared(b"") == (
         b"Received: by host.example.org (sendmail-py, from userid 1000)\n"
@@ -37,7 +43,7 @@ def test_an_empty_header_gains_all_that_a_message_needs() -> None:
 
 
 def test_what_is_there_stays_octet_for_octet() -> None:
-    header = COMPLETE + b'subject : \xe9\0 x\n\t folded  \nX-Odd:\nTo: "B, C"   <b@x>,\n (c) d@y\n'
+    header = COMPLETE + b'subject: \xe9\0 x\n\t folded  \nX-Odd:\nTo: "B, C"   <b@x>,\n (c) d@y\n'
     assert prepared(header).partition(b"+0100\n")[2] == header
 
 
