@@ -18,7 +18,7 @@ from ..routing.virtual import VirtualMaps
 
 _AT_HAND = (*TEXT_TYPES, "inline", "static")  # the SMTP server asks these in its loop
 _WITH_DOMAINS = (*_AT_HAND, "sqlite")
-_VIRTUAL_TABLES = ("virtual_alias_maps", "virtual_mailbox_maps", "virtual_uid_maps", "virtual_gid_maps")
+_OF_MAILBOXES = ("virtual_mailbox_maps", "virtual_uid_maps", "virtual_gid_maps")
 
 
 def routing_of(config: Config, warn: Warn) -> Routing:
@@ -41,9 +41,7 @@ def virtual_maps(config: Config, warn: Warn) -> VirtualMaps:
         look_up(config.virtual_alias_maps, warn),
         look_up(_tables_of_domains(config.virtual_alias_domains), warn, names_alone=True),
         look_up(_tables_of_domains(config.virtual_mailbox_domains), warn, names_alone=True),
-        look_up(config.virtual_mailbox_maps, warn),
-        look_up(config.virtual_uid_maps, warn),
-        look_up(config.virtual_gid_maps, warn),
+        *(look_up(getattr(config, name), warn, has_groups=False) for name in _OF_MAILBOXES),
     )
 
 
@@ -87,7 +85,8 @@ def check_routing(config: Config) -> None:
         ("sender_dependent_relayhost_maps", lambda names: check_tables(names, has_groups=False)),
         ("relay_domains", _check_domains),
         ("virtual_transport", whole_transport),
-        *((name, check_tables) for name in _VIRTUAL_TABLES),
+        ("virtual_alias_maps", check_tables),
+        *((name, lambda names: check_tables(names, has_groups=False)) for name in _OF_MAILBOXES),
         *((name, _check_virtual_domains) for name in ("virtual_alias_domains", "virtual_mailbox_domains")),
     ]
     for name, check in checks:

@@ -58,6 +58,8 @@ def instance(tree, sink):
             it.boxes.mkdir()
             os.chown(it.boxes, it.path.stat().st_uid, -1)
             it.virtual = place / "virtual"
+            it.patterns = place / "patterns"
+            it.patterns.write_text("/^(.*)@boxes.example$/ $1/\n")
             it.virtual.write_text(ALIASES)
             (place / "boxes").write_text(BOXES)
             (it.path / "aliases").write_text("local-list: info@lists.example, both\n")
@@ -165,6 +167,7 @@ def test_what_could_never_work_is_an_error_at_start(instance):
     for name, value in (
         ("virtual_alias_maps", "ldap:/etc/virtual"),
         ("virtual_uid_maps", "static"),
+        ("virtual_mailbox_maps", f"pcre:{instance.patterns}"),
         ("virtual_transport", "nonsense:"),
         ("virtual_mailbox_domains", "/etc/domains"),
         ("virtual_mailbox_base", "relative"),
