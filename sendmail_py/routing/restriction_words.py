@@ -8,25 +8,20 @@ and texts are Postfix's.
 
 import ipaddress
 import re
-from collections.abc import Iterable
 
 from ..core.address import Address
 from ..core.lookup import Found
 from ..protocol.reply import Reply
 from ..protocol.server_replies import reply
-from . import access
+from .access_words import ACCESS_WORDS
 from .dns_lists import DNS_WORDS
 from .restriction_scene import (
     DOMAIN,
     LISTED,
-    LOG,
-    MISCONFIGURED,
     NULL_MX,
     PERMITTED,
     REVERSE,
     SLEEP,
-    TABLE,
-    Apply,
     Ask,
     Asking,
     Client,
@@ -262,61 +257,6 @@ def _reject_unlisted_sender(scene: Scene, _: str) -> Asking:
     return (yield from unlisted(scene.subject.sender, "Sender address", "5.1.0"))
 
 
-# --- tables --------------------------------------------------------------------------------------
-
-
-def _access(scene: Scene, table: str, keys: Iterable[access.Key], name: str, label: str) -> Asking:
-    """Look keys up, and do what the first value says."""
-    try:
-        value = yield Ask(TABLE, (table, tuple(keys)))
-    except OSError:
-        return reply(451, "4.3.0", f"<{name}>: Temporary lookup failure")
-    if value is None:
-        return None
-    try:
-        action = access.action_of(value, name, label)
-    except ValueError as error:
-        yield Ask(LOG, f"warning: {table}: {error}")
-        return MISCONFIGURED
-    if action.verb in ("WARN", "INFO"):
-        yield Ask(LOG, f"{action.verb.lower()}: {label} <{name}>: {action.text or 'access table'}")
-        return None
-    if action.verb == "OK":
-        return PERMITTED
-    if action.verb == "RESTRICTIONS":
-        return Apply(action.text)
-    if action.verb.startswith("DEFER_IF") and action.reply:
-        return DeferIf(action.verb == "DEFER_IF_PERMIT", action.reply)
-    return action.reply
-
-
-def _check_client_access(scene: Scene, table: str) -> Asking:
-    client = scene.subject.client
-    names = [] if client.name == "unknown" else list(access.domain_keys(client.name))
-    keys = [*names, *access.address_keys(client.address)]
-    return (yield from _access(scene, table, keys, str(client), "Client host"))
-
-
-def _check_helo_access(scene: Scene, table: str) -> Asking:
-    helo = scene.subject.helo
-    return (yield from _access(scene, table, access.domain_keys(helo), helo, "Helo command")) if helo else None
-
-
-def _check_mail_access(scene: Scene, table: str, address: Address | None, label: str) -> Asking:
-    if address is None:
-        return None
-    keys = access.mail_keys(address, scene.domains.delimiters)
-    return (yield from _access(scene, table, keys, str(address), label))
-
-
-def _check_sender_access(scene: Scene, table: str) -> Asking:
-    return (yield from _check_mail_access(scene, table, scene.subject.sender, "Sender address"))
-
-
-def _check_recipient_access(scene: Scene, table: str) -> Asking:
-    return (yield from _check_mail_access(scene, table, scene.subject.recipient, "Recipient address"))
-
-
 WARN_IF_REJECT = "warn_if_reject"
 # What keeps a server from being an open relay: one of these must be able to say no.
 CLOSING = frozenset(("reject", "defer", "defer_if_permit", "reject_unauth_destination", "defer_unauth_destination"))
@@ -353,12 +293,6 @@ WORDS |= {
     "reject_unknown_address": _reject_unknown_sender_domain,
     "check_recipient_maps": _reject_unlisted_recipient,
 }
-WORDS |= {
-    "check_client_access": _check_client_access,
-    "check_helo_access": _check_helo_access,
-    "check_sender_access": _check_sender_access,
-    "check_recipient_access": _check_recipient_access,
-}
-WORDS |= DNS_WORDS
+WORDS |= ACCESS_WORDS | DNS_WORDS
 TAKES_TABLE = frozenset(word for word in WORDS if word.startswith("check_") and word.endswith("_access"))
 TAKES_NUMBER = frozenset(("sleep",))
