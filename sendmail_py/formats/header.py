@@ -16,6 +16,7 @@ _NAME_OCTETS = bytes(c for c in range(33, 127) if c != 58)
 _BLANKS = b" \t"
 _TO = (b"to", b"cc", b"bcc")
 _RESENT_TO = (b"resent-to", b"resent-cc", b"resent-bcc")
+_LONGEST_ADDRESS = 998
 
 
 class Sections:
@@ -107,13 +108,30 @@ def field_text(raw: bytes) -> str:
 def recipients_from_header(header: bytes) -> "list[Address]":
     """Return the recipients that the header names, for -t: To, Cc and Bcc.
 
-    When one of Resent-To, -Cc or -Bcc is there, only these count. Raises ValueError for an
-    address that cannot be read.
+    When one of Resent-To, -Cc or -Bcc is there, only these count. What cannot be read is a bare
+    address as it stands, so that it bounces and the others get their mail, as with sendmail and
+    Postfix. Raises ValueError for a control character, and for what is too long for an address.
     """
     plain = [raw for name, raw in fields(header) if name in _TO]
     resent = [raw for name, raw in fields(header) if name in _RESENT_TO]
     found = []
     for raw in resent or plain:
         text = field_text(raw)
-        found += [recipient(mailbox, text) for mailbox in parse_address_list(text, lenient=True)]
+        try:
+            found += _recipients(text)
+        except ValueError:
+            found += [address for part in text.split(",") for address in _recipients_or_text(part)]
     return [address for address in found if address]
+
+
+def _recipients(text: str) -> "list[Address]":
+    return [recipient(mailbox, text) for mailbox in parse_address_list(text, lenient=True)]
+
+
+def _recipients_or_text(text: str) -> "list[Address]":
+    try:
+        return _recipients(text)
+    except ValueError:
+        if len(text) > _LONGEST_ADDRESS or not text.replace("\t", " ").isprintable():
+            raise
+        return [Address(" ".join(text.split()))]
