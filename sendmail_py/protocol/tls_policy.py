@@ -12,7 +12,6 @@ from typing import Final
 
 VERSIONS: Final = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 _OLDER: Final = ("SSLv2", "SSLv3")  # may be excluded, as they are anyway
-MATCH_WORDS: Final = ("hostname", "nexthop", "dot-nexthop")
 
 
 class Level(IntEnum):

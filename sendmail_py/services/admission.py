@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 
 from ..core.config import Config
-from ..core.exitcodes import EX_OK, EX_TEMPFAIL, EX_UNAVAILABLE
+from ..core.exitcodes import EX_TEMPFAIL, EX_UNAVAILABLE
 from ..host.configuration_file import read_text
 from ..host.syslog import Log
 from ..host.users import UidCache
@@ -32,11 +32,6 @@ class Answer:
     text: str = ""
     id: str = ""
     busy: bool = False
-
-    @property
-    def is_good(self) -> bool:
-        """True for "go on" and for "taken"."""
-        return self.code == EX_OK
 
 
 class Admission:
