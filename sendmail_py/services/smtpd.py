@@ -76,11 +76,22 @@ class Server:
             self._sweep()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._leave.wait(), _SWEEP)
-        for listener in self._listeners:
-            listener.close()
-        await asyncio.sleep(_DRAIN)  # what was accepted just now has its session then
+        await self._take_no_more()
         await self._finish()
         self.world.close()
+
+    async def _take_no_more(self) -> None:
+        """Leave new clients to the next process.
+
+        What was accepted just now has its session before the listeners are closed: asyncio would
+        drop it without a word, and keep its socket open.
+        """
+        loop = asyncio.get_running_loop()
+        for end in [end for listener in self._listeners for end in listener.sockets]:
+            loop.remove_reader(end.fileno())
+        await asyncio.sleep(_DRAIN)
+        for listener in self._listeners:
+            listener.close()
 
     async def _finish(self) -> None:
         """Wait for the clients that are there; at a stop not longer than stop_timeout."""
