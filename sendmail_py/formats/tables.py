@@ -38,6 +38,12 @@ def split_name(text: str) -> tuple[str, str]:
     return kind, rest
 
 
+def split_file(text: str) -> tuple[str, str]:
+    """Split type:path, where proxy: before it means nothing; a path alone is one of a hash, as in Postfix."""
+    kind, colon, path = text.removeprefix("proxy:").partition(":")
+    return (kind, path) if colon else ("hash", kind)
+
+
 @dataclass(slots=True)
 class Entries:
     """What a table says, and what of it cannot be read."""

@@ -7,7 +7,7 @@ file itself, and no compiled form is needed. proxy: changes nothing.
 from collections.abc import Callable, Iterable
 
 from ..formats.aliases import Alias
-from ..formats.tables import PATTERN_TYPES, TEXT_TYPES
+from ..formats.tables import PATTERN_TYPES, TEXT_TYPES, split_file
 from .alias_sources import PatternAliases, Source, SqliteAliases, TextAliases
 
 _TYPES: dict[str, Callable[[str], Source]] = {
@@ -19,9 +19,7 @@ _TYPES: dict[str, Callable[[str], Source]] = {
 
 def source_of(text: str) -> Source:
     """Return the source that type:path, or a path, names; raises ValueError for a type that is not known here."""
-    kind, colon, path = text.removeprefix("proxy:").partition(":")
-    if not colon:
-        kind, path = "hash", kind
+    kind, path = split_file(text)
     if kind not in _TYPES:
         raise ValueError(f"{text}: table type {kind} is not supported")
     if not path.startswith("/"):

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 
-from ..formats.tables import TEXT_TYPES, Entries, parse_text
+from ..formats.tables import TEXT_TYPES, Entries, parse_text, split_file
 from ..protocol.sasl import Login
 from .read_file import open_regular
 
@@ -18,9 +18,7 @@ _Stamp = tuple[int, int, int, int, int]
 
 def path_of(text: str) -> str:
     """Return the path that type:path names; raises ValueError for a type that is no text file."""
-    kind, colon, path = text.removeprefix("proxy:").partition(":")
-    if not colon:
-        kind, path = "hash", kind
+    kind, path = split_file(text)
     if kind not in TEXT_TYPES:
         raise ValueError(f"{kind}: passwords can stand in a text file alone ({', '.join(TEXT_TYPES)})")
     if not path.startswith("/"):

@@ -17,8 +17,9 @@ _TOGETHER = 16
 class Endings:
     """The messages whose pass is over; ended() is told, in the loop's thread, what became of each."""
 
-    def __init__(self, pool: Pool, finisher: Finisher, ended: Callable[[Ended], None]) -> None:
-        self.finisher = finisher
+    finisher: Finisher  # of the configuration in force
+
+    def __init__(self, pool: Pool, ended: Callable[[Ended], None]) -> None:
         self._pool = pool
         self._ended = ended
         self._finished: list[Message] = []

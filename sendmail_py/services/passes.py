@@ -67,7 +67,7 @@ class Passes:
         limits = {LOCAL: 1, VIRTUAL: 1, LMTP: 1, SMTP: max(1, config.smtp_process_limit)}
         self.agents = Agents(limits, self.open_messages.take, owner.want, self)
         self.active = ActiveQueue()
-        self.endings = Endings(self.pool, Finisher(config, store, Schedule.of(config)), self._ended)
+        self.endings = Endings(self.pool, self._ended)
         self.configure(config)
 
     def configure(self, config: Config) -> None:

@@ -51,6 +51,14 @@ class Service:
         received = receive_record(self.lifeline)
         return received if received is not None else ({"do": "stop"}, [])
 
+    def order(self) -> tuple[str, list[int]]:
+        """Return what master wants ("stop" also when it cannot be heard), and descriptors that the caller closes."""
+        try:
+            record, descriptors = self.told()
+        except (OSError, ValueError):
+            return "stop", []
+        return str(record.get("do")), descriptors
+
 
 def encode_settings(config: Config) -> dict[str, list[str]]:
     """Return the settings of a configuration as a record can carry them."""

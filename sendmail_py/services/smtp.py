@@ -159,16 +159,13 @@ class Agent:
                 self._begin(batch)
 
     def _master_speaks(self) -> None:
-        try:
-            record, descriptors = self._service.told()
-        except (OSError, ValueError):
-            record, descriptors = {"do": "stop"}, []
+        what, descriptors = self._service.order()
         for descriptor in descriptors:
             os.close(descriptor)
-        if record.get("do") == "stop":
+        if what == "stop":
             self._stopping = True
             asyncio.get_running_loop().remove_reader(self._service.lifeline)
-        if record.get("do") in ("stop", "reload"):
+        if what in ("stop", "reload"):
             self._leave.set()
 
     def _qmgr_is_gone(self) -> None:

@@ -110,18 +110,15 @@ class Server:
         self.log.error(f"{context.get('message')}: {context.get('exception')!r}")
 
     def _master_speaks(self) -> None:
-        try:
-            record, descriptors = self._service.told()
-        except (OSError, ValueError):
-            record, descriptors = {"do": "stop"}, []
-        if record.get("do") == "reload" and descriptors:
+        what, descriptors = self._service.order()
+        if what == "reload" and descriptors:
             self.log.move_to(descriptors.pop(0))
         for descriptor in descriptors:
             os.close(descriptor)
-        if record.get("do") == "stop":
+        if what == "stop":
             self._stopping = True
             asyncio.get_running_loop().remove_reader(self._service.lifeline)
-        if record.get("do") in ("stop", "reload"):
+        if what in ("stop", "reload"):
             self._leave.set()
 
     # --- sessions -----------------------------------------------------------------------------
