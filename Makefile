@@ -10,17 +10,21 @@ PYTHON := $(shell for python in /usr/bin/python3 python3; do \
 # The python3-* are what the installed system runs with; pflogsumm reads our log; tcc makes a name service that fails;
 # mmdebstrap makes the root of the programs that tests/compat/real/packages.txt names.
 TEST_PACKAGES = python3-venv strace e2fsprogs xfsprogs util-linux iproute2 make passwd procps \
-	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm tcc swaks mandoc \
+	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm systemd tcc swaks mandoc \
 	curl msmtp s-nail openssl \
 	procmail maildrop vacation liblockfile-bin mutt dovecot-lmtpd dovecot-imapd dovecot-pop3d \
-	dovecot-submissiond mmdebstrap
+	dovecot-submissiond mmdebstrap postgrey haproxy rspamd opendkim unbound nsd ldnsutils
 PRINT_DEPENDENCIES = import configparser; \
 	c = configparser.ConfigParser(interpolation=None); c.read("setup.cfg"); print(c["options"]["install_requires"])
 
-.PHONY: help venv demo test test-deps check bench install
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sendmail_py/__init__.py)
+
+.PHONY: help venv demo test test-deps check fuzz soak bench install sdist wheel rpm deb tarball test-packages
 
 help:
-	@echo "make venv | demo | test | test-deps (root) | check | bench | install [PREFIX= DESTDIR=]"
+	@echo "make venv | demo | test | test-deps (root) | check | fuzz [FUZZ=seconds] | soak | bench"
+	@echo "make install [PREFIX= DESTDIR= POSTFIX_VERBS=]"
+	@echo "make sdist | wheel | rpm [RPM_KINDS='el9 el10 fedora'] | deb | test-packages (root)"
 
 # The dependencies and tools, never sendmail_py itself: what runs is the checkout.
 venv: .venv/made
@@ -31,6 +35,9 @@ venv: .venv/made
 	$(PYTHON) -c '$(PRINT_DEPENDENCIES)' > .venv/dependencies.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check \
 		-r .venv/dependencies.txt -r tests/requirements-test.txt
+# Beside the others: what is installed there is used by the tests that ask for it, and by no others.
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --upgrade \
+		--target .venv/uvloop uvloop || echo "There is no uvloop for this machine; nothing is tested with it."
 	touch $@
 
 demo: venv
@@ -41,26 +48,112 @@ check: venv
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+# Most tests wait more than they compute: one worker more than there are processors.
+WORKERS := $(shell echo $$(($$(nproc) + 1)))
 test: check
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone"
+	.venv/bin/python -m pytest -m alone
+
+# Each of the fuzzers for so long; the properties of the unit tests with a hundred times their examples.
+FUZZ = 300
+fuzz: venv
+	FUZZ_SECONDS=$(FUZZ) .venv/bin/python -m pytest -s tests/fuzz
+	FUZZ_EXAMPLES=10000 .venv/bin/python -m pytest tests/unit/protocol
+
+# Many simulated weeks of the queue: what make test does with a few.
+soak: venv
+	SIMULATIONS=2000 .venv/bin/python -m pytest tests/simulation
 
 test-deps:
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(TEST_PACKAGES)
 	tests/compat/real/make-root
 	tests/integration/root/make-postfix
+	tests/integration/make-log-readers
 
 bench:
 	N="$(N)" ROUNDS="$(ROUNDS)" benchmarks/run
+
+# Both in dist/, and both checked.
+sdist wheel: .venv-dist/made
+	rm -rf build sendmail_py.egg-info
+	.venv-dist/bin/python -m build --no-isolation --$@ . > .venv-dist/log 2>&1 || { cat .venv-dist/log >&2; exit 1; }
+	rm -rf build sendmail_py.egg-info
+	.venv-dist/bin/twine check --strict dist/*py-$(VERSION)*$(if $(filter wheel,$@),.whl,.tar.gz)
+	$(if $(filter wheel,$@),.venv-dist/bin/check-wheel-contents dist/*py-$(VERSION)*.whl)
+
+.venv-dist/made:
+	test -x .venv-dist/bin/python || $(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check \
+		build twine check-wheel-contents 'setuptools>=80'
+	touch $@
+
+# The tree without what tools leave in it, as the source of the packages of distributions.
+TARBALL = dist/sendmail-py-$(VERSION).tar.gz
+tarball:
+	mkdir -p dist
+	tar -c --exclude-vcs --exclude='./.venv*' --exclude='./.*_cache' --exclude=./.hypothesis --exclude=./dist \
+		--exclude=__pycache__ --owner=0 --group=0 --sort=name --transform 's,^\.,sendmail-py-$(VERSION),' . | gzip -n > $(TARBALL)
+
+# A package is compiled for the Python of the distribution that builds it; elsewhere its installation compiles it.
+# Debian's rpm knows no packages to require for a build: --nodeps. EL 9's brings some libraries along.
+RPM_KINDS = el9 el10 fedora
+RPM_RELEASE = 1
+# As the macros of EL 10 and of Fedora have it: no file is younger than the last entry of the changelog.
+RPM_TIMES = --define 'source_date_epoch_from_changelog 1' --define 'clamp_mtime_to_source_date_epoch 1'
+RPM_el9 = --define 'rhel 9' --define 'dist .el9'
+RPM_el10 = --define 'rhel 10' --define 'dist .el10' $(RPM_TIMES)
+RPM_fedora = --define 'fedora 43' --define 'dist .fc43' --define '_sbindir /usr/bin' $(RPM_TIMES)
+rpm: $(RPM_KINDS:%=rpm-%)
+
+rpm-el9: dist/bundled/made
+dist/bundled/made: packaging/rpm/bundled.txt | venv
+	rm -rf dist/bundled
+	.venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+		-d dist/bundled -r packaging/rpm/bundled.txt
+	touch $@
+
+rpm-%: tarball
+	@command -v rpmbuild >/dev/null || { echo "rpmbuild is needed: apt-get install rpm" >&2; exit 1; }
+	rm -rf dist/rpmbuild-$*
+	mkdir -p dist/rpmbuild-$*/SOURCES
+	cp $(TARBALL) dist/rpmbuild-$*/SOURCES
+	test $* != el9 || cp dist/bundled/*.whl dist/rpmbuild-$*/SOURCES
+	rpmbuild -bb --quiet --nodeps --define "_topdir $(CURDIR)/dist/rpmbuild-$*" $(RPM_$*) \
+		--define 'package_version $(VERSION)' --define 'release_number $(RPM_RELEASE)' packaging/rpm/sendmail-py.spec
+	mv dist/rpmbuild-$*/RPMS/noarch/*.rpm dist/
+	rm -rf dist/rpmbuild-$*
+
+# debian/ is where its tools look for it, in a copy; the changelog has the version of the package alone.
+deb: tarball
+	@command -v dh >/dev/null || { echo "debhelper is needed: apt-get install debhelper dpkg-dev" >&2; exit 1; }
+	rm -rf dist/deb
+	mkdir -p dist/deb
+	tar -xzf $(TARBALL) -C dist/deb
+	cp -r packaging/debian dist/deb/sendmail-py-$(VERSION)/debian
+	sed -i '1s/(.*)/($(VERSION))/' dist/deb/sendmail-py-$(VERSION)/debian/changelog
+	cd dist/deb/sendmail-py-$(VERSION) && dpkg-buildpackage --build=binary --no-sign -d > ../log 2>&1 || { cat ../log >&2; exit 1; }
+	mv dist/deb/*.deb dist/
+	rm -rf dist/deb
+
+# The packages, built, installed, upgraded and erased on machines of their own under systemd. After test-deps.
+test-packages: venv dist/bundled/made
+	packaging/tests/make-root
+	.venv/bin/python -m pytest -p no:cacheprovider packaging/tests
 
 # The package goes beside the old one and takes its place as a whole. The byte code bears the
 # installed path (never DESTDIR), and is checked by time stamp: a checked hash would read every
 # source file again at each start. sendmail is installed twice, not linked: where sbin is a link to
 # bin, a link from one to the other would replace the program by itself. Its oldest name, in lib, is
 # the first that some programs try, and the file system standard asks for it.
+# POSTFIX_VERBS=yes installs Postfix's names for mailctl's verbs too.
+VERBS = postconf postqueue postsuper postcat postmap postalias postfix
 SHARE = $(PREFIX)/share/sendmail-py
 NEW = $(DESTDIR)$(SHARE)/new
 MAN = $(DESTDIR)$(PREFIX)/share/man
+UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
+BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 install:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
 	rm -rf $(NEW)
@@ -75,6 +168,7 @@ install:
 	install -m 755 bin/sendmail $(DESTDIR)$(PREFIX)/bin/sendmail
 	install -m 755 bin/sendmail $(DESTDIR)$(PREFIX)/sbin/sendmail
 	install -m 755 bin/mailctl $(DESTDIR)$(PREFIX)/bin/mailctl
+	test -z "$(POSTFIX_VERBS)" || for verb in $(VERBS); do ln -sfn mailctl $(DESTDIR)$(PREFIX)/bin/$$verb; done
 	ln -sfn sendmail $(DESTDIR)$(PREFIX)/bin/mailq
 	ln -sfn sendmail $(DESTDIR)$(PREFIX)/bin/newaliases
 	ln -sfn sendmail $(DESTDIR)$(PREFIX)/bin/rmail
@@ -84,3 +178,8 @@ install:
 	install -m 644 docs/man/*.5 $(MAN)/man5
 	install -m 644 docs/man/*.8 $(MAN)/man8
 	umask 022 && $(PYTHON) -B docs/man/main_cf.py > $(MAN)/man5/main.cf.5
+	install -d $(UNITS) $(BASH_COMPLETION) $(ZSH_COMPLETION)
+	umask 022 && sed 's,@bindir@,$(PREFIX)/bin,' packaging/systemd/sendmail-py.service.in > $(UNITS)/sendmail-py.service
+	install -m 644 packaging/systemd/sendmail-py.socket $(UNITS)
+	install -m 644 packaging/completion/mailctl.bash $(BASH_COMPLETION)/mailctl
+	install -m 644 packaging/completion/_mailctl $(ZSH_COMPLETION)

@@ -130,11 +130,11 @@ class Root:
         """Return the words that run a command in this root and in the system's namespace."""
         return [*inside(SYSTEM), "chroot", str(self.path), *words]
 
-    def call(self, *words: str, check: bool = True) -> None:
-        """Run a command there; what it leaves running keeps nothing of ours open."""
+    def call(self, *words: str, check: bool = True, given: str = "") -> None:
+        """Run a command there, given some input; what it leaves running keeps nothing of ours open."""
         done = subprocess.run(
             self.command(*words),
-            stdin=subprocess.DEVNULL,
+            input=given.encode(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=120,
@@ -160,6 +160,19 @@ class Root:
                 text = Path(f"/proc/{pid}/smaps_rollup").read_text()
                 total += int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1))
         return total
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that these processes, and children of theirs that have ended, have used so far.
+
+        What the peer has running here does not count.
+        """
+        own = os.stat(f"/run/netns/{SYSTEM}").st_ino
+        ticks = 0
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{pid}/ns/net").st_ino == own:
+                    ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def end_processes(self) -> None:
         """End what is left in this root, by pid."""
@@ -213,7 +226,7 @@ class Network:
 class Sink:
     """Postfix's smtp-sink at the peer's end; count() says how many messages it took."""
 
-    def __init__(self, network: Network, postfix: Root) -> None:
+    def __init__(self, network: Network, postfix: Root, address: str = f"{PEER_ADDRESS}:25") -> None:
         self._file = CACHE / "sink.out"
         with open(self._file, "wb") as output:
             words = [
@@ -223,7 +236,7 @@ class Sink:
                 "-c",
                 "-u",
                 "nobody",
-                f"{PEER_ADDRESS}:25",
+                address,
                 "1024",
             ]
             self._process = network.start(*words, output=output)
@@ -242,6 +255,44 @@ class Sink:
         """End it."""
         self._process.terminate()
         self._process.wait()
+
+
+class TlsSink(Sink):
+    """The same behind stunnel, which answers EHLO and STARTTLS; a session may be resumed, a connection used again."""
+
+    def __init__(self, network: Network, postfix: Root) -> None:
+        postfix.need("/usr/bin/stunnel4", ["stunnel4", "openssl"])
+        place = postfix.path / "etc/stunnel"
+        pair = ["-keyout", place / "sink.pem", "-out", place / "sink.crt"]
+        if not (place / "sink.crt").exists():
+            subject = ["-subj", "/CN=mx.remote.example", "-newkey", "rsa:2048", "-nodes", "-days", "3650"]
+            run("openssl", "req", "-x509", *subject, *pair)
+        (place / "sink.conf").write_text(_STUNNEL)
+        super().__init__(network, postfix, "127.0.0.1:2525")
+        self._stunnel = network.start("chroot", str(postfix.path), "/usr/bin/stunnel4", "/etc/stunnel/sink.conf")
+        time.sleep(0.5)
+        if self._stunnel.poll() is not None:
+            super().close()
+            raise LabError("stunnel does not start")
+
+    def close(self) -> None:
+        """End both."""
+        self._stunnel.terminate()
+        self._stunnel.wait()
+        super().close()
+
+
+_STUNNEL = f"""\
+foreground = quiet
+pid =
+output = /dev/null
+[smtp]
+accept = {PEER_ADDRESS}:25
+connect = 127.0.0.1:2525
+protocol = smtp
+cert = /etc/stunnel/sink.crt
+key = /etc/stunnel/sink.pem
+"""
 
 
 def _suite() -> str:

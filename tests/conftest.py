@@ -3,6 +3,10 @@
 A test marked `real("strace", root=True)` works with components that a machine may lack. Without
 them it is skipped with the reason; where CI=true, that skip is a failure, so a machine that is
 meant to run everything cannot quietly run less.
+
+Several workers may share the tests (pytest-xdist): a file stays with one of them, or several files
+that share a machine, while tests that are alone anyway are dealt out one by one. What a worker
+knows reaches the summary in its reports.
 """
 
 import os
@@ -18,20 +22,42 @@ sys.path.insert(0, str(ROOT))
 
 _SEARCH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 _ran: dict[str, bool] = {}
+_DID_RUN = pytest.StashKey[bool]()
+_REAL = "real"  # among the user properties of a report: did the test run?
+_TOGETHER = ("tests/compat/real",)  # directories whose tests have one machine in common
+_ALONE = ("tests/faults",)  # each test of these has its own
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real(*programs, root=False): works with real components of the machine")
+    config.addinivalue_line("markers", "alone: no other test runs at the same time")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Keep what has something in common with one worker, in its order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):  # type: ignore[misc]
+        """What is dealt out as one: a file, but for _TOGETHER and _ALONE."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            path = Path(nodeid.partition("::")[0])
+            if any(path.is_relative_to(name) for name in _ALONE):
+                return nodeid
+            return next((name for name in _TOGETHER if path.is_relative_to(name)), str(path))
+
+    return Together(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     marks = list(item.iter_markers("real"))
     if not marks:
         return
-    _ran[item.nodeid] = False
+    item.stash[_DID_RUN] = False
     for mark in marks:
         needs(*mark.args, **mark.kwargs)
-    _ran[item.nodeid] = True
+    item.stash[_DID_RUN] = True
 
 
 def needs(*programs: str, root: bool = False) -> None:
@@ -51,11 +77,20 @@ def needs(*programs: str, root: bool = False) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A real-component test that skips itself while it runs did not run either."""
     report = yield
-    if report.skipped and item.nodeid in _ran:
-        _ran[item.nodeid] = False
+    if _DID_RUN not in item.stash:
+        return report
+    if report.skipped:
+        item.stash[_DID_RUN] = False
         if os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
             report.outcome = "failed"
+    if report.when == "teardown":
+        report.user_properties.append((_REAL, item.stash[_DID_RUN]))
     return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count where the reports of all workers come together."""
+    _ran.update((report.nodeid, value) for name, value in report.user_properties if name == _REAL)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -33,7 +33,9 @@ stand for the value of another parameter,
 .Li ${name?text}
 for the text if that is not empty,
 .Li ${name:text}
-if it is, and
+if it is,
+.Li ${name?{text}:{text}}
+for the one or the other, and
 .Li $$
 for a dollar sign.
 Of several settings of a parameter the last counts.

@@ -7,4 +7,4 @@ if __name__ == "__main__":
     sys.path.insert(0, root)
     from sendmail_py.commands.mailctl.main import main
 
-    main(sys.argv[2:], root)
+    main(sys.argv[2:], root, sys.argv[1])

@@ -9,6 +9,7 @@ from ..core.exitcodes import EX_NOPERM, EX_UNAVAILABLE
 from ..host.sockets import connect, receive_record, send_record
 
 _TIMEOUT = 60.0
+_WITH_END = "public"  # an answer of qmgr has an end, so that half a listing is never taken for a queue
 
 
 class NotRunning(MailError):
@@ -56,6 +57,8 @@ def ask(
                 if "end" in record:
                     return
                 yield record
+            if socket_name == _WITH_END:
+                raise Rejected("the services have broken off their answer; their log says why")
         except (OSError, ValueError) as error:
             raise NotRunning(f"the services stopped answering ({error})") from error
 

@@ -1,10 +1,15 @@
 """One file with the byte code of all that sendmail(1) imports: written by `make install`, run by the launcher.
 
+The launcher, bin/sendmail, is `#!/usr/bin/python3 -IS`, which keeps site-packages and the caller's
+environment out. It looks for its tree, `../` (a checkout) or `../share/sendmail-py` (installed), seen
+from the file itself: symbolic links are resolved. It is brief, since it is compiled at every start.
+
 Twenty imports cost 200 system calls and more than 2 ms, beside 5 ms for the interpreter's own
-start; out of one file they cost a third of that. Its name bears the interpreter's cache tag: a
+start; out of one file they cost a fourth of that. Its name bears the interpreter's cache tag: a
 checkout has no such file, a new interpreter finds none, and both import as always, as does every
-module that is not in it. Run as a script it writes the file: `fast_modules.py TREE PLACE`, PLACE
-being where TREE will stand. Light: the launcher runs it.
+module that is not in it, and all of them where it cannot be read whole. It holds the code of fast_start.py,
+which the launcher runs, and of the modules. Run as a script this writes it: `fast_modules.py TREE PLACE`,
+PLACE being where TREE will stand.
 """
 
 import sys
@@ -12,32 +17,10 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _frozen_importlib import ModuleSpec
-    from collections.abc import Callable
     from types import CodeType, ModuleType
-
-    Module = tuple[str, str, CodeType]  # name, path in the tree, code
 
 _MAIN = "sendmail_py.commands.sendmail"
 _NO_DOCSTRINGS = 2
-
-
-def install(modules: "list[Module]", tree: str) -> "Callable[[list[str]], None]":
-    """Make the modules, each after those it imports; returns the main function of sendmail(1)."""
-    known = sys.modules
-    make = type(sys)
-    for name, path, code in modules:
-        module = known[name] = make(name)
-        space = module.__dict__
-        space["__file__"] = file = tree + path
-        parent, _, own = name.rpartition(".")
-        space["__package__"] = parent
-        if file[-12:] == "/__init__.py":
-            space["__package__"] = name
-            space["__path__"] = [file[:-12]]
-        exec(code, space)
-        if parent:
-            setattr(known[parent], own, module)
-    return known[_MAIN].main  # type: ignore[no-any-return]
 
 
 class _Recorder:
@@ -73,11 +56,14 @@ def write(tree: str, place: str) -> None:
     __import__(_MAIN)
     modules = []
     for name in recorder.complete:
-        path = str(sys.modules[name].__file__).removeprefix(tree)
-        modules.append((name, path, _compiled(tree + path, place + path)))
-    loader = _compiled(__file__, place + "/sendmail_py/commands/fast_modules.py")
+        module = sys.modules[name]
+        path = str(module.__file__).removeprefix(tree)
+        package = str(module.__package__)
+        modules.append((name, package, path, _compiled(tree + path, place + path)))
+    start = "/sendmail_py/commands/fast_start.py"
+    code = _compiled(tree + start, place + start)
     with open(f"{tree}/sendmail_py/fast.{sys.implementation.cache_tag}", "wb") as file:
-        file.write(marshal.dumps((loader, modules)))
+        file.write(marshal.dumps((code, modules)))
 
 
 def _compiled(path: str, shown: str) -> "CodeType":

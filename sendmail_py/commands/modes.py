@@ -67,4 +67,9 @@ def _smtp(options: "Options", directory: str) -> int:
     limit, minfree = int(lenient(config, "message_size_limit")), int(lenient(config, "queue_minfree"))
     top = str(lenient(config, "queue_directory"))
     session = Session(hostname, top, limit, minfree, lambda: open_drop(top, directory))
-    return session.run(lambda sender: envelope_of(options, sender, []), options.notify)
+    code = session.run(lambda sender: envelope_of(options, sender, []), options.notify)
+    if lenient(config, "daemonless"):
+        from . import daemonless
+
+        daemonless.deliver(directory)
+    return code

@@ -10,6 +10,7 @@ from ..formats.listing import json_lines, mailq_text
 from ..formats.selection import Selection, parse
 from ..host.alias_files import source_of
 from ..host.configuration import load
+from . import daemonless
 from .ask import ask
 from .output import printing
 from .queue_view import messages
@@ -45,6 +46,12 @@ def flush(config: Config, selection: Selection = _EVERYTHING) -> int:
     """Ask for an attempt at everything that is deferred and selected."""
     if selection.is_nothing:
         raise UsageError("-qL and -qQ: no message here is lost or quarantined; `mailctl queue release` frees held ones")
+    if daemonless.may_run(config) and not daemonless.services_stay(config):
+        return daemonless.while_running(config, lambda: _ask_for_attempts(config, selection))
+    return _ask_for_attempts(config, selection)
+
+
+def _ask_for_attempts(config: Config, selection: Selection) -> int:
     for _ in ask(config, "public", {"verb": "flush", "limits": selection.rows()}):
         pass
     return EX_OK
@@ -54,11 +61,12 @@ def newaliases(config: Config) -> int:
     """Check the alias files and say what they hold; each fault is named with file and line."""
     code = EX_OK
     for source in dict.fromkeys((*config.alias_maps, *config.alias_database)):
-        code = max(code, _check(source))
+        code = max(code, check_aliases(source))
     return code
 
 
-def _check(text: str) -> int:
+def check_aliases(text: str) -> int:
+    """Check one source of aliases and say what it holds; returns the exit code. Raises MailError."""
     try:
         source = source_of(text)
         os.stat(source.path)

@@ -5,6 +5,7 @@ line and exit 74, for what reads us would take half a listing for the whole.
 """
 
 import os
+import select
 import sys
 from collections.abc import Callable
 
@@ -50,7 +51,15 @@ def _is_stuck() -> bool:
     """Say whether it is standard output that fails; what is left of the text is given up then."""
     try:
         sys.stdout.flush()
+        has_reader = not _has_lost_its_reader()  # what could not be written may be forgotten by now
     except OSError:
+        has_reader = False
+    if not has_reader:
         os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
-        return True
-    return False
+    return not has_reader
+
+
+def _has_lost_its_reader() -> bool:
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from ..core.config import Config
 from ..formats.listing import ListedMessage
-from ..spool.contents import listed, waiting
-from ..spool.layout import INCOMING
+from ..spool.contents import counted, listed, waiting
+from ..spool.layout import CORRUPT, INCOMING
 from ..spool.store import Store
 from .ask import NotRunning, ask, ask_one
 
@@ -25,16 +25,24 @@ def messages(config: Config) -> Iterator[ListedMessage]:
         yield from (message for message in listed(_store(config)) if message is not None)
 
 
+def names(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield state and id of every message, also of those in corrupt/; raises NotRunning as messages() does."""
+    try:
+        for record in ask(config, "public", {"verb": "ids"}):
+            yield from ((state, queue_id) for state, queue_id in record["ids"])
+    except NotRunning:
+        store = _store(config)
+        yield from ((state, queue_id) for state, queue_id, _ in waiting(store))
+        yield from ((CORRUPT, queue_id) for queue_id, _ in store.entries(CORRUPT))
+
+
 def counts(config: Config) -> dict[str, int]:
     """Return the number of messages by queue."""
     try:
         found: dict[str, int] = ask_one(config, "public", {"verb": "count"})["counts"]
         return found
     except NotRunning:
-        totals: dict[str, int] = {}
-        for state, _, _ in waiting(_store(config)):
-            totals[state] = totals.get(state, 0) + 1
-        return totals
+        return counted(_store(config))
 
 
 def _store(config: Config) -> Store:

@@ -10,12 +10,12 @@ import time
 
 from ..core.address import NULL_SENDER, Address
 from ..core.envelope import MAILBOX, Envelope, Recipient, Submitter
-from ..core.errors import MailError, MessageError, NoWayIn, SpoolError, UsageError
 from ..core.essentials import DEFAULTS
 from ..core.exitcodes import EX_OK, EX_SOFTWARE
+from ..core.mail_error import MailError, SpoolError
 from ..formats import queue_file
 from ..host.configuration_file import choose_directory, essentials
-from ..spool.maildrop import Drop, check_space, too_large
+from ..spool.maildrop import Drop, check_space
 from . import sendmail_options
 
 TYPE_CHECKING = False
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 _BLOCK = 65536
 _SMALL = 262144
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_+=@#$%&*!?^{|}~/")
+_PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_+=@#$%&*!?^{|}~/"
 
 
 def main(argv: "list[str]") -> "NoReturn":
     """Run sendmail, mailq or newaliases, by the name it was called by, and end the process."""
     name = argv[0].rpartition("/")[2].removesuffix(".sendmail-py")
-    _open_standard_descriptors()
     try:
+        _open_standard_descriptors()
         code = _run(name, argv[1:])
     except MailError as error:
         _say(f"{name}: {error}")
@@ -65,8 +65,19 @@ def _run(name: str, words: "list[str]") -> int:
 
 
 def _open_standard_descriptors() -> None:
-    """Open 0, 1 and 2 on /dev/null where the caller closed them, or a queue file would get their number."""
-    descriptor = posix.open("/dev/null", posix.O_RDWR)
+    """Open 0, 1 and 2 on /dev/null where the caller closed them, or a queue file would get their number.
+
+    A chroot may have no /dev/null: there the caller must have opened all three.
+    """
+    try:
+        descriptor = posix.open("/dev/null", posix.O_RDWR)
+    except OSError as error:
+        try:
+            for descriptor in (0, 1, 2):
+                posix.fstat(descriptor)
+        except OSError:
+            raise SpoolError(f"/dev/null: {error.strerror}, and a standard descriptor is closed") from error
+        return
     while descriptor <= 2:
         descriptor = posix.dup(descriptor)
     posix.close(descriptor)
@@ -85,16 +96,10 @@ def _say(text: str) -> None:
 def submit(options: "Options", directory: str, begun: bytes = b"") -> None:
     """Read the message, as far as it is not begun, from stdin and put it into maildrop/; raises MailError."""
     if not options.recipients and not options.extract:
-        raise UsageError("no recipients: name them as arguments, or use -t")
+        raise sendmail_options.misuse("no recipients: name them as arguments, or use -t")
     settings = essentials(directory)
+    _check_rules(settings, directory)
     top, limit = settings["queue_directory"], _number(settings, "message_size_limit")
-    if (
-        settings["local_submission_rate_limit"]
-        or settings["authorized_submit_users"] != DEFAULTS["authorized_submit_users"]
-    ):
-        from . import submit_rules
-
-        submit_rules.check(directory)
     recipients = [address for text in options.recipients for address in _addresses(text)]
     sender = None if options.sender is None else _sender(options.sender)
     check_space(top, limit, _number(settings, "queue_minfree"))
@@ -105,22 +110,39 @@ def submit(options: "Options", directory: str, begun: bytes = b"") -> None:
 
         recipients += addresses.from_header(head)
     if not recipients:
-        raise UsageError(
-            "no recipients: none in the arguments, and none in To, Cc or Bcc" if options.extract else "no recipients"
-        )
+        none = "none in the arguments, and none in To, Cc or Bcc" if options.extract else "none in the arguments"
+        raise sendmail_options.misuse(f"no recipients: {none}")
     envelope = envelope_of(options, sender, recipients)
     if more:
         from . import interrupted
 
         interrupted.watch()
     drop = _write(envelope, head, blocks if more else iter(()), top, limit, directory)
+    _follow(options, envelope, drop, directory, settings["daemonless"].lower() in ("yes", "true"))
+
+
+def _check_rules(settings: "dict[str, str]", directory: str) -> None:
+    """Ask whether the caller may submit, where main.cf has a rule for that."""
+    authorized = "authorized_submit_users"
+    if settings["local_submission_rate_limit"] or settings[authorized] != DEFAULTS[authorized]:
+        from . import submit_rules
+
+        submit_rules.check(directory)
+
+
+def _follow(options: "Options", envelope: Envelope, drop: Drop, directory: str, is_daemonless: bool) -> None:
+    """Do what is to be done after the message is safe: say what was asked for, wait, deliver without a daemon."""
     if options.deliver_first or envelope.report or envelope.verify:
         from . import afterwards
 
         if envelope.report or envelope.verify:
             afterwards.tell(envelope)
-        if options.deliver_first:
+        if options.deliver_first and not is_daemonless:
             afterwards.wait(directory, drop)
+    if is_daemonless and not options.queue_only:
+        from . import daemonless
+
+        daemonless.deliver(directory, drop, options.deliver_first)
 
 
 def _number(settings: "dict[str, str]", name: str) -> int:
@@ -150,7 +172,7 @@ def _sender(text: str) -> Address:
 def _is_plain(text: str) -> bool:
     """Say whether a text is an address that needs no reading: local part, @, and domain of ordinary characters."""
     local_part, at, domain = text.partition("@")
-    if not local_part or not _PLAIN.issuperset(text):
+    if not local_part or text.strip(_PLAIN):
         return False
     return not at or (bool(domain) and "@" not in domain and ".." not in domain and "." not in (domain[0], domain[-1]))
 
@@ -239,26 +261,29 @@ def open_drop(top: str, directory: str) -> Drop:
     """Begin a file in maildrop/; where the caller cannot write there, a message over the submit socket."""
     try:
         return Drop(top)
-    except NoWayIn as error:
+    except SpoolError as error:
+        if not error.no_way_in:
+            raise
         from .submit_socket import SocketDrop
 
         return SocketDrop(directory, error)
 
 
 def _write(envelope: Envelope, head: bytes, rest: "Iterator[bytes]", top: str, limit: int, directory: str) -> Drop:
-    size = envelope.size = len(head)
-    if limit and size > limit:
-        raise too_large(limit)
+    envelope.size = len(head)
+    _check_size(len(head), limit)
     text = queue_file.render(envelope)
     if len(text) > queue_file.HEAD_LIMIT:
+        from ..core.errors import MessageError
+
         raise MessageError("too many recipients")
     drop = open_drop(top, directory)
     try:
         drop.write(text + head)
+        size = len(head)
         for block in rest:
             size += len(block)
-            if limit and size > limit:
-                raise too_large(limit)
+            _check_size(size, limit)
             drop.write(block)
     except BaseException:
         drop.abandon()
@@ -268,3 +293,10 @@ def _write(envelope: Envelope, head: bytes, rest: "Iterator[bytes]", top: str, l
     drop.finish()
     drop.announce()
     return drop
+
+
+def _check_size(size: int, limit: int) -> None:
+    if limit and size > limit:
+        from ..core.errors import too_large
+
+        raise too_large(limit)

@@ -5,7 +5,9 @@ Letters whose meaning this program has no use for are accepted, and the table sa
 Light: imported by sendmail(1).
 """
 
-from ..core.errors import UsageError
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..core.errors import UsageError
 
 FLAG = "flag"
 VALUE = "value"  # attached, or the next word
@@ -72,25 +74,6 @@ REFUSED = {"t": "-bt: there are no rewriting rules to test; `mailctl config` sho
 class Options:
     """What the command line says."""
 
-    __slots__ = (
-        "body",
-        "config_directory",
-        "deliver_first",
-        "envid",
-        "extract",
-        "full_name",
-        "ignore_dots",
-        "json",
-        "mode",
-        "notify",
-        "queue",
-        "queue_only",
-        "recipients",
-        "ret",
-        "sender",
-        "verbose",
-    )
-
     def __init__(self) -> None:
         self.mode = "m"
         self.sender: str | None = None
@@ -110,6 +93,13 @@ class Options:
     def report(self) -> bool:
         """True when the delivery is to be reported on. Several -v ask for a debugging log, and there is none."""
         return self.verbose == 1 and self.mode == "m"
+
+
+def misuse(text: str) -> "UsageError":
+    """Return the error for a command line that cannot be understood."""
+    from ..core.errors import UsageError  # only here: a class costs more than a submission's whole command line
+
+    return UsageError(text)
 
 
 def parse(words: "list[str]", program: str = "sendmail") -> Options:
@@ -138,14 +128,14 @@ def _cluster(options: Options, table: "dict[str, tuple[str, str]]", word: str, w
         place += 1
         rule = table.get(letter)
         if rule is None:
-            raise UsageError(f"unknown option -{letter}")
+            raise misuse(f"unknown option -{letter}")
         if rule[0] == FLAG:
             _set_flag(options, letter)
             continue
         value = word[place:]
         if rule[0] == VALUE and not value:
             if index >= len(words):
-                raise UsageError(f"option -{letter} needs a value")
+                raise misuse(f"option -{letter} needs a value")
             value = words[index]
             index += 1
         _set_value(options, letter, value)
@@ -176,7 +166,7 @@ def _set_value(options: Options, letter: str, value: str) -> None:
     elif letter == "b":
         mode = value[:1]  # what follows it has no meaning, for sendmail and Postfix too
         if mode not in MODES:
-            raise UsageError(REFUSED.get(mode, f"mode -b{value} is not supported"))
+            raise misuse(REFUSED.get(mode, f"mode -b{value} is not supported"))
         options.mode = mode
     elif letter == "q":
         options.queue.append(value)
@@ -201,15 +191,15 @@ def _set_dsn(options: Options, letter: str, value: str) -> None:
     upper = value.upper()
     if letter == "B":
         if upper not in ("7BIT", "8BITMIME"):
-            raise UsageError(f"-B {value}: 7BIT or 8BITMIME expected")
+            raise misuse(f"-B {value}: 7BIT or 8BITMIME expected")
         options.body = upper
     elif letter == "R":
         if upper not in ("FULL", "HDRS"):
-            raise UsageError(f"-R {value}: full or hdrs expected")
+            raise misuse(f"-R {value}: full or hdrs expected")
         options.ret = upper
     elif letter == "V":
         if not value.isascii() or not value.isprintable():
-            raise UsageError(f"-V {value[:_ENVID_LIMIT]!a}: printable characters of ASCII expected")
+            raise misuse(f"-V {value[:_ENVID_LIMIT]!a}: printable characters of ASCII expected")
         from ..formats.xtext import as_xtext
 
         envid = as_xtext(value)
@@ -221,5 +211,5 @@ def _set_dsn(options: Options, letter: str, value: str) -> None:
             or not {"NEVER", "SUCCESS", "FAILURE", "DELAY"}.issuperset(notify)
             or ("NEVER" in notify and len(notify) > 1)
         ):
-            raise UsageError(f"-N {value}: never, or a list of success, failure, delay expected")
+            raise misuse(f"-N {value}: never, or a list of success, failure, delay expected")
         options.notify = notify

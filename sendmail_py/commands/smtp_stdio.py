@@ -18,7 +18,7 @@ from ..formats import queue_file
 from ..protocol import server_replies as replies
 from ..protocol.commands import Verb
 from ..protocol.reply import Reply
-from ..protocol.server_commands import Command, Mail, Rcpt, Refused
+from ..protocol.server_commands import Chunk, Command, Mail, Rcpt, Refused
 from ..protocol.smtp_client import NEED_DATA
 from ..protocol.smtp_server import Content, SmtpServer, State, extensions
 from ..spool.maildrop import Drop, check_space
@@ -40,6 +40,7 @@ class Session:
         self._new_drop = new_drop
         self._envelope: Envelope | None = None
         self._drop: Drop | None = None
+        self._is_open = False  # a file is begun, or was
         self._size = 0
         self._trouble: Reply | None = None
 
@@ -78,11 +79,13 @@ class Session:
             assert self._envelope
             notify = event.notify or self._notify
             self._envelope.recipients.append(Recipient(event.address, event.original, notify))
+        elif isinstance(event, Chunk):
+            return self._chunk(event)
         elif not isinstance(event, Refused):
             if event.verb in (Verb.EHLO, Verb.HELO, Verb.RSET):
                 self._forget()
             elif event.verb is Verb.DATA:
-                return self._open() or event.answer
+                return self._data() or event.answer
             elif event.verb is Verb.DOT:
                 return self._finish()
         return event.answer
@@ -94,14 +97,22 @@ class Session:
         e.body, e.ret, e.envid = mail.body or e.body, mail.ret or e.ret, mail.envid or e.envid
         e.smtputf8 = mail.smtputf8
 
-    def _open(self) -> Reply | None:
-        """Begin the file; returns the answer when that cannot be done."""
+    def _data(self) -> Reply | None:
+        self._open()
+        self._is_open = not self._trouble
+        return self._trouble
+
+    def _open(self) -> None:
+        """Begin the file, or note the answer when that cannot be done."""
+        self._size = 0
+        self._is_open = True
+        self._trouble = self._begun()
+
+    def _begun(self) -> Reply | None:
         assert self._envelope
         text = queue_file.render(self._envelope)
         if len(text) > queue_file.HEAD_LIMIT:
             return _TOO_MANY_RECIPIENTS
-        self._size = 0
-        self._trouble = None
         try:
             check_space(self._top, self._limit, self._minfree)
         except SpoolError as error:
@@ -116,6 +127,8 @@ class Session:
 
     def _take(self, content: bytes) -> None:
         """Write a block; after trouble the rest passes by unwritten."""
+        if not self._is_open:
+            self._open()  # the first of several chunks
         self._size += len(content)
         if not self._drop:
             return
@@ -132,9 +145,24 @@ class Session:
         self._drop = None
         self._trouble = answer
 
+    def _chunk(self, event: Chunk) -> Reply:
+        """Answer BDAT."""
+        is_last = event.verb is Verb.LAST
+        if event.answer.code < 400 and not self._is_open:
+            self._open()
+        answer = event.answer if event.answer.code >= 400 else self._trouble
+        if not answer:
+            return self._finish() if is_last else event.answer
+        if is_last:
+            self._forget()
+        else:
+            self._abandon()
+        return answer
+
     def _finish(self) -> Reply:
         drop, envelope = self._drop, self._envelope
         self._drop = self._envelope = None
+        self._is_open = False
         if self._trouble:
             return self._trouble
         assert drop and envelope
@@ -149,9 +177,14 @@ class Session:
 
     def _forget(self) -> None:
         """Leave nothing of a transaction that was begun."""
+        self._abandon()
+        self._envelope = None
+
+    def _abandon(self) -> None:
         if self._drop:
             self._drop.abandon()
-        self._drop = self._envelope = None
+        self._drop = None
+        self._is_open = False
 
     def _write(self, octets: bytes) -> None:
         while octets:

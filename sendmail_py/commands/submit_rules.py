@@ -12,7 +12,7 @@ from ..core.config import Config
 from ..core.errors import NotAllowed, SpoolError
 from ..host.configuration import lenient, load
 from ..host.configuration_file import read_text
-from ..spool.maildrop import blocked_until
+from ..spool.blocked import blocked_until
 
 
 def check(directory: str) -> None:

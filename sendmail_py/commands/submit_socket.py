@@ -9,7 +9,7 @@ whole by then, a second attempt may deliver it twice, and no attempt loses it.
 import socket
 import time
 
-from ..core.errors import MailError, MessageError, NotAllowed, NoWayIn, SpoolError
+from ..core.errors import MailError, MessageError, NotAllowed, SpoolError
 from ..core.exitcodes import EX_DATAERR, EX_OK, EX_UNAVAILABLE
 from ..formats.submit_records import data_records, end_record
 from ..host.configuration import lenient, load
@@ -25,7 +25,7 @@ _LAST_WORDS = 2
 class SocketDrop(Drop):
     """A message being handed over: used like a file in maildrop/."""
 
-    def __init__(self, directory: str, why: NoWayIn) -> None:
+    def __init__(self, directory: str, why: SpoolError) -> None:
         config, _ = load(directory)
         self.name = self.path = self.queue_id = ""
         self._why = why

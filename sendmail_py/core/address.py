@@ -5,7 +5,7 @@ an SMTP command or a log line without ending that line. Light: imported by sendm
 """
 
 # RFC 5321 atext plus the dot; anything above ASCII is allowed by RFC 6531.
-_ATOM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.")
+_ATOM = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~."
 FORBIDDEN = frozenset("\0\r\n")
 
 
@@ -27,7 +27,7 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> "Address":
         """Read the form that str() writes, without angle brackets (RFC 5321 Mailbox)."""
-        end = _closing_quote(text)
+        end = _closing_quote(text) if text[:1] == '"' else 0
         rest = text[end + 1 :]
         if end and rest[:1] in ("", "@") and "@" not in rest[1:]:  # an @ within the quotes parts nothing
             return cls(_unquote(text[1:end]), rest[1:])
@@ -68,12 +68,12 @@ def needs_quotes(local_part: str) -> bool:
     """Say whether a local part is no dot-atom (RFC 5321 4.1.2)."""
     if not local_part or local_part[0] == "." or local_part[-1] == "." or ".." in local_part:
         return True
-    return any(c not in _ATOM and c < "\x80" for c in local_part)
+    return any(c not in _ATOM and c < "\x80" for c in local_part.strip(_ATOM))
 
 
 def _closing_quote(text: str) -> int:
-    """Return where the quote that opens the text is closed; 0 when none opens it, or none closes it."""
-    at = 1 if text[:1] == '"' else len(text)
+    """Return where the quote that opens the text is closed; 0 when none closes it."""
+    at = 1
     while at < len(text):
         if text[at] == '"':
             return at

@@ -32,12 +32,19 @@ class Config:
     """The configuration of one instance; frozen after construction.
 
     settings are what main.cf says; facts give the defaults that only the machine knows
-    (myhostname, myorigin), as functions without arguments.
+    (myhostname, myorigin), as functions without arguments; first_line reads the file that myorigin may
+    name, as Debian's Postfix has it.
     """
 
-    def __init__(self, settings: "dict[str, Setting]", facts: "dict[str, Callable[[], str]] | None" = None) -> None:
+    def __init__(
+        self,
+        settings: "dict[str, Setting]",
+        facts: "dict[str, Callable[[], str]] | None" = None,
+        first_line: "Callable[[str], str] | None" = None,
+    ) -> None:
         self.__dict__["settings"] = settings
         self.__dict__["facts"] = facts or {}
+        self.__dict__["first_line"] = first_line
 
     def __getattr__(self, name: str) -> "Any":
         param = BY_NAME.get(name)
@@ -56,7 +63,7 @@ class Config:
     def _list_beside_blanks(self, name: str) -> "list[str]":
         """Return a list that may use a $config_directory with blanks in its name: these part nothing."""
         directory = Setting("\0", self.origin("config_directory"))
-        stand_in = Config({**self.settings, "config_directory": directory}, self.facts)
+        stand_in = Config({**self.settings, "config_directory": directory}, self.facts, self.first_line)
         words = stand_in.expanded(name).replace(",", " ").split()
         return [word.replace("\0", self.text("config_directory")) for word in words]
 
@@ -83,7 +90,18 @@ class Config:
 
     def expanded(self, name: str) -> str:
         """Return the value with $name, ${name}, ${name?text} and ${name:text} replaced."""
-        return self._expand(self.text(name), name, _DEPTH)
+        return self._expand(self._said(name), name, _DEPTH)
+
+    def _said(self, name: str) -> str:
+        """Return the value before expansion; where myorigin names a file, what that says."""
+        text = self.text(name)
+        if name != "myorigin" or text[:1] != "/" or not self.first_line:
+            return text
+        try:
+            return str(self.first_line(text))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", "") or str(error)
+            raise ConfigError(f"{self.origin(name)}: myorigin = {text}: {why}") from None
 
     def _expand(self, text: str, name: str, depth: int) -> str:
         if "$" not in text:
@@ -111,10 +129,11 @@ class Config:
     def _macro(self, macro: str, name: str, depth: int) -> str:
         for i, c in enumerate(macro):
             if c in "?:":
-                key, then = macro[:i], macro[i + 1 :]
-                is_set = bool(self._expand(self.text(key), name, depth))
-                return self._expand(_unbrace(then), name, depth) if is_set == (c == "?") else ""
-        return self._expand(self.text(macro), name, depth)
+                key, then = macro[:i].rstrip(), macro[i + 1 :].lstrip() if "{" in macro else macro[i + 1 :]
+                is_set = bool(self._expand(self._said(key), name, depth))
+                then, otherwise = _branches(then)
+                return self._expand(then if is_set == (c == "?") else otherwise, name, depth)
+        return self._expand(self._said(macro), name, depth)
 
     def validate(self) -> None:
         """Work every parameter out; raises ConfigError for the first bad value."""
@@ -140,11 +159,21 @@ def split_macro(rest: str) -> "tuple[str, str]":
     return rest[:end], rest[end:]
 
 
-def _unbrace(text: str) -> str:
-    return text[1:-1].strip() if text[:1] == "{" and text[-1:] == "}" else text
+def _branches(text: str) -> "tuple[str, str]":
+    """Return both branches of a condition: {text}:{text}, {text}, or text to the end."""
+    if text[:1] != "{":
+        return text, ""
+    try:
+        then, rest = split_macro(text)
+    except ValueError:
+        return text, ""
+    otherwise = rest.lstrip()[1:].lstrip() if rest.lstrip()[:1] == ":" else ""
+    if otherwise[:1] == "{" and otherwise[-1:] == "}":
+        otherwise = otherwise[1:-1]
+    return then.strip(), otherwise.strip()
 
 
-def _in_braces(text: str) -> "list[str]":
+def split_in_braces(text: str) -> "list[str]":
     """Split a list whose elements may hold blanks and commas within braces, as inline:{a=b, c=d} does."""
     words, depth, word = [], 0, ""
     for c in text:
@@ -163,7 +192,7 @@ def convert(param: Param, text: str, origin: str) -> "str | int | bool | list[st
     if kind in ("str", "raw"):
         return text
     if kind == "list":
-        return _in_braces(text) if "{" in text else text.replace(",", " ").split()
+        return split_in_braces(text) if "{" in text else text.replace(",", " ").split()
     if kind == "int" and text.isascii() and text.isdigit():
         return int(text)
     if kind == "bool" and text.lower() in ("yes", "no", "true", "false"):
@@ -172,8 +201,8 @@ def convert(param: Param, text: str, origin: str) -> "str | int | bool | list[st
         number, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, "s")
         if number.isascii() and number.isdigit():
             return int(number) * _UNITS[unit]
-    if "|" in kind and text in kind.split("|"):
-        return text
+    if "|" in kind and text.lower() in kind.split("|"):
+        return text.lower()
     raise ConfigError(
         f"{origin}: {param.name} = {text}: {_WANTED.get(kind, 'one of ' + kind.replace('|', ', '))} expected"
     )

@@ -19,7 +19,8 @@ class Delivery:
     nothing may be delivered, and a success says "deliverable". arrived_at and active_at are
     microseconds since the epoch. results runs parallel to recipients; None means that no
     attempt has ended yet, which counts as deferred. header stands before the content, as its
-    beginning. outward is what other hosts are to see instead, where that differs.
+    beginning. outward is what other hosts are to see instead, where that differs; signed: with its DKIM
+    signatures, if there are any.
     """
 
     queue_id: str
@@ -38,6 +39,7 @@ class Delivery:
     results: list[DeliveryResult | None] = field(default_factory=list)
     header: bytes = b""
     outward: "Delivery | None" = None
+    signed: bool = False
 
     def __post_init__(self) -> None:
         if not self.results:

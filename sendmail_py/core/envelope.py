@@ -36,6 +36,7 @@ class Submitter:
         self.cwd = cwd
         self.command = command
         self.helo = self.protocol = self.sasl_username = ""
+        self.shows_login = False  # in the Received field; not written
 
 
 class Recipient:
@@ -81,8 +82,9 @@ class Envelope:
     controlling_uid is whose rights the targets of the recipients run with (-1: default_privs), and
     visited the names that must not be expanded again: "name" for an alias, "~name" for a .forward.
     report asks for a report of what the first pass comes to (sendmail -v), which reported says was
-    written, in a box at reported_offset; verify asks what would become of each recipient, and
-    nothing is delivered (sendmail -bv).
+    written; verify asks what would become of each recipient, and nothing is delivered (sendmail
+    -bv). delay_warned says that the sender knows of the delay, expire that the next attempt is the
+    last. boxes says where the box of each of these flags stands in the queue file.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Envelope:
         self.body = self.envid = self.ret = self.client = self.origin = self.full_name = self.refused = ""
         self.smtputf8 = self.delay_warned = self.expire = self.queue_only = False
         self.report = self.verify = self.reported = False
-        self.reported_offset = -1
+        self.boxes: dict[str, int] = {}
         self.size = 0
         self.content_offset = -1
         self.maildrop: tuple[str, int, int] | None = None
@@ -114,6 +116,10 @@ class Envelope:
     def sender(self) -> Address:
         """The reverse-path; the null sender where none is known."""
         return NULL_SENDER if self.reverse_path is None else self.reverse_path
+
+    def box(self, flag: str) -> Box:
+        """Return the box of a flag; raises KeyError where the file has none."""
+        return Box(self.boxes[flag])
 
     def pending(self) -> list[Recipient]:
         """Return the recipients that still wait for a result."""

@@ -1,16 +1,22 @@
-"""The exceptions that cross rooms. Light: imported by sendmail(1).
+"""The exceptions that cross rooms. Light: imported by sendmail(1), where it needs one that is not in mail_error.py.
 
 An exception here is for what the caller cannot go on with; a refused recipient is a
 DeliveryResult, not an exception.
 """
 
-from .exitcodes import EX_CONFIG, EX_DATAERR, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE
+from .exitcodes import EX_CONFIG, EX_DATAERR, EX_UNAVAILABLE, EX_USAGE
+from .mail_error import MailError, SpoolError
 
-
-class MailError(Exception):
-    """An error with one clear line for a person and an exit code for a program."""
-
-    exit_code = EX_TEMPFAIL
+__all__ = [
+    "ConfigError",
+    "MailError",
+    "MessageError",
+    "NotAllowed",
+    "QueueFileError",
+    "SpoolError",
+    "UsageError",
+    "too_large",
+]
 
 
 class UsageError(MailError):
@@ -41,9 +47,6 @@ class QueueFileError(MailError):
     """A queue file is torn, malformed or of an unknown version."""
 
 
-class SpoolError(MailError):
-    """The spool is missing, has the wrong owner or mode, or cannot be written."""
-
-
-class NoWayIn(SpoolError):
-    """The caller cannot put a file into the spool; the submit socket may take the message."""
+def too_large(limit: int) -> MessageError:
+    """Return the error for a message over message_size_limit (exit 65)."""
+    return MessageError(f"message is larger than message_size_limit ({limit} octets)")

@@ -11,4 +11,5 @@ DEFAULTS = {
     "queue_minfree": "0",
     "local_submission_rate_limit": "",
     "authorized_submit_users": "static:anyone",
+    "daemonless": "no",
 }

@@ -25,7 +25,7 @@ NAMES = tuple(
     address_verify_sender_dependent_default_transport_maps address_verify_sender_dependent_relayhost_maps
     address_verify_sender_ttl address_verify_service_name address_verify_transport_maps address_verify_virtual_transport
     alias_database alias_maps allow_mail_to_commands allow_mail_to_files allow_min_user allow_percent_hack
-    allow_untrusted_routing alternate_config_directories anvil_rate_time_unit anvil_status_update_time
+    allow_untrusted_routing alternate_config_directories anvil_status_update_time
     append_at_myorigin append_dot_mydomain application_event_drain_time authorized_flush_users authorized_mailq_users
     authorized_submit_users backwards_bounce_logfile_compatibility berkeley_db_create_buffer_size
     berkeley_db_read_buffer_size best_mx_transport biff bounce_notice_recipient
@@ -87,13 +87,12 @@ NAMES = tuple(
     maillog_file_rotate_suffix mailq_path manpage_directory maps_rbl_domains maps_rbl_reject_code
     master_service_disable max_idle max_use maximal_backoff_time
     maximal_queue_lifetime message_drop_headers message_reject_characters message_size_limit message_strip_characters
-    meta_directory milter_command_timeout milter_connect_macros milter_connect_timeout milter_content_timeout
-    milter_data_macros milter_default_action milter_end_of_data_macros milter_end_of_header_macros milter_header_checks
-    milter_helo_macros milter_macro_daemon_name milter_macro_defaults milter_macro_v milter_mail_macros milter_protocol
-    milter_rcpt_macros milter_unknown_command_macros mime_boundary_length_limit mime_header_checks mime_nesting_limit
-    minimal_backoff_time multi_instance_directories multi_instance_enable multi_instance_group multi_instance_name
+    meta_directory
+    milter_header_checks
+    milter_unknown_command_macros minimal_backoff_time
+    multi_instance_directories multi_instance_enable multi_instance_group multi_instance_name
     multi_instance_wrapper multi_recipient_bounce_reject_code mydestination mydomain myhostname mynetworks_style
-    myorigin nested_header_checks newaliases_path non_fqdn_reject_code non_smtpd_milters notify_classes openssl_path
+    myorigin newaliases_path non_fqdn_reject_code notify_classes openssl_path
     owner_request_special permit_mx_backup_networks pickup_service_name
     pipe_delivery_status_filter plaintext_reject_code postlog_service_name postlogd_watchdog_timeout
     postmulti_control_commands postmulti_start_commands postmulti_stop_commands postscreen_access_list
@@ -115,7 +114,7 @@ NAMES = tuple(
     qmgr_daemon_timeout qmgr_fudge_factor qmgr_ipc_timeout qmgr_message_active_limit qmgr_message_recipient_limit
     qmgr_message_recipient_minimum qmqpd_authorized_clients qmqpd_client_port_logging qmqpd_error_delay qmqpd_timeout
     queue_directory queue_file_attribute_count_limit queue_minfree queue_run_delay queue_service_name rbl_reply_maps
-    readme_directory receive_override_options
+    readme_directory
     recipient_delimiter reject_code reject_tempfail_action relay_clientcerts relay_domains_reject_code
     relay_recipient_maps relayhost relocated_maps remote_header_rewrite_domain require_home_directory
     reset_owner_alias resolve_dequoted_address resolve_null_domain resolve_numeric_domain respectful_logging
@@ -123,12 +122,12 @@ NAMES = tuple(
     sender_dependent_default_transport_maps
     sendmail_fix_line_endings sendmail_path service_name service_throttle_time setgid_group shlib_directory
     show_user_unknown_table_name showq_service_name smtp_address_preference smtp_address_verify_target
-    smtp_always_send_ehlo smtp_balance_inet_protocols smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce
-    smtp_body_checks smtp_cname_overrides_servername smtp_connect_timeout smtp_connection_cache_destinations
-    smtp_connection_cache_on_demand smtp_connection_cache_time_limit smtp_connection_reuse_count_limit
-    smtp_connection_reuse_time_limit smtp_data_done_timeout smtp_data_init_timeout smtp_data_xfer_timeout
+    smtp_always_send_ehlo
+    smtp_body_checks smtp_cname_overrides_servername smtp_connect_timeout
+    smtp_connection_cache_time_limit smtp_connection_reuse_count_limit
+    smtp_data_done_timeout smtp_data_init_timeout smtp_data_xfer_timeout
     smtp_defer_if_no_mx_address_found smtp_delivery_status_filter smtp_discard_ehlo_keyword_address_maps
-    smtp_discard_ehlo_keywords smtp_dns_reply_filter smtp_dns_resolver_options smtp_dns_support_level smtp_enforce_tls
+    smtp_dns_reply_filter smtp_dns_resolver_options smtp_enforce_tls
     smtp_header_checks smtp_helo_name smtp_helo_timeout smtp_host_lookup
     smtp_line_length_limit smtp_mail_timeout smtp_mime_header_checks smtp_min_data_rate smtp_mx_address_limit
     smtp_mx_session_limit smtp_nested_header_checks smtp_never_send_ehlo smtp_per_request_deadline
@@ -139,37 +138,33 @@ NAMES = tuple(
     smtp_sasl_security_options smtp_sasl_tls_security_options smtp_sasl_tls_verified_security_options smtp_sasl_type
     smtp_send_dummy_mail_auth smtp_send_xforward_command smtp_sender_dependent_authentication smtp_skip_5xx_greeting
     smtp_skip_quit_response smtp_starttls_timeout smtp_tcp_port smtp_tls_CAfile smtp_tls_CApath
-    smtp_tls_block_early_mail_reply smtp_tls_cert_file smtp_tls_chain_files smtp_tls_ciphers smtp_tls_connection_reuse
-    smtp_tls_dane_insecure_mx_policy smtp_tls_dcert_file smtp_tls_dkey_file smtp_tls_eccert_file smtp_tls_eckey_file
-    smtp_tls_enforce_peername smtp_tls_exclude_ciphers smtp_tls_fingerprint_cert_match smtp_tls_fingerprint_digest
-    smtp_tls_force_insecure_host_tlsa_lookup smtp_tls_key_file smtp_tls_loglevel smtp_tls_mandatory_ciphers
-    smtp_tls_mandatory_exclude_ciphers smtp_tls_mandatory_protocols smtp_tls_note_starttls_offer smtp_tls_per_site
+    smtp_tls_block_early_mail_reply smtp_tls_connection_reuse
+    smtp_tls_dcert_file smtp_tls_dkey_file smtp_tls_eccert_file smtp_tls_eckey_file
+    smtp_tls_enforce_peername
+    smtp_tls_force_insecure_host_tlsa_lookup smtp_tls_loglevel
+    smtp_tls_mandatory_protocols smtp_tls_note_starttls_offer smtp_tls_per_site
     smtp_tls_policy_maps smtp_tls_protocols smtp_tls_scert_verifydepth smtp_tls_secure_cert_match
-    smtp_tls_security_level smtp_tls_servername smtp_tls_session_cache_database smtp_tls_session_cache_timeout
+    smtp_tls_security_level smtp_tls_session_cache_database
     smtp_tls_trust_anchor_file smtp_tls_verify_cert_match smtp_tls_wrappermode smtp_use_tls smtp_xforward_timeout
     smtpd_authorized_verp_clients smtpd_authorized_xclient_hosts smtpd_authorized_xforward_hosts
-    smtpd_client_auth_rate_limit smtpd_client_new_tls_session_rate_limit smtpd_client_port_logging smtpd_command_filter
-    smtpd_delay_open_until_valid_rcpt smtpd_discard_ehlo_keyword_address_maps smtpd_discard_ehlo_keywords
+    smtpd_client_new_tls_session_rate_limit smtpd_client_port_logging smtpd_command_filter
+    smtpd_delay_open_until_valid_rcpt
     smtpd_dns_reply_filter smtpd_enforce_tls smtpd_etrn_restrictions smtpd_expansion_filter
-    smtpd_forbid_bare_newline_reject_code smtpd_forbid_unauth_pipelining smtpd_forbidden_commands
-    smtpd_history_flush_threshold smtpd_log_access_permit_actions smtpd_milter_maps smtpd_milters smtpd_noop_commands
-    smtpd_null_access_lookup_key smtpd_per_request_deadline smtpd_policy_service_default_action
-    smtpd_policy_service_max_idle smtpd_policy_service_max_ttl smtpd_policy_service_policy_context
-    smtpd_policy_service_request_limit smtpd_policy_service_retry_delay smtpd_policy_service_timeout
-    smtpd_policy_service_try_limit smtpd_proxy_ehlo smtpd_proxy_filter smtpd_proxy_options smtpd_proxy_timeout
-    smtpd_reject_footer smtpd_reject_footer_maps smtpd_restriction_classes smtpd_sasl_auth_enable
-    smtpd_sasl_authenticated_header smtpd_sasl_exceptions_networks smtpd_sasl_local_domain smtpd_sasl_mechanism_filter
-    smtpd_sasl_path smtpd_sasl_response_limit smtpd_sasl_security_options smtpd_sasl_service
-    smtpd_sasl_tls_security_options smtpd_sasl_type smtpd_sender_login_maps smtpd_service_name
-    smtpd_tls_CAfile smtpd_tls_CApath smtpd_tls_always_issue_session_ids smtpd_tls_ask_ccert smtpd_tls_auth_only
+    smtpd_forbid_unauth_pipelining smtpd_forbidden_commands
+    smtpd_history_flush_threshold smtpd_log_access_permit_actions smtpd_noop_commands
+    smtpd_null_access_lookup_key
+    smtpd_proxy_ehlo smtpd_proxy_filter smtpd_proxy_options smtpd_proxy_timeout
+    smtpd_reject_footer smtpd_reject_footer_maps smtpd_restriction_classes smtpd_sasl_exceptions_networks
+    smtpd_sasl_response_limit smtpd_service_name
+    smtpd_tls_CAfile smtpd_tls_CApath smtpd_tls_always_issue_session_ids smtpd_tls_ask_ccert
     smtpd_tls_ccert_verifydepth smtpd_tls_ciphers smtpd_tls_dcert_file
     smtpd_tls_dh1024_param_file smtpd_tls_dh512_param_file smtpd_tls_dkey_file smtpd_tls_eccert_file
     smtpd_tls_eckey_file smtpd_tls_eecdh_grade smtpd_tls_exclude_ciphers smtpd_tls_fingerprint_digest
-     smtpd_tls_mandatory_ciphers smtpd_tls_mandatory_exclude_ciphers smtpd_tls_mandatory_protocols
+     smtpd_tls_mandatory_ciphers smtpd_tls_mandatory_exclude_ciphers
      smtpd_tls_received_header smtpd_tls_req_ccert
-    smtpd_tls_session_cache_database smtpd_tls_session_cache_timeout smtpd_tls_wrappermode smtpd_upstream_proxy_protocol
-    smtpd_upstream_proxy_timeout smtpd_use_tls smtputf8_autodetect_classes smtputf8_enable stale_lock_time
-    stress strict_7bit_headers strict_8bitmime strict_8bitmime_body strict_mailbox_ownership strict_mime_encoding_domain
+    smtpd_tls_session_cache_database smtpd_tls_session_cache_timeout smtpd_tls_wrappermode
+    smtpd_use_tls smtputf8_autodetect_classes smtputf8_enable stale_lock_time
+    strict_7bit_headers strict_8bitmime strict_8bitmime_body strict_mailbox_ownership strict_mime_encoding_domain
     strict_rfc821_envelopes strict_smtputf8 sun_mailtool_compatibility swap_bangpath syslog_facility syslog_name
     tcp_windowsize tls_append_default_CA tls_config_file tls_config_name tls_daemon_random_bytes tls_dane_digests
     tls_disable_workarounds tls_eecdh_auto_curves tls_eecdh_strong_curve tls_eecdh_ultra_curve tls_export_cipherlist

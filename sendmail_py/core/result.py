@@ -168,15 +168,22 @@ def _is_failure_status(text: str) -> bool:
     )
 
 
-def from_reply(code: int, status: str, text: str, relay: str, scope: Scope) -> DeliveryResult:
+_MEANINGS = {2: (Outcome.DELIVERED, "2"), 5: (Outcome.FAILED, "5")}
+
+
+def from_reply(
+    code: int, status: str, text: str, relay: str, scope: Scope, handover: Handover = Handover.FINAL
+) -> DeliveryResult:
     """Turn an SMTP reply into a result (RFC 5321 4.2.1); what is neither 2xx nor 5xx waits.
 
-    status is the reply's enhanced code or "", relay the log's `name[address]:port` or `name[/path]`.
+    status is the reply's enhanced code or "", relay the log's `name[address]:port` or `name[/path]`, handover what
+    a success means.
     """
-    outcome = {2: Outcome.DELIVERED, 5: Outcome.FAILED}.get(code // 100, Outcome.DEFERRED)
-    klass = {Outcome.DELIVERED: "2", Outcome.FAILED: "5", Outcome.DEFERRED: "4"}[outcome]
+    outcome, klass = _MEANINGS.get(code // 100, (Outcome.DEFERRED, "4"))
     if not status or status[0] != klass:
         status = f"{klass}.0.0"
     host = relay.partition("[")[0]
     said = f"host {relay[: relay.rfind(']') + 1]} said: " if outcome is not Outcome.DELIVERED else ""
-    return DeliveryResult(outcome, status, said + text, host, f"smtp; {text}", scope, relay)
+    if outcome is not Outcome.DELIVERED:
+        handover = Handover.FINAL
+    return DeliveryResult(outcome, status, said + text, host, f"smtp; {text}", scope, relay, handover)

@@ -5,8 +5,8 @@ connection shows as SessionError, which carries the result for whoever has none 
 """
 
 import asyncio
-import os
 import socket
+from collections.abc import Callable
 from typing import cast
 
 from ..core.result import DeliveryResult, Scope, deferred
@@ -37,6 +37,7 @@ class SmtpStream(asyncio.Protocol):
         self.host = relay[: relay.rfind("]") + 1]
         self.lost = False
         self.tls = ""
+        self.ended: Callable[[SmtpStream], None] | None = None  # hears of the end, more than once at times
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -81,8 +82,10 @@ class SmtpStream(asyncio.Protocol):
         if self.lost:
             raise self._connection_lost(doing)
 
-    async def start_tls(self, context: tls.Context, name: str, policy: TlsPolicy, timeout: float) -> None:
-        """Go on under TLS, which self.tls then describes.
+    async def start_tls(
+        self, context: tls.Context, policy: TlsPolicy, timeout: float, resumed: tls.Session | None = None
+    ) -> None:
+        """Go on under TLS, which self.tls then describes; resumed is what may be resumed.
 
         Raises TlsError when it does not come about as the policy wants it, SessionError for all else.
         """
@@ -92,7 +95,7 @@ class SmtpStream(asyncio.Protocol):
         self._transport.pause_reading()  # so that nothing in clear can come once the machine has looked
         try:
             self.machine.begin_tls()
-            self._transport = await tls.secure(self._transport, self, context, name, timeout)
+            self._transport = await tls.secure(self._transport, self, context, policy.servername, timeout, resumed)
             tls.check_name(self._transport, policy)
             self.tls = tls.description(self._transport)
         except RemoteProtocolError as error:
@@ -102,6 +105,14 @@ class SmtpStream(asyncio.Protocol):
             self.abort()
             raise
 
+    def tls_session(self) -> tls.Session | None:
+        """Return what a later connection may resume, when there is such a thing by now."""
+        return tls.session_of(self._transport) if self._transport and self.tls else None
+
+    def certificate(self) -> bytes:
+        """Return the certificate of the server as DER, empty without TLS; nobody need have vouched for it."""
+        return tls.certificate_of(self._transport) if self._transport and self.tls else b""
+
     def abort(self) -> None:
         """Close at once."""
         self.lost = True
@@ -109,6 +120,8 @@ class SmtpStream(asyncio.Protocol):
             self._timer.cancel()
         if self._transport:
             self._transport.abort()
+        if self.ended:
+            self.ended(self)
 
     def _broken(self, status: str, reason: str) -> SessionError:
         return SessionError(deferred(status, reason, Scope.HOST, self.relay))
@@ -169,6 +182,8 @@ class SmtpStream(asyncio.Protocol):
         if self._timer:
             self._timer.cancel()
         self._wake()
+        if self.ended:
+            self.ended(self)
 
     def pause_writing(self) -> None:
         """Hear that the other side reads slower than we write."""
@@ -178,30 +193,3 @@ class SmtpStream(asyncio.Protocol):
         """Hear that it has caught up."""
         self._paused = False
         self._wake()
-
-
-async def connect(host: str, address: str, port: int, timeout: float, lmtp: bool = False) -> SmtpStream:
-    """Return a new connection; raises ConnectError with Postfix's words when there is none.
-
-    An address that is a path is a Unix socket; port means nothing then.
-    """
-    loop = asyncio.get_running_loop()
-    place: str | tuple[str, int]
-    if address[0] == "/":
-        relay, family, place = f"{host}[{address}]", socket.AF_UNIX, address
-    else:
-        relay, place = f"{host}[{address}]:{port}", (address, port)
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    end = None
-    try:
-        end = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        await asyncio.wait_for(loop.sock_connect(end, place), timeout)
-        _, stream = await loop.create_connection(lambda: SmtpStream(relay, lmtp), sock=end)
-        return stream
-    except BaseException as error:
-        if end is not None:
-            end.close()
-        if not isinstance(error, OSError):
-            raise
-        why = "Connection timed out" if isinstance(error, TimeoutError) else os.strerror(error.errno or 0)
-        raise ConnectError(deferred("4.4.1", f"connect to {relay}: {why}", Scope.HOST)) from error

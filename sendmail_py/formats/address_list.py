@@ -307,7 +307,7 @@ def _domain(tokens: "list[_Token]", source: str) -> str:
     if not labels:
         raise _unreadable(source, "no domain after the @")
     for i, token in enumerate(labels):
-        if token.kind != (_ATOM, ".")[i % 2]:
+        if token.kind != (_ATOM, ".")[i % 2] or not _UNSAFE.isdisjoint(token.value):  # no SMTP command could hold it
             raise _unreadable(source, f"{token.value} in the domain")
     if len(labels) % 2 == 0:
         raise _unreadable(source, "an empty label in the domain")

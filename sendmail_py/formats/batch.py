@@ -6,6 +6,8 @@ never means success. Strings are JSON, so neither side can be made to run anythi
 
 The local agent may hand a recipient back instead, for qmgr to expand or to route; a FORWARD
 travels with a descriptor: a file with one target a line as in aliases(5), nothing left to include.
+
+A batch without deliveries asks for the mail hosts of its nexthop, and is answered with their names alone.
 """
 
 from collections.abc import Iterable
@@ -116,6 +118,19 @@ def encode_aside(number: int) -> dict[str, Any]:
     return {"batch": number, "aside": True}
 
 
+def encode_hosts(number: int, hosts: Iterable[str]) -> dict[str, Any]:
+    """Return the answer to a batch without deliveries: the mail hosts of its nexthop."""
+    return {"batch": number, "hosts": list(hosts)}
+
+
+def decode_hosts(record: dict[str, Any]) -> tuple[int, list[str]]:
+    """Read such an answer; raises ValueError."""
+    number, hosts = record["batch"], record["hosts"]
+    if not isinstance(number, int) or not isinstance(hosts, list) or not all(isinstance(h, str) for h in hosts):
+        raise ValueError("mail hosts that are none")
+    return number, hosts
+
+
 def encode_reports(number: int, reports: Iterable[Report], done: bool) -> tuple[dict[str, Any], list[int]]:
     """Return the record of some reports and their descriptors; done: no more follow for this batch."""
     rows: list[list[Any]] = []
@@ -135,10 +150,15 @@ def _result_row(r: DeliveryResult) -> list[str]:
     return [r.outcome.value, r.status, r.reason, r.remote_mta, r.diagnostic, r.scope.value, r.relay, r.handover.value]
 
 
+_OUTCOMES = {it.value: it for it in Outcome}  # Outcome(value) takes ten times as long
+_SCOPES = {it.value: it for it in Scope}
+_HANDOVERS = {it.value: it for it in Handover}
+
+
 def _result(row: list[str]) -> DeliveryResult:
     outcome, status, reason, remote_mta, diagnostic, scope, relay, handover = row
-    how = Handover(handover)
-    return DeliveryResult(Outcome(outcome), status, reason, remote_mta, diagnostic, Scope(scope), relay, how)
+    how = _HANDOVERS[handover]
+    return DeliveryResult(_OUTCOMES[outcome], status, reason, remote_mta, diagnostic, _SCOPES[scope], relay, how)
 
 
 def decode_reports(record: dict[str, Any], descriptors: list[int]) -> tuple[int, list[Report], bool]:

@@ -4,12 +4,13 @@ Pure. A verdict that is not known here is a ValueError, for the text may want ma
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..core.address import Address
 from .address_list import parse_address_list
 
+HEADER, BODY = "header", "body"  # what a line is, for the log and for what may stand in its place
 REJECT, DISCARD, HOLD, REDIRECT, BCC = "REJECT", "DISCARD", "HOLD", "REDIRECT", "BCC"
 _LOGGED = {
     "REJECT": "reject", "DISCARD": "discard", "HOLD": "hold", "REDIRECT": "redirect", "BCC": "bcc", "WARN": "warning",
@@ -29,9 +30,21 @@ class Action:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What stands in the place of some octets of a stream."""
+
+    offset: int
+    length: int
+    new: bytes
+
+
 @dataclass(slots=True)
 class Checked:
-    """What the checks of one message have come to; notes are for the log: (word, kind of line, line, text)."""
+    """What the checks of one message have come to; notes are for the log: (word, kind of line, line, text).
+
+    prepended are fields to put above all others.
+    """
 
     refused: str = ""
     discarded: str = ""
@@ -39,6 +52,7 @@ class Checked:
     redirect: Address | None = None
     copies: list[Address] = field(default_factory=list)
     notes: list[tuple[str, str, str, str]] = field(default_factory=list)
+    prepended: list[bytes] = field(default_factory=list)
 
     @property
     def is_over(self) -> bool:
@@ -72,31 +86,49 @@ def _address(text: str) -> Address:
 
 def apply(
     lines: Sequence[bytes], verdicts: Iterable[str | None], kind: str, checked: Checked, wanted: Callable[[bytes], str]
-) -> list[bytes]:
-    """Return the lines (header fields, or lines of the body, with their ends) as the verdicts leave them.
+) -> list[list[bytes]]:
+    """Return what stands in the place of each line (a header field, or a line of the body, with its end).
 
     wanted gives the text of a line for the log. Raises ValueError for what is no verdict.
     """
-    out: list[bytes] = []
+    out: list[list[bytes]] = []
     for line, verdict in zip(lines, verdicts, strict=True):
-        action = parse_action(verdict, kind == "header") if verdict and not checked.is_over else None
+        action = parse_action(verdict, kind == HEADER) if verdict and not checked.is_over else None
         if action is None:
-            out.append(line)
+            out.append([line])
             continue
-        _take(action, checked)
+        take(action, checked)
         if _LOGGED[action.word]:
             checked.notes.append((_LOGGED[action.word], kind, wanted(line), action.text))
         new = action.text.encode("utf-8", "surrogateescape") + b"\n"
         if action.word == "PREPEND":
-            out += [new, line]
+            out.append([new, line])
         elif action.word == "REPLACE":
-            out.append(new)
-        elif action.word not in ("IGNORE", "STRIP"):
-            out.append(line)
+            out.append([new])
+        else:
+            out.append([] if action.word in ("IGNORE", "STRIP") else [line])
     return out
 
 
-def _take(action: Action, checked: Checked) -> None:
+def edited(blocks: Iterable[bytes], edits: Sequence[Edit]) -> Iterator[bytes]:
+    """Yield a stream with its edits made; these are in their order, and none overlaps another."""
+    start = index = 0
+    for block in blocks:
+        position, end = start, start + len(block)
+        while index < len(edits) and edits[index].offset < end:
+            edit = edits[index]
+            if edit.offset >= start:
+                yield block[position - start : edit.offset - start]
+                yield edit.new
+            position = min(end, edit.offset + edit.length)
+            if position < edit.offset + edit.length:
+                break  # what it takes the place of goes on in the next block
+            index += 1
+        yield block[position - start :]
+        start = end
+
+
+def take(action: Action, checked: Checked) -> None:
     """Note what a verdict means for the whole message."""
     if action.word == REJECT:
         has_status = _STATUS.match(action.text)

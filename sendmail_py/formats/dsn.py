@@ -13,7 +13,9 @@ from ..core.address import Address
 from ..core.envelope import Recipient
 from ..core.result import DeliveryResult
 from . import xtext
-from .report_kinds import INTRODUCTIONS, SIGNATURE, SUBJECTS, Kind, action_of, reason_of, status_of
+from .bounce_templates import Wording
+from .report_kinds import Kind, action_of, reason_of, status_of
+from .submission_header import change_field
 from .trace_headers import clean, message_id, rfc5322_date
 
 _WIDTH = 79
@@ -25,10 +27,11 @@ _LONGEST_REASON = 4000
 class StatusReport:
     """What a DSN tells, row by row.
 
-    queue_id, arrived_at, envid, sender and smtputf8 are the original's; bounce_id and now
-    belong to the DSN. Times are in microseconds since the epoch, utc_offset in seconds east.
-    header is the original's header section; body is None when only the header goes back
-    (RET=HDRS, larger than bounce_size_limit, or no failure).
+    queue_id, arrived_at, envid, sender, smtputf8 and original_id (its Message-Id, when the DSN is
+    to refer to it) are the original's; to, bounce_id, now and wording belong to the DSN. Times are
+    in microseconds since the epoch, utc_offset in seconds east; retry_until, 0 for none, is when a
+    delay becomes a failure. header is the original's header section; body is None when only the
+    header goes back (RET=HDRS, larger than bounce_size_limit, or no failure).
     """
 
     kind: Kind
@@ -36,6 +39,8 @@ class StatusReport:
     queue_id: str
     arrived_at: int
     sender: Address
+    to: Address
+    wording: Wording
     rows: Sequence[tuple[Recipient, DeliveryResult]]
     header: bytes
     body: bytes | None
@@ -44,15 +49,17 @@ class StatusReport:
     utc_offset: int = 0
     envid: str = ""
     smtputf8: bool = False
+    retry_until: int = 0
+    original_id: str = ""
 
 
 def build(report: StatusReport) -> Iterator[bytes]:
-    """Yield the octets of the DSN, line ends LF; the report's sender must not be the null one."""
+    """Yield the octets of the DSN, line ends LF."""
     text = _text_part(report)
     status = _status_part(report)
     original = _original_part(report)
     boundary = _boundary(report, [text, status, *original])
-    eight_bit = not all(part.isascii() for part in (text, *original))
+    eight_bit = not all(part.isascii() for part in (text, status, *original))
     yield _head(report, boundary, eight_bit).encode("utf-8", "replace")
     for part in (text, status, b"".join(original)):
         yield b"\n--" + boundary.encode() + b"\n" + part
@@ -63,10 +70,11 @@ def _head(report: StatusReport, boundary: str, eight_bit: bool) -> str:
     seconds = report.now // 1_000_000
     lines = [
         f"Date: {rfc5322_date(seconds, report.utc_offset)}",
-        f"From: Mail Delivery System <MAILER-DAEMON@{report.host}>",
-        f"Subject: {SUBJECTS[report.kind]}",
-        f"To: {clean(str(report.sender))}",
+        _originator(report),
+        f"Subject: {report.wording.subject}",
+        f"To: {clean(str(report.to))}",
         f"Message-Id: {message_id(seconds, report.bounce_id, report.host)}",
+        *_references(report.original_id),
         "Auto-Submitted: auto-replied",
         "MIME-Version: 1.0",
         "Content-Type: multipart/report; report-type=delivery-status;",
@@ -76,6 +84,18 @@ def _head(report: StatusReport, boundary: str, eight_bit: bool) -> str:
         "This is a MIME-encapsulated message.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _originator(report: StatusReport) -> str:
+    """Return the From field; an address without a domain gets this host's."""
+    field = change_field(b"from", f"From: {report.wording.sender}".encode("ascii", "replace"), report.host)
+    return clean(field.decode("ascii", "replace"))
+
+
+def _references(original_id: str) -> list[str]:
+    """Return the fields that put the report beside its message (enable_threaded_bounces)."""
+    is_one_word = original_id.isascii() and " " not in original_id and len(original_id) <= _LONGEST_WORD
+    return [f"References: {original_id}", f"In-Reply-To: {original_id}"] if original_id and is_one_word else []
 
 
 def _boundary(report: StatusReport, parts: Iterable[bytes]) -> str:
@@ -90,8 +110,7 @@ def _boundary(report: StatusReport, parts: Iterable[bytes]) -> str:
 
 
 def _text_part(report: StatusReport) -> bytes:
-    greeting = f"This is the mail system at host {report.host}.\n"
-    blocks = [greeting, INTRODUCTIONS[report.kind], SIGNATURE]
+    blocks = [report.wording.text]
     for recipient, result in report.rows:
         wanted = _original_address(recipient)
         address = clean(str(recipient.forward_path))
@@ -106,35 +125,38 @@ def _text_part(report: StatusReport) -> bytes:
 
 def _status_part(report: StatusReport) -> bytes:
     lines = [
-        "Content-Description: Delivery report",
-        "Content-Type: message/delivery-status",
-        "",
         f"Reporting-MTA: dns; {report.host}",
         *([_fold(f"Original-Envelope-Id: {_printable(xtext.decode(report.envid))}")] if report.envid else []),
         f"X-Sendmail-Py-Queue-ID: {report.queue_id}",
-        f"X-Sendmail-Py-Sender: {_typed(clean(str(report.sender)))}",
+        f"X-Sendmail-Py-Sender: {_typed(report.sender, report.smtputf8)}",
         f"Arrival-Date: {rfc5322_date(report.arrived_at // 1_000_000, report.utc_offset)}",
     ]
     for recipient, result in report.rows:
-        lines += ["", *_recipient_fields(report.kind, recipient, result)]
+        lines += ["", *_recipient_fields(report, recipient, result)]
+    text = "\n".join(lines) + "\n"
+    head = "Content-Description: Delivery report\nContent-Type: message/"
+    if report.smtputf8 and not text.isascii():
+        return f"{head}global-delivery-status\nContent-Transfer-Encoding: 8bit\n\n{text}".encode("utf-8", "replace")
     # Delivery status is 7 bit (RFC 3464 2.1); addresses are written so that nothing is lost.
-    return ("\n".join(lines) + "\n").encode("ascii", "replace")
+    return f"{head}delivery-status\n\n{text}".encode("ascii", "replace")
 
 
-def _recipient_fields(kind: Kind, recipient: Recipient, result: DeliveryResult) -> Iterator[str]:
-    yield f"Final-Recipient: {_typed(clean(str(recipient.forward_path)))}"
+def _recipient_fields(report: StatusReport, recipient: Recipient, result: DeliveryResult) -> Iterator[str]:
+    kind = report.kind
+    yield f"Final-Recipient: {_typed(recipient.forward_path, report.smtputf8)}"
     wanted = _original_address(recipient)
     if wanted:
-        type_ = recipient.original.partition(";")[0]
-        yield "Original-Recipient: " + (
-            _typed(wanted) if type_.lower() == "rfc822" else f"{clean(type_)}; {_escaped(wanted)}"
-        )
+        type_ = clean(recipient.original.partition(";")[0])
+        type_ = "utf-8" if type_.lower() == "rfc822" and not wanted.isascii() else type_
+        yield f"Original-Recipient: {type_}; {_escaped(wanted, report.smtputf8)}"
     action = action_of(kind, result)
     yield f"Action: {action}"
     yield f"Status: {status_of(action, result.status)}"
     if result.remote_mta:
         yield _fold(f"Remote-MTA: dns; {_printable(result.remote_mta)}")
     yield _fold(f"Diagnostic-Code: {_printable(result.diagnostic or 'X-Sendmail-Py; ' + reason_of(kind, result))}")
+    if report.retry_until:
+        yield f"Will-Retry-Until: {rfc5322_date(report.retry_until // 1_000_000, report.utc_offset)}"
 
 
 def _original_part(report: StatusReport) -> list[bytes]:
@@ -157,15 +179,16 @@ def _original_address(recipient: Recipient) -> str:
     return clean(xtext.decode(recipient.original.partition(";")[2]))
 
 
-def _typed(address: str) -> str:
-    return f"{'rfc822' if address.isascii() else 'utf-8'}; {_escaped(address)}"
+def _typed(address: Address, smtputf8: bool) -> str:
+    text = clean(str(address))
+    return f"{'rfc822' if text.isascii() else 'utf-8'}; {_escaped(text, smtputf8)}"
 
 
-def _escaped(address: str) -> str:
-    r"""Return an address in ASCII, each other character as \x{HEX} (RFC 6533 3, utf-8-addr-xtext)."""
+def _escaped(address: str, smtputf8: bool) -> str:
+    r"""Return an address as RFC 6533 3 writes it: \x{HEX} for + = \ and, where all is to be ASCII, for what is not."""
     if address.isascii():
         return address
-    return "".join(c if c.isascii() and c not in " \\+=" else f"\\x{{{ord(c):X}}}" for c in address)
+    return "".join(c if c not in " \\+=" and (smtputf8 or c.isascii()) else f"\\x{{{ord(c):X}}}" for c in address)
 
 
 def _printable(text: str) -> str:

@@ -70,6 +70,11 @@ def _after_mbox_lines(data: bytes) -> int:
             return len(data)
 
 
+def is_field(line: bytes) -> bool:
+    """Say whether a line begins a header field."""
+    return _belongs(line, 0, len(line), False)
+
+
 def _belongs(data: bytes, start: int, end: int, may_continue: bool) -> bool:
     if may_continue and data[start] in _BLANKS:
         return True

@@ -3,7 +3,7 @@
 Pure. The names stand for what is known of a recipient, not for parameters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ..core.config import split_macro
 
@@ -14,8 +14,19 @@ class Undefined(ValueError):
     """A name stands for nothing, so the whole text does."""
 
 
-def expand(text: str, values: Mapping[str, str], depth: int = _DEPTH) -> str:
+def expand(text: str, values: Mapping[str, str]) -> str:
     """Replace the macros; raises Undefined where one stands alone that is empty, ValueError for bad syntax."""
+
+    def value(name: str) -> str:
+        if not values.get(name):
+            raise Undefined(name)
+        return values[name]
+
+    return replace(text, value, lambda name: bool(values.get(name)))
+
+
+def replace(text: str, value: Callable[[str], str], is_set: Callable[[str], bool], depth: int = _DEPTH) -> str:
+    """Replace the macros by what value() says of their names; is_set() decides conditions. Raises ValueError."""
     if not depth:
         raise ValueError("macros within macros, too deep")
     out = []
@@ -28,15 +39,13 @@ def expand(text: str, values: Mapping[str, str], depth: int = _DEPTH) -> str:
             rest = rest[1:]
         elif dollar:
             macro, rest = split_macro(rest)
-            out.append(_value(macro, values, depth - 1))
+            out.append(_one(macro, value, is_set, depth - 1))
     return "".join(out)
 
 
-def _value(macro: str, values: Mapping[str, str], depth: int) -> str:
+def _one(macro: str, value: Callable[[str], str], is_set: Callable[[str], bool], depth: int) -> str:
     for i, c in enumerate(macro):
         if c in "?:":
-            is_set = bool(values.get(macro[:i]))
-            return expand(macro[i + 1 :], values, depth) if is_set == (c == "?") else ""
-    if not values.get(macro):
-        raise Undefined(macro)
-    return values[macro]
+            wanted = is_set(macro[:i]) == (c == "?")
+            return replace(macro[i + 1 :], value, is_set, depth) if wanted else ""
+    return value(macro)

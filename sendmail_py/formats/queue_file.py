@@ -30,21 +30,25 @@ HEAD_LIMIT = 16 << 20  # of a submitted file: some 300,000 recipients
 COMMAND_LIMIT = 256
 MARK_COLUMN = len("to: [")
 FLAGS = ("delay-warned", "expire", "queue-only", "report", "verify", "reported")
+_last_date = (-1, "")
 _BOXES = {False: "[ ] ", True: "[x] "}
-_REPORTED_COLUMN = len("flags: [") + sum(len("[ ] " + name + "  ") for name in FLAGS[:-1])
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.@;:,[]()")
+_FLAG_COLUMNS = {"delay-warned": 8, "expire": 26, "queue-only": 38, "report": 54, "verify": 66, "reported": 78}
+_PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.@;:,[]()"
+_PLAIN_WORDS = _PLAIN + " "
 
 
 def escape(text: str) -> str:
     """Write a value so that it holds no blank, quote, bracket or control character."""
-    if _PLAIN.issuperset(text):
+    if not text.strip(_PLAIN):
         return text
     return "".join(c if c in _PLAIN or (c > "\x7f" and c.isprintable()) else _octets(c) for c in text)
 
 
 def quote(text: str) -> str:
     """Write a value between double quotes; blanks stay readable."""
-    return '"' + " ".join(escape(word) for word in text.split(" ")) + '"'
+    if text.strip(_PLAIN_WORDS):
+        text = " ".join([escape(word) for word in text.split(" ")])
+    return f'"{text}"'
 
 
 def _octets(c: str) -> str:
@@ -62,7 +66,7 @@ def path_text(address: Address) -> str:
 def render(envelope: Envelope) -> bytes:
     """Return the head of a queue file, up to the content; sets the offsets in the envelope."""
     seconds = envelope.arrived_at // 1_000_000
-    date = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(seconds))
+    date = _date(seconds)
     head = f"id: {envelope.queue_id}\n" if envelope.queue_id else ""
     head += f"arrived: {seconds}.{envelope.arrived_at % 1_000_000:06} {date}\n{_submitter_line(envelope.submitter)}\n"
     if envelope.reverse_path is not None:
@@ -74,11 +78,21 @@ def render(envelope: Envelope) -> bytes:
         recipient.offset = offset + MARK_COLUMN
         offset += len(line)
         chunks.append(line)
-    envelope.reported_offset = offset + _REPORTED_COLUMN
+    envelope.boxes = {name: offset + column for name, column in _FLAG_COLUMNS.items()}
     tail = "".join(line + "\n" for line in _tail_lines(envelope))
     chunks.append(f"{tail}size: {envelope.size:0{SIZE_DIGITS}}\n\n".encode("utf-8", "surrogateescape"))
     envelope.content_offset = offset + len(chunks[-1])
     return b"".join(chunks)
+
+
+def _date(seconds: int) -> str:
+    """Return a time as people read it; the last one is kept, for many messages come in one second."""
+    global _last_date
+    last, text = _last_date
+    if last != seconds:
+        text = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(seconds))
+        _last_date = seconds, text
+    return text
 
 
 def size_offset(envelope: Envelope) -> int:

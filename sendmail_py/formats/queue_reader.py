@@ -4,7 +4,9 @@ Strict: an unknown version, a line without its colon, a bad escape, mark or size
 QueueFileError; lines with unknown names are kept, so that a file of a later format 1 survives.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from ..core.address import Address
 from ..core.envelope import MAILBOX, Envelope, Mark, Recipient, Submitter
@@ -14,6 +16,8 @@ from .queue_file import FLAGS, MAGIC, MARK_COLUMN, SIZE_DIGITS
 Reader = Callable[[Envelope, str], None]
 
 _MARKS = (Mark.PENDING, Mark.DELIVERED, Mark.FAILED)
+_LONGEST_FLAGS = 1000
+_FIELD = re.compile(r'([^=]*)=(?:"([^"]*)(?:" *|$)|([^ ]*)(?: |$))')
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -47,8 +51,9 @@ def head_end(data: bytes) -> int:
     return end + 2 if end >= 0 else -1
 
 
-def parse(data: bytes) -> Envelope:
-    """Read the head of a queue file; raises QueueFileError."""
+def parse(data: bytes, readers: Mapping[str, Reader] | None = None) -> Envelope:
+    """Read the head of a queue file, recipients and all else or what some readers read; raises QueueFileError."""
+    readers = _READERS if readers is None else readers
     if not data.startswith(MAGIC):
         raise QueueFileError("not a queue file, or one of a version this program does not know")
     end = data.find(b"\n\n")
@@ -58,28 +63,34 @@ def parse(data: bytes) -> Envelope:
     e.content_offset = end + 2
     offset = len(MAGIC)
     e.size = -1
+    head = data[offset:end].decode("utf-8", "surrogateescape")
+    octets_of = len if head.isascii() else _octets_of
+    line = ""
     try:
-        for raw in data[offset:end].split(b"\n"):
-            line = raw.decode("utf-8", "surrogateescape")
+        for line in head.split("\n"):
             if line.startswith("to:"):
                 e.recipients.append(_read_recipient(line, offset + MARK_COLUMN))
             else:
                 name, colon, value = line.partition(": ")
                 if not colon:
                     raise QueueFileError(f"line without a name: {line[:60]!r}")
-                reader = _READERS.get(name)
+                reader = readers.get(name)
                 if reader:
                     reader(e, value)
                     if name == "flags":
-                        e.reported_offset = _box_offset(raw, b"reported", offset)
+                        e.boxes = {flag: offset + column for flag, column in _flags(value)[1]}
                 else:
                     e.unknown.append(line)
-            offset += len(raw) + 1
+            offset += octets_of(line) + 1
     except (ValueError, KeyError, IndexError) as error:
-        raise QueueFileError(f"bad line in the queue file: {raw[:80]!r}") from error
+        raise QueueFileError(f"bad line in the queue file: {line[:80]!r}") from error
     if e.size < 0:
         raise QueueFileError("the queue file does not say its size")
     return e
+
+
+def _octets_of(line: str) -> int:
+    return len(line.encode("utf-8", "surrogateescape"))
 
 
 def _read_recipient(line: str, offset: int) -> Recipient:
@@ -123,27 +134,24 @@ def _read_submitter(e: Envelope, value: str) -> None:
 
 
 def _submitter_fields(text: str) -> list[tuple[str, str]]:
-    fields = []
-    while text:
-        name, _, rest = text.partition("=")
-        if rest[:1] == '"':
-            value, _, text = rest[1:].partition('"')
-            text = text.lstrip(" ")
-        else:
-            value, _, text = rest.partition(" ")
-        fields.append((name, unescape(value)))
-    return fields
+    """Return the fields, name=value or name="value"; a value has no quote in it, a quoted one blanks."""
+    return [(name, unescape(quoted or plain)) for name, quoted, plain in _FIELD.findall(text)]
 
 
 def _read_flags(e: Envelope, value: str) -> None:
+    e.delay_warned, e.expire, e.queue_only, e.report, e.verify, e.reported = _flags(value)[0]
+
+
+@lru_cache(maxsize=16)
+def _flags(value: str) -> tuple[tuple[bool, ...], tuple[tuple[str, int], ...]]:
+    """Return which flags a line sets, and the column of the box of each that it has; most lines are alike."""
+    if len(value) > _LONGEST_FLAGS:
+        raise QueueFileError("bad flags")  # and what is kept stays small, whoever wrote it
     boxes = value.split("  ")
-    e.delay_warned, e.expire, e.queue_only, e.report, e.verify, e.reported = (f"[x] {name}" in boxes for name in FLAGS)
-
-
-def _box_offset(line: bytes, name: bytes, start: int) -> int:
-    """Return where the box of a flag stands, -1 when the line has none."""
-    before = line.find(b"] " + name)
-    return start + before - 1 if before > 0 else -1
+    line = f"flags: {value}".encode("utf-8", "surrogateescape")
+    found = ((name, line.find(b"] " + name.encode())) for name in FLAGS)
+    columns = tuple((name, before - 1) for name, before in found if before > 0)
+    return tuple(f"[x] {name}" in boxes for name in FLAGS), columns
 
 
 def _read_maildrop(e: Envelope, value: str) -> None:
@@ -198,6 +206,8 @@ _READERS: dict[str, Reader] = {
     "size": _read_size,
 }
 
+LISTED = {name: _READERS[name] for name in ("arrived", "from", "flags", "size")}  # what a listing shows
+
 
 def read_history(data: bytes) -> list[tuple[str, Address, str, str, str, str]]:
     """Read the lines after the content as (stamp, address, outcome, status, relay, reason).
@@ -205,7 +215,7 @@ def read_history(data: bytes) -> list[tuple[str, Address, str, str, str, str]]:
     A line torn by a crash is left out: history informs, it decides nothing.
     """
     rows = []
-    for raw in data.split(b"\n"):
+    for raw in filter(None, data.split(b"\n")):
         fields = raw.decode("utf-8", "surrogateescape").split(" ", 5)
         if len(fields) == 6 and fields[4].startswith("relay=") and _is_quoted(fields[5]):
             try:

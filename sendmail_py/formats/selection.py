@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 ID, RECIPIENT, SENDER = "I", "R", "S"
+DOMAIN, EXACT_SENDER = "@", "<"  # for mailctl flush: a recipient's domain, the whole sender
 EXACT_ID = "="  # for those who know the whole id
 _NONE = "nothing"  # what -qL and -qQ select
 _UNITS = "smhdw"
@@ -26,7 +27,7 @@ class Limit:
 
     def holds(self, values: Iterable[str]) -> bool:
         """Say whether one of the values has the text in it (negated: has it not)."""
-        if self.kind == EXACT_ID:
+        if self.kind in (EXACT_ID, DOMAIN, EXACT_SENDER):
             return self.text in values
         return any((self.text in value) != self.negated for value in values)
 
@@ -47,8 +48,14 @@ class Selection:
         """True when the queue id alone decides."""
         return all(limit.kind in (ID, EXACT_ID) for limit in self.limits)
 
+    @property
+    def is_by_origin(self) -> bool:
+        """True when the id, the sender and the domains of recipients decide."""
+        return all(limit.kind in (ID, EXACT_ID, SENDER, EXACT_SENDER, DOMAIN) for limit in self.limits)
+
     def selects(self, queue_id: str, sender: str = "", recipients: Iterable[str] = ()) -> bool:
         """Say whether a message is selected; addresses come without brackets."""
+        recipients = list(recipients)
         if not self.limits:
             return True
         if self.is_nothing:
@@ -57,7 +64,9 @@ class Selection:
             ID: [queue_id],
             EXACT_ID: [queue_id],
             SENDER: [f"<{sender}>".lower()],
+            EXACT_SENDER: [sender.lower()],
             RECIPIENT: [f"<{recipient}>".lower() for recipient in recipients],
+            DOMAIN: [recipient.rpartition("@")[2].lower() for recipient in recipients],
         }
         kinds = {limit.kind for limit in self.limits}
         return all(any(limit.holds(values[k]) for limit in self.limits if limit.kind == k) for k in kinds)
@@ -71,7 +80,7 @@ def from_rows(rows: Sequence[Sequence[object]]) -> Selection:
     """Read the limits of a request; raises ValueError for what is none."""
     limits = []
     for kind, text, negated in rows:
-        if kind not in (ID, RECIPIENT, SENDER, EXACT_ID) or not isinstance(text, str):
+        if kind not in (ID, RECIPIENT, SENDER, EXACT_ID, DOMAIN, EXACT_SENDER) or not isinstance(text, str):
             raise ValueError("a limit that is none")
         limits.append(Limit(str(kind), text, bool(negated)))
     return Selection(tuple(limits))
@@ -82,9 +91,12 @@ def parse(values: Iterable[str]) -> Selection:
     return Selection(tuple(limit for value in values for limit in _limits(value)))
 
 
-def by_ids(ids: Iterable[str]) -> Selection:
-    """Return the selection of the messages with these ids."""
-    return Selection(tuple(Limit(EXACT_ID, queue_id) for queue_id in ids))
+def by_origin(ids: Iterable[str], senders: Iterable[str], domains: Iterable[str]) -> Selection:
+    """Return the selection of messages by whole ids, whole senders (<> is the null sender) and recipients' domains."""
+    limits = [Limit(EXACT_ID, queue_id) for queue_id in ids]
+    limits += [Limit(EXACT_SENDER, sender.strip("<>").lower()) for sender in senders]
+    limits += [Limit(DOMAIN, domain.lower().removeprefix("@").rstrip(".")) for domain in domains]
+    return Selection(tuple(limits))
 
 
 def _limits(value: str) -> list[Limit]:

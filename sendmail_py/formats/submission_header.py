@@ -5,6 +5,7 @@ and Postfix; a field that cannot be understood is left as it is. What is added i
 so that nobody notices the change of mailer.
 """
 
+import re
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 
@@ -18,8 +19,12 @@ _QUALIFIED = frozenset(
     b"from sender reply-to to cc resent-from resent-sender resent-reply-to resent-to resent-cc "
     b"disposition-notification-to errors-to mail-followup-to apparently-to return-receipt-to".split()
 )
+# One address that has its domain: there is nothing to qualify, and most fields are so.
+_PLAIN = rb"[A-Za-z0-9_.+=-]+@[A-Za-z0-9.-]+"
+_WHOLE = re.compile(rb"[!-9;-~]+:[ \t]*(?:[A-Za-z0-9_.' -]*<%b>|%b)[ \t]*\n?" % (_PLAIN, _PLAIN))
 # Reading addresses costs time that others wait for: what exceeds this in one message is left as it is.
 _QUALIFIED_OCTETS = 262144
+_MESSAGE_ID = b"message-id"
 MAILER_DAEMON = "MAILER-DAEMON"
 Change = Callable[[bytes, Address], Address]
 
@@ -51,12 +56,16 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class PreparedHeader:
-    """The new header, the Message-Id for the log ("" for none), the hops before this one, and more log lines."""
+    """The new header, the Message-Id for the log ("" for none), the hops before this one, and more log lines.
+
+    received is the field that says that the message came here.
+    """
 
     header: bytes
     message_id: str
     hops: int
     notes: tuple[str, ...] = ()
+    received: bytes = b""
 
 
 def full_name_from_gecos(gecos: str, login: str) -> str:
@@ -71,12 +80,15 @@ def prepare_header(header: bytes, facts: Submission) -> PreparedHeader:
         header += b"\n"
     seen: dict[bytes, int] = {}
     room = _QUALIFIED_OCTETS
+    first_id = b""
 
     def change(name: bytes, raw: bytes) -> bytes:
-        nonlocal room
+        nonlocal room, first_id
         seen[name] = seen.get(name, 0) + 1
         if name in _DROPPED:
             return b""
+        if name == _MESSAGE_ID and not first_id:
+            first_id = raw
         if facts.complete and raw[len(name) : len(name) + 1] in (b" ", b"\t"):
             raw = raw[: len(name)] + raw[raw.index(b":") :]  # readers of today know no blank there (RFC 5322 4.5)
         if name not in _QUALIFIED or not facts.complete or 0 < facts.header_size_limit < len(raw):
@@ -86,11 +98,13 @@ def prepare_header(header: bytes, facts: Submission) -> PreparedHeader:
 
     kept = map_fields(header, change)
     date = rfc5322_date(facts.arrived_at // 1_000_000, facts.utc_offset)
-    received = facts.received or received_from_user(facts.myhostname, facts.uid, facts.queue_id, date)
+    received = (facts.received or received_from_user(facts.myhostname, facts.uid, facts.queue_id, date)).encode(
+        "utf-8", "replace"
+    )
     missing = _missing_fields(seen.keys(), facts, date) if facts.complete else ""
     added = missing.encode("utf-8", "surrogateescape")
-    log_id = message_id_of(kept if b"message-id" in seen else added)
-    return PreparedHeader(received.encode("utf-8", "replace") + kept + added, log_id, seen.get(b"received", 0))
+    log_id = _id_text(first_id) if first_id else message_id_of(added)
+    return PreparedHeader(received + kept + added, log_id, seen.get(b"received", 0), (), received)
 
 
 def _missing_fields(seen: Set[bytes], facts: Submission, date: str) -> str:
@@ -116,6 +130,8 @@ def originator(sender: Address, full_name: str, myorigin: str) -> str:
 
 def change_field(name: bytes, raw: bytes, myorigin: str, change_address: Change | None = None) -> bytes:
     """Return an address field with @myorigin after each bare address, and addresses that change replaced."""
+    if change_address is None and _WHOLE.fullmatch(raw):
+        return raw
     text = field_text(raw)
     try:
         mailboxes = parse_address_list(text)
@@ -157,6 +173,10 @@ def change_header(header: bytes, myorigin: str, change_address: Change) -> bytes
 def message_id_of(header: bytes) -> str:
     """Return the text of the first Message-Id field, fit for a log line; "" without one."""
     for name, raw in fields(header):
-        if name == b"message-id":
-            return clean(field_text(raw)).strip()
+        if name == _MESSAGE_ID:
+            return _id_text(raw)
     return ""
+
+
+def _id_text(raw: bytes) -> str:
+    return clean(field_text(raw)).strip()

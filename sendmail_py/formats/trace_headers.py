@@ -5,6 +5,7 @@ Times are passed in; whatever comes from outside is stripped of what could end a
 
 import time
 from binascii import b2a_base64
+from functools import lru_cache
 
 from ..core.address import Address, needs_quotes
 
@@ -12,8 +13,10 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # An encoded word has at most 75 characters (RFC 2047 2); =?utf-8?B? and ?= take 12, so base64 of 45 octets fits.
 _ENCODED_WORD_OCTETS = 45
+_COMMENT = frozenset('()<>\\";, ')
 
 
+@lru_cache(4)  # many messages come in one second
 def rfc5322_date(seconds: float, utc_offset: int = 0) -> str:
     """Return a date-time (RFC 5322 3.3). seconds since the epoch; utc_offset in seconds east."""
     t = time.gmtime(seconds + utc_offset)
@@ -43,20 +46,25 @@ def received_from_client(
     queue_id: str,
     date: str,
     recipient: Address | None = None,
+    login: str = "",
 ) -> str:
     """Return the Received field of a message that came by SMTP (RFC 5321 4.4), with its line end.
 
     client is (name, address), protocol a keyword such as ESMTPS (RFC 3848); recipient is given
-    only when the message has no other.
+    only when the message has no other, and login where the user who has logged in is to be named.
     """
     name, address = client
     origin = f"from {_comment_free(helo)} ({_comment_free(name)} [{address}])"
+    if login:
+        origin += f"\n\t(Authenticated sender: {_comment_free(login)})"
     wanted = f"\n\tfor <{clean(str(recipient))}>" if recipient else ""
     return f"Received: {origin}\n\tby {host} (sendmail-py) with {protocol} id {queue_id}{wanted}; {date}\n"
 
 
 def clean(text: str) -> str:
     """Return the text with control characters as blanks and without surrogate escapes."""
+    if text.isascii() and text.isprintable():
+        return text
     text = text.encode("utf-8", "replace").decode()
     if text.isprintable():
         return text
@@ -65,7 +73,10 @@ def clean(text: str) -> str:
 
 def _comment_free(text: str) -> str:
     """Return a client's name for itself without what would begin or end a comment or a clause."""
-    return "".join("?" if c in '()<>\\";, ' else c for c in clean(text)) or "unknown"
+    text = clean(text)
+    if not _COMMENT.isdisjoint(text):
+        text = "".join("?" if c in _COMMENT else c for c in text)
+    return text or "unknown"
 
 
 def display_name(name: str) -> str:

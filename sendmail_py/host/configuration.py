@@ -9,7 +9,7 @@ from ..core.config import Config, Setting, convert
 from ..core.errors import ConfigError
 from ..core.params import BY_NAME
 from ..formats import main_cf
-from .configuration_file import read_main_cf, read_text
+from .configuration_file import PREFIX, read_main_cf, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def load(directory: str, overrides: "dict[str, str] | None" = None) -> "tuple[Config, list[str]]":
-    """Read directory/main.cf; returns the Config and complaints about lines it could not read.
+    """Read directory/main.cf and the environment; returns the Config and complaints about what it could not read.
 
     Raises ConfigError when a directory other than the default one holds no main.cf, SpoolError
     when the disk fails.
@@ -27,6 +27,12 @@ def load(directory: str, overrides: "dict[str, str] | None" = None) -> "tuple[Co
     settings, complaints = main_cf.parse(read_main_cf(directory), directory + "/main.cf")
     if "config_directory" in settings:
         complaints.append(f"{settings['config_directory'].origin}: config_directory cannot be set in main.cf")
+    if any(key.startswith(PREFIX) for key in posix.environ):
+        from . import environment_settings
+
+        named, more = environment_settings.settings_of(read_text)
+        settings |= named
+        complaints += more
     settings["config_directory"] = Setting(directory, "-c")
     for name, value in (overrides or {}).items():
         settings[name] = Setting(value, "-o")
@@ -36,7 +42,9 @@ def load(directory: str, overrides: "dict[str, str] | None" = None) -> "tuple[Co
 def from_settings(settings: "dict[str, Setting]") -> Config:
     """Make a Config whose defaults know this machine."""
     config = Config(
-        settings, {"myhostname": _node_name, "mydomain": lambda: _domain(config.myhostname), "myorigin": _origin}
+        settings,
+        {"myhostname": _node_name, "mydomain": lambda: _domain(config.myhostname), "myorigin": _origin},
+        _first_line,
     )
     return config
 
@@ -59,7 +67,14 @@ def _domain(hostname: str) -> str:
 
 def _origin() -> str:
     try:
-        first = read_text("/etc/mailname").split("\n", 1)[0].strip()
-    except OSError:
-        first = ""
-    return first or "$myhostname"
+        return _first_line("/etc/mailname")
+    except (OSError, ValueError):
+        return "$myhostname"
+
+
+def _first_line(path: str) -> str:
+    """Return the first line of a file; raises OSError, and ValueError where there is none."""
+    first = read_text(path).split("\n", 1)[0].strip()
+    if not first:
+        raise ValueError("its first line is empty")
+    return first

@@ -7,10 +7,11 @@ imported by sendmail(1).
 
 import posix
 
-from ..core.errors import ConfigError, SpoolError
 from ..core.essentials import CONFIG_DIRECTORY, DEFAULTS
+from ..core.mail_error import SpoolError
 from ..formats.logical_lines import logical_lines
 
+PREFIX = b"SENDMAILPY_"  # of settings in the environment, see environment_settings.py
 _LIMIT = 1 << 20
 _HERE = "$config_directory/"
 _OF_CONFIGURATION = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -38,7 +39,7 @@ def essentials(directory: str) -> "dict[str, str]":
         name = name.strip()
         if equals and name in found:
             found[name] = _placed(value.strip(), directory)
-    if any("$" in value for value in found.values()):
+    if "$" in "".join(found.values()) or PREFIX in b"\0".join(posix.environ):  # rather once too often than late
         from .configuration import lenient, load
 
         config, _ = load(directory)
@@ -47,6 +48,8 @@ def essentials(directory: str) -> "dict[str, str]":
 
 
 def _text(value: "str | int | list[str]") -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
@@ -72,6 +75,8 @@ def read_main_cf(directory: str) -> str:
         if not isinstance(error, _OF_CONFIGURATION) and error.errno != errno.ELOOP:
             raise SpoolError(f"{path}: {error.strerror}") from error  # the disk's fault: try again (75)
         if directory != CONFIG_DIRECTORY or not isinstance(error, FileNotFoundError):
+            from ..core.errors import ConfigError
+
             raise ConfigError(f"{path}: {error.strerror}") from error
         return ""
 

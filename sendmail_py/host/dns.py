@@ -2,18 +2,20 @@
 
 The only door to dnspython, which is imported when the first question is asked. No exception
 of it passes this file: whatever is not a clear answer is Found.TEMPORARY. Answers are cached
-for their TTL (TTL 0: used once) in a table of bounded size.
+for their TTL (TTL 0: used once) in a table of bounded size. Nothing is validated here: an answer
+is secure when a name server that is trusted with that says so for every part of it (RFC 6840 5.8).
 """
 
 import asyncio
+import os
 import random
 import re
 import struct
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Container, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from ..core.lookup import AddressAnswer, Found, MxAnswer
+from ..core.lookup import AddressAnswer, Found, MxAnswer, TlsaAnswer
 
 if TYPE_CHECKING:
     import dns.message
@@ -24,6 +26,8 @@ _NEGATIVE_TTL_LIMIT = 300
 _ROUNDS = 3
 _FIRST_WAIT = 4.0
 _CNAME_LIMIT = 8
+_IMPOSSIBLE = (255, 255, 255, b"")  # a TLSA record that is there, and of no use
+_AUTHENTIC = 0x20  # the flag AD
 _TRUNCATED = 0x02  # of the third octet of the header
 _HOST_NAME = re.compile(r"[A-Za-z0-9._\-\u0080-\U0010ffff]+")
 _SERVER = re.compile(r"\[(?P<v6>[^\]]+)\](?::(?P<port6>\d+))?|(?P<host>[^:]+)(?::(?P<port>\d+))?|(?P<bare6>.+)")
@@ -40,8 +44,41 @@ def parse_server(text: str) -> Server:
     return host, int(found["port6"] or found["port"] or 53)
 
 
-def system_servers(path: str = "/etc/resolv.conf") -> list[Server]:
-    """Return the name servers of resolv.conf(5); this host when it names none."""
+def system_servers(path: str = "/etc/resolv.conf") -> Sequence[Server]:
+    """Return the name servers of resolv.conf(5), as it is whenever they are asked; this host when it names none."""
+    return _SystemServers(path)
+
+
+class _SystemServers(Sequence[Server]):
+    """Read again when the file has changed: networks come and go while the services run."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._stamp: tuple[int, ...] | None = None
+        self._servers: list[Server] = []
+
+    def _now(self) -> list[Server]:
+        try:
+            status = os.stat(self._path)
+            stamp: tuple[int, ...] = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        except OSError:
+            stamp = ()
+        if stamp != self._stamp:
+            self._stamp, self._servers = stamp, _read_servers(self._path)
+        return self._servers
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    @overload
+    def __getitem__(self, index: int) -> Server: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Server]: ...
+    def __getitem__(self, index: int | slice) -> Server | Sequence[Server]:
+        return self._now()[index]
+
+
+def _read_servers(path: str) -> list[Server]:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             words = [line.split() for line in file]
@@ -54,38 +91,68 @@ class Resolver:
     """Answers MX and address questions of one event loop.
 
     servers are asked in turn; timeout is in seconds for a whole question with its CNAMEs.
-    families are the record types that an address look-up asks for: "A", "AAAA" or both.
+    families are the record types that an address look-up asks for: "A", "AAAA" or both. trusted are
+    the addresses of servers whose word on DNSSEC counts: where one of the servers is, no other is asked
+    anything, for what the one finds forged the other might tell as if it were nothing.
     """
 
-    def __init__(self, servers: list[Server], timeout: float, families: tuple[str, ...] = ("AAAA", "A")) -> None:
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        timeout: float,
+        families: tuple[str, ...] = ("AAAA", "A"),
+        trusted: Container[str] = (),
+    ) -> None:
         self._servers = servers
+        self._trusted = trusted
         self._timeout = timeout
         self._families = families
         self._cache: dict[tuple[str, str], tuple[float, Any]] = {}
         self._asking: dict[tuple[str, str], asyncio.Future[Any]] = {}
 
+    @property
+    def has_dnssec(self) -> bool:
+        """True when an answer may come out as secure."""
+        return any(host in self._trusted for host, _ in self._servers)
+
     async def mx(self, domain: str) -> MxAnswer:
         """Look the MX records of a domain up."""
-        found, records, reason = await self._records(domain, "MX")
-        return MxAnswer(found, records, reason)
+        return MxAnswer(*await self._records(domain, "MX"))
 
     async def addresses(self, host: str) -> AddressAnswer:
         """Look the addresses of a host up, in all families; found in one is found."""
         answers = await asyncio.gather(*(self._records(host, family) for family in self._families))
-        addresses = tuple(address for _, records, _ in answers for address in records)
+        answers.sort(key=lambda answer: answer.is_secure)  # the name behind aliases is that of a secure answer, if any
+        addresses = tuple(address for answer in answers for address in answer.records)
         if addresses:
-            return AddressAnswer(Found.YES, addresses)
+            secure = tuple(address for answer in answers if answer.is_secure for address in answer.records)
+            return AddressAnswer(Found.YES, addresses, "", secure, answers[-1].canonical)
         for wanted in (Found.TEMPORARY, Found.NO_DOMAIN, Found.NO_DATA):
-            for found, _, reason in answers:
-                if found is wanted:
-                    return AddressAnswer(found, (), reason)
+            for answer in answers:
+                if answer.found is wanted:
+                    return AddressAnswer(answer.found, (), answer.reason)
         return AddressAnswer(Found.TEMPORARY, (), "no address family is in use")
+
+    async def tlsa(self, name: str) -> TlsaAnswer:
+        """Look the TLSA records of a service up, such as _25._tcp.mx.example."""
+        found, records, reason, is_secure, _ = await self._records(name, "TLSA")
+        return TlsaAnswer(found, records, reason, is_secure)
+
+    async def is_secure_alias(self, name: str) -> bool | None:
+        """Say whether DNSSEC vouches for a name being an alias, whatever it stands for; None: it cannot be told."""
+        answer = await self._records(name, "CNAME")
+        return answer.is_secure if answer.found is Found.YES else None
 
     async def names(self, pointer: str) -> AddressAnswer:
         """Look the names of a host up by its name in in-addr.arpa or ip6.arpa; they are no more than claims."""
-        found, records, reason = await self._records(pointer, "PTR")
+        found, records, reason, _, _ = await self._records(pointer, "PTR")
         names = tuple(name for name in records if _HOST_NAME.fullmatch(name))
         return AddressAnswer(Found.NO_DATA if found is Found.YES and not names else found, names, reason)
+
+    async def texts(self, name: str) -> AddressAnswer:
+        """Look the TXT records of a name up, the strings of each joined."""
+        found, records, reason, _, _ = await self._records(name, "TXT")
+        return AddressAnswer(found, records, reason)
 
     async def _records(self, name: str, kind: str) -> "_Records":
         key = name.rstrip(".").lower(), kind
@@ -104,12 +171,12 @@ class Resolver:
     async def _ask_and_keep(self, key: tuple[str, str]) -> "_Records":
         name, kind = key
         if not _HOST_NAME.fullmatch(name):
-            return Found.NO_DOMAIN, (), "not a host name"
+            return _Records(Found.NO_DOMAIN, (), "not a host name")
         try:
             answer, ttl = await asyncio.wait_for(_follow(name, kind, self._ask), self._timeout)
         except TimeoutError:
-            return Found.TEMPORARY, (), "the name servers did not answer in time"
-        if ttl > 0 and answer[0] is not Found.TEMPORARY:
+            return _Records(Found.TEMPORARY, (), "the name servers did not answer in time")
+        if ttl > 0 and answer.found is not Found.TEMPORARY:
             while len(self._cache) >= CACHE_LIMIT:
                 del self._cache[next(iter(self._cache))]
             self._cache[key] = time.monotonic() + ttl, answer
@@ -117,11 +184,15 @@ class Resolver:
 
     async def _ask(self, query: "dns.message.QueryMessage") -> "dns.message.Message | str":
         """Return the first clear answer of a server, or why there is none."""
-        wait = min(_FIRST_WAIT, self._timeout / (2 * len(self._servers)))
+        trusted = [server for server in self._servers if server[0] in self._trusted]
+        servers = trusted or list(self._servers)
+        wait = min(_FIRST_WAIT, self._timeout / (2 * len(servers)))
         trouble = "no answer"
+        if trusted:
+            query.flags |= _AUTHENTIC
         for _ in range(_ROUNDS):
             silent = False
-            for server in self._servers:
+            for server in servers:
                 try:
                     response = await _exchange(query, server, wait)
                 except TimeoutError:
@@ -133,6 +204,8 @@ class Resolver:
                 if isinstance(response, str):
                     trouble = f"name server {server[0]}: {response}"
                     continue
+                if not trusted:  # then it says so unasked, and its word does not count
+                    response.flags &= ~_AUTHENTIC
                 return response
             if not silent:
                 break
@@ -140,7 +213,16 @@ class Resolver:
         return trouble
 
 
-_Records = tuple[Found, tuple[Any, ...], str]
+class _Records(NamedTuple):
+    """What a question came to."""
+
+    found: Found
+    records: tuple[Any, ...] = ()
+    reason: str = ""
+    is_secure: bool = False
+    canonical: str = ""
+
+
 _Ask = Callable[["dns.message.QueryMessage"], Awaitable["dns.message.Message | str"]]
 
 
@@ -152,29 +234,33 @@ async def _follow(name: str, kind: str, ask: _Ask) -> tuple[_Records, float]:
     import dns.rcode
 
     ttl: float = _TTL_LIMIT
+    is_secure = True
     try:
-        target = dns.name.from_text(name)
+        target = first = dns.name.from_text(name)
     except dns.name.IDNAException:
-        return (Found.TEMPORARY, (), "not a valid internationalised name"), 0
+        return _Records(Found.TEMPORARY, (), "not a valid internationalised name"), 0
     except (dns.exception.DNSException, UnicodeError):
-        return (Found.NO_DOMAIN, (), "not a possible name"), 0
+        return _Records(Found.NO_DOMAIN, (), "not a possible name"), 0
     for _ in range(_CNAME_LIMIT):
         response = await ask(dns.message.make_query(target, kind))
         if isinstance(response, str):
-            return (Found.TEMPORARY, (), response), 0
+            return _Records(Found.TEMPORARY, (), response), 0
         try:
             chain = response.resolve_chaining()  # type: ignore[attr-defined]
         except (dns.exception.DNSException, AttributeError) as error:
-            return (Found.TEMPORARY, (), f"answer not understood: {type(error).__name__}"), 0
+            return _Records(Found.TEMPORARY, (), f"answer not understood: {type(error).__name__}"), 0
         ttl = min(ttl, chain.minimum_ttl)
-        if chain.answer is not None:
-            return (Found.YES, tuple(_value(record) for record in chain.answer), ""), ttl
+        is_secure = is_secure and bool(response.flags & _AUTHENTIC)
+        canonical = "" if chain.canonical_name == first else _text(chain.canonical_name)
+        records = tuple(map(_value, chain.answer or ())) + (_IMPOSSIBLE,) * len(response.errors)
+        if records:
+            return _Records(Found.YES, records, "", is_secure, canonical), ttl
         if response.rcode() == dns.rcode.NXDOMAIN:
-            return (Found.NO_DOMAIN, (), "Host not found"), _negative_ttl(response, ttl)
+            return _Records(Found.NO_DOMAIN, (), "Host not found", is_secure, canonical), _negative_ttl(response, ttl)
         if chain.canonical_name == target:
-            return (Found.NO_DATA, (), f"no {kind} record"), _negative_ttl(response, ttl)
+            return _Records(Found.NO_DATA, (), f"no {kind} record", is_secure, canonical), _negative_ttl(response, ttl)
         target = chain.canonical_name
-    return (Found.TEMPORARY, (), "too many CNAMEs"), 0
+    return _Records(Found.TEMPORARY, (), "too many CNAMEs"), 0
 
 
 def _negative_ttl(response: "dns.message.Message", ttl: float) -> float:
@@ -183,17 +269,27 @@ def _negative_ttl(response: "dns.message.Message", ttl: float) -> float:
 
 
 def _value(record: Any) -> Any:
-    """Return an MX record as (preference, host), a PTR as a name, an address record as text."""
+    """Return MX as (preference, host), TLSA as its four fields, PTR and CNAME as a name, TXT and addresses as text."""
     if hasattr(record, "exchange"):
-        return record.preference, record.exchange.to_text(omit_final_dot=True).removesuffix(".").lower()
+        return record.preference, _text(record.exchange)
+    if hasattr(record, "mtype"):
+        return record.usage, record.selector, record.mtype, record.cert
+    if hasattr(record, "strings"):
+        return b"".join(record.strings).decode("utf-8", "replace")
     if hasattr(record, "target"):
-        return record.target.to_text(omit_final_dot=True).lower()
+        return _text(record.target)
     return record.address
+
+
+def _text(name: Any) -> str:
+    text: str = name.to_text(omit_final_dot=True)
+    return text.removesuffix(".").lower()
 
 
 async def _exchange(query: "dns.message.QueryMessage", server: Server, wait: float) -> "dns.message.Message | str":
     """Ask one server over UDP, and over TCP when the answer is cut; raises OSError, TimeoutError."""
     import dns.rcode
+    import dns.rdatatype
 
     query.id = random.SystemRandom().randrange(65536)
     wire = query.to_wire()
@@ -203,7 +299,7 @@ async def _exchange(query: "dns.message.QueryMessage", server: Server, wait: flo
             answer = await asyncio.wait_for(_over_tcp(wire, server), wait)
         except EOFError:
             return "answer cut short"
-    response = _parse(answer)
+    response = _parse(answer, query.question[0].rdtype == dns.rdatatype.TLSA)
     if response is None or not query.is_response(response):
         return "answer not understood"
     if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
@@ -211,12 +307,32 @@ async def _exchange(query: "dns.message.QueryMessage", server: Server, wait: flo
     return response
 
 
-def _parse(answer: bytes) -> "dns.message.Message | None":
+def _parse(answer: bytes, has_tlsa: bool) -> "dns.message.Message | None":
     import dns.message
 
     try:
         return dns.message.from_wire(answer, ignore_trailing=True)
     except Exception:  # octets of strangers: whatever they break, it is no answer
+        return _parse_most(answer) if has_tlsa and len(answer) >= 12 else None
+
+
+def _parse_most(answer: bytes) -> "dns.message.Message | None":
+    """Return a whole answer without those records that dnspython takes for impossible, such as digests cut short."""
+    import dns.message
+    import dns.name
+    import dns.wire
+
+    parser = dns.wire.Parser(answer, 12)
+    questions, *others = struct.unpack("!HHHH", answer[4:12])
+    try:
+        for _ in range(questions):
+            dns.name.from_wire_parser(parser)
+            parser.get_bytes(4)
+        for _ in range(sum(others)):
+            dns.name.from_wire_parser(parser)
+            parser.get_bytes(parser.get_struct("!HHIH")[3])
+        return dns.message.from_wire(answer, ignore_trailing=True, continue_on_error=True)
+    except Exception:  # likewise
         return None
 
 

@@ -30,28 +30,38 @@ class Place(NamedTuple):
 def places(interfaces: Iterable[str], protocols: str, ports: Iterable[str]) -> tuple[list[Place], list[str]]:
     """Return where to listen, each place once, and a complaint for each name that cannot be looked up.
 
-    Raises ValueError for a port that is none.
+    A port may name its own interface, host:port. Raises ValueError for a port that is none.
     """
     families = families_of(protocols)
-    numbers = [port_number(port) for port in ports]
+    interfaces = list(interfaces)
     found: dict[Place, None] = {}
-    complaints = []
-    for word in interfaces:
-        try:
-            addresses = _WORDS.get(word.lower()) or _look_up(word)
-        except OSError as error:
-            complaints.append(f"inet_interfaces: {word}: {error.strerror or error}")
-            continue
-        for address in addresses:
-            if (socket.AF_INET6 if ":" in address else socket.AF_INET) in families:
-                found.update((Place(address, number, word.lower() in _WORDS), None) for number in numbers)
-    return list(found), complaints
+    complaints: dict[str, None] = {}
+    for port in ports:
+        host, number = split_port(port)
+        for word in [host] if host else interfaces:
+            try:
+                addresses = _WORDS.get(word.lower()) or _look_up(word)
+            except OSError as error:
+                complaints[f"{'a port of' if host else 'inet_interfaces:'} {word}: {error.strerror or error}"] = None
+                continue
+            for address in addresses:
+                if (socket.AF_INET6 if ":" in address else socket.AF_INET) in families:
+                    found[Place(address, number, word.lower() in _WORDS)] = None
+    return list(found), list(complaints)
 
 
 def families_of(protocols: str) -> Collection[socket.AddressFamily]:
     """Return the address families that inet_protocols names."""
     words = protocols.replace(",", " ").split()
     return [family for name, family in _FAMILIES.items() if name in words or words == ["all"]]
+
+
+def split_port(text: str) -> tuple[str, int]:
+    """Return host and port of host:port, or "" and a port alone; raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if colon and not host:
+        raise ValueError(f"{text}: host:port expected")
+    return host, port_number(port)
 
 
 def port_number(text: str) -> int:

@@ -17,6 +17,11 @@ from typing import Any
 RECORD_LIMIT = 200_000
 DESCRIPTOR_LIMIT = 64
 _BUFFER = 1 << 20
+# Worked out once: a record is sent or received for each message, and flags of an enum are slow to join.
+_SPACE = socket.CMSG_SPACE(DESCRIPTOR_LIMIT * struct.calcsize("i"))
+_CUT = int(socket.MSG_TRUNC) | int(socket.MSG_CTRUNC)
+_CLOSED_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -35,7 +40,7 @@ def roomy(end: socket.socket) -> None:
 
 def send_record(end: socket.socket, record: object, descriptors: list[int] | None = None) -> None:
     """Send one record with its descriptors; raises OSError (BlockingIOError when full)."""
-    data = json.dumps(record, separators=(",", ":")).encode()
+    data = _encode(record).encode()
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     end.sendmsg([data], ancillary)
 
@@ -45,15 +50,14 @@ def receive_record(end: socket.socket) -> tuple[Any, list[int]] | None:
 
     Raises OSError, and ValueError for what is no JSON.
     """
-    space = socket.CMSG_SPACE(DESCRIPTOR_LIMIT * struct.calcsize("i"))
-    data, ancillary, flags, _ = end.recvmsg(RECORD_LIMIT, space, socket.MSG_CMSG_CLOEXEC)
+    data, ancillary, flags, _ = end.recvmsg(RECORD_LIMIT, _SPACE, _CLOSED_ON_EXEC)
     descriptors = array.array("i")
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             descriptors.frombytes(payload[: len(payload) - len(payload) % descriptors.itemsize])
-    if data and not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+    if data and not flags & _CUT:
         try:
-            return json.loads(data), list(descriptors)
+            return json.loads(data.decode("utf-8", "surrogatepass")), list(descriptors)
         except (ValueError, RecursionError) as error:
             fault = str(error)
     else:
@@ -94,9 +98,9 @@ def _short(path: str) -> Iterator[str]:
         os.close(descriptor)
 
 
-def listen(path: str, mode: int) -> socket.socket:
-    """Bind a listening record socket at path, in place of a dead one, with this file mode."""
-    end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+def listen(path: str, mode: int, kind: int = socket.SOCK_SEQPACKET) -> socket.socket:
+    """Bind a listening socket (of records) at path, in place of a dead one, with this file mode."""
+    end = socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     with _short(path) as name:

@@ -21,7 +21,9 @@ _ORCPT = re.compile(rf"[A-Za-z0-9\-]+;{_XTEXT.pattern}")
 
 
 class Verb(Enum):
-    """What a reply can be the answer to; CONNECT and DOT are no commands but are answered."""
+    """What a reply can be the answer to; CONNECT and DOT are no commands but are answered, LAST ends BDAT."""
+
+    __hash__ = object.__hash__  # Enum's own is Python, and takes longer than all else that a table of verbs costs
 
     CONNECT = "CONNECT"
     EHLO = "EHLO"
@@ -33,6 +35,8 @@ class Verb(Enum):
     RCPT = "RCPT"
     DATA = "DATA"
     DOT = "."
+    BDAT = "BDAT"
+    LAST = "BDAT LAST"
     RSET = "RSET"
     NOOP = "NOOP"
     VRFY = "VRFY"

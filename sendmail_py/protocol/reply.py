@@ -1,13 +1,15 @@
 """SMTP replies (RFC 5321 4.2), read from a server that may be hostile.
 
 Guarantees: a reply's text holds no control character, at most REPLY_TEXT_LIMIT characters,
-and no server can make us keep more than LINE_LIMIT octets a line and LINES_LIMIT lines.
+and no server can make us keep more than LINE_LIMIT octets a line (QUESTION_LIMIT where it asks
+something in a login, RFC 4954 4) and LINES_LIMIT lines.
 """
 
 import re
 from dataclasses import dataclass
 
 LINE_LIMIT = 512
+QUESTION_LIMIT = 12288
 LINES_LIMIT = 50
 _ENDLESS_LINE = 1 << 16
 REPLY_TEXT_LIMIT = 500
@@ -71,11 +73,13 @@ class ReplyReader:
             reply = self._end_line(line)
             if reply:
                 replies.append(reply)
-            self._keep(part)
+            if part:
+                self._keep(part)
         return replies
 
     def _keep(self, part: bytes) -> None:
-        room = LINE_LIMIT - len(self._line)
+        is_question = not self._lines and (self._line + part[:4])[:4] == b"334 "
+        room = (QUESTION_LIMIT if is_question else LINE_LIMIT) - len(self._line)
         self._line += part[:room]
         self._dropped += max(0, len(part) - room)
         if self._dropped > _ENDLESS_LINE:

@@ -1,38 +1,51 @@
-"""The client's side of SASL in SMTP (RFC 4954): PLAIN (RFC 4616) and LOGIN, without a socket.
+"""SASL in SMTP (RFC 4954), as far as it is decided beforehand: logins, and the choice of a mechanism.
 
-Guarantees: a mechanism is chosen only where the security options allow it; what is sent is base64,
-so nothing in a name or password can end a line; repr() of a login shows no password, and
-without_secrets() takes it out of whatever a server says back.
+Guarantees: a mechanism is chosen only where the security options allow it; repr() of a login shows
+no password. What the mechanisms say stands in sasl_client.py.
 """
 
-import base64
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 OPTIONS: Final = frozenset({"noplaintext", "noactive", "nodictionary", "noanonymous", "mutual_auth", "forward_secrecy"})
-MECHANISMS: Final = ("PLAIN", "LOGIN")  # best first
-_HARMLESS: Final = frozenset({"noanonymous"})  # all other options rule out mechanisms that send the password
-_LONGEST_INITIAL: Final = 480  # octets of a response that stands in the command line, which holds 512
-_HIDDEN: Final = "<hidden>"
+BEARER, XOAUTH2 = "OAUTHBEARER", "XOAUTH2"
+_PROVING = frozenset({"noplaintext", "noactive", "noanonymous", "mutual_auth"})
+_NAMED = frozenset({"noanonymous"})
+# What each mechanism fulfils of OPTIONS (as Cyrus SASL has it), best first.
+MECHANISMS: Final = {
+    "SCRAM-SHA-256": _PROVING,
+    "SCRAM-SHA-1": _PROVING,
+    "CRAM-MD5": frozenset({"noplaintext", "noanonymous"}),
+    "PLAIN": _NAMED,
+    "LOGIN": _NAMED,
+}
+TOKEN_MECHANISMS: Final = {BEARER: _NAMED, XOAUTH2: _NAMED}
+_BY_PROVIDER = re.compile(r"oauth:([a-z0-9][a-z0-9._-]{0,63})")
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Whom to be, and the proof."""
+    """Whom to be, and the proof. With a provider the proof is an access token, which is not in a file."""
 
     user: str
     password: str = field(repr=False)
+    provider: str = ""
 
     @staticmethod
     def parse(text: str) -> "Login":
-        """Read user:password, where a user has no colon; raises ValueError, which does not tell the password."""
+        """Read user:password or user:oauth:provider, where a user has no colon.
+
+        Raises ValueError, which does not tell the password.
+        """
         user, colon, password = text.partition(":")
         if not user or not colon:
             raise ValueError("user:password expected")
         if "\0" in text:
             raise ValueError("a NUL in a user or password")
-        return Login(user, password)
+        token = _BY_PROVIDER.fullmatch(password)
+        return Login(user, "", token[1]) if token else Login(user, password)
 
 
 def check_options(options: Iterable[str]) -> None:
@@ -49,55 +62,19 @@ def check_filter(words: Iterable[str]) -> None:
             raise ValueError(f"{word}: names of mechanisms may stand here, !name, and static:rest at the end")
 
 
-def choose(offered: Iterable[str], options: Iterable[str], wanted: Iterable[str] = ()) -> str:
+def choose(offered: Iterable[str], options: Iterable[str], wanted: Iterable[str] = (), with_token: bool = False) -> str:
     """Return the best of the mechanisms that a server offers, as far as the options allow any; else "".
 
     wanted are names, or !names: the first that fits decides, and without any all are wanted.
     """
-    if not set(options) <= _HARMLESS:
-        return ""
     known = {name.upper() for name in offered}
     words = [word.upper() for word in wanted]
-    return next((name for name in MECHANISMS if name in known and _is_wanted(name, words)), "")
+    demands = set(options)
+    mechanisms = TOKEN_MECHANISMS if with_token else MECHANISMS
+    fit = (name for name, has in mechanisms.items() if name in known and demands <= has)
+    return next((name for name in fit if _is_wanted(name, words)), "")
 
 
 def _is_wanted(name: str, words: list[str]) -> bool:
     fit = (word for word in words if word.lstrip("!") == name or word.startswith("STATIC:"))
     return next((word[0] != "!" for word in fit), not words)
-
-
-class Exchange:
-    """The answers of one login, in their order; initial may be empty, then all are asked for."""
-
-    def __init__(self, mechanism: str, login: Login) -> None:
-        if mechanism == "PLAIN":
-            self._answers = [_base64(f"\0{login.user}\0{login.password}")]
-        elif mechanism == "LOGIN":
-            self._answers = [_base64(login.user), _base64(login.password)]
-        else:
-            raise ValueError(f"{mechanism}: a mechanism that is not known here")
-        self.initial = ""
-        if mechanism == "PLAIN" and len(self._answers[0]) <= _LONGEST_INITIAL:
-            self.initial = self._answers.pop(0)
-        self._secrets = _secrets(login)
-
-    def answer(self) -> str:
-        """Return the answer to the next question; "*", which gives up, when there is nothing left to say."""
-        return self._answers.pop(0) if self._answers else "*"
-
-    def without_secrets(self, text: str) -> str:
-        """Return what a server says without what it should not have said."""
-        for secret in self._secrets:
-            text = text.replace(secret, _HIDDEN)
-        return text
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
-
-
-def _secrets(login: Login) -> list[str]:
-    """Return the forms in which a password travels, the longest first."""
-    forms = {_base64(f"\0{login.user}\0{login.password}"), _base64(login.password), login.password}
-    forms |= {form.rstrip("=") for form in forms}
-    return sorted((form for form in forms if form), key=len, reverse=True)

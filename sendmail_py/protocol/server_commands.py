@@ -13,23 +13,26 @@ from ..core.address import Address
 from . import server_replies as replies
 from .commands import Verb
 from .reply import Reply
-from .server_paths import read_path, split_path
+from .server_paths import read_common, read_path, split_path
 
 _ENVID_LIMIT = 100  # RFC 3461 4.4
 _ORCPT_LIMIT = 500  # RFC 3461 4.2
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NUMBER = re.compile(r"[0-9]{1,20}")
+_CHUNK = re.compile(r"([0-9]{1,18})( +LAST)?", re.IGNORECASE | re.ASCII)
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+(?:[2-689A-F][0-9A-F]|7[0-9A-E]))+")  # RFC 3461 4, without encoded controls
+_SUBMITTER = re.compile(rf"<>|{_XTEXT.pattern}")
+_MECHANISM = re.compile(r"[A-Z0-9_\-]{1,20}")  # RFC 4422 3.1
 _BODY = re.compile("7BIT|8BITMIME", re.IGNORECASE | re.ASCII)
 _RET = re.compile("FULL|HDRS", re.IGNORECASE | re.ASCII)
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9\-]{1,40}")
 _UNSEEN_UNICODE = re.compile("[\x80-\x9f\u2028\u2029]")
 # Parameters, and the extensions that they belong to.
-_OF_MAIL = {"SIZE": "SIZE", "BODY": "8BITMIME", "SMTPUTF8": "SMTPUTF8", "RET": "DSN", "ENVID": "DSN"}
+_OF_MAIL = {"SIZE": "SIZE", "BODY": "8BITMIME", "SMTPUTF8": "SMTPUTF8", "RET": "DSN", "ENVID": "DSN", "AUTH": "AUTH"}
 _OF_RCPT = {"NOTIFY": "DSN", "ORCPT": "DSN"}
 _NOTIFY = frozenset(("SUCCESS", "FAILURE", "DELAY"))
-# A browser made to speak to this port would have its form's text read as commands.
-_OTHER_PROTOCOLS = frozenset(("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT", "HOST:", "USER-AGENT:"))
+# A browser made to speak to this port would have its form's text read as commands. A header field is none either.
+_OTHER_PROTOCOLS = frozenset(("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT", "PRI"))
 _NOT_IMPLEMENTED = frozenset(("STARTTLS", "AUTH", "EXPN", "TURN", "ETRN", "SEND", "SOML", "SAML"))
 
 
@@ -76,13 +79,35 @@ class Rcpt:
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk:
+    """BDAT (RFC 3030), told when its octets have come. They were Content where the answer is positive, else dropped."""
+
+    verb: Verb  # BDAT or LAST
+    answer: Reply
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """AUTH (RFC 4954), or with no mechanism what a client says to a challenge: base64, "*" to give up.
+
+    response is None where AUTH has none, and where a line was too long to be kept.
+    """
+
+    answer: Reply  # where there is nobody to ask
+    mechanism: str
+    response: str | None
+    verb: Verb = Verb.AUTH
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A line that is no command, or not now; the answer says why."""
 
     answer: Reply
 
 
-Command = Plain | Hello | Mail | Rcpt | Refused
+Command = Plain | Hello | Mail | Rcpt | Chunk | Auth | Refused
 
 
 class _Bad(Exception):
@@ -114,6 +139,8 @@ class CommandReader:
 
     def read(self, line: bytes, smtputf8: bool) -> Command:
         """Return what a line without its end means; smtputf8: the transaction under way may use UTF-8."""
+        if (common := read_common(line)) and (command := self._common(*common)):
+            return command
         try:
             text = line.decode().replace("\t", " ").strip(" ")
             if _CONTROL.search(text):
@@ -125,6 +152,15 @@ class CommandReader:
         except _Bad as error:
             return Refused(error.answer)
 
+    def _common(self, is_mail: bool, address: Address, size: str) -> Command | None:
+        """Return MAIL or RCPT, None where a parameter needs a closer look."""
+        number = int(size or "0")
+        if size and not (is_mail and "SIZE" in self._extensions and number <= (self._size_limit or number)):
+            return None
+        if is_mail:
+            return Mail(replies.SENDER_OK, address, number, "", False, "", "")
+        return Rcpt(replies.RECIPIENT_OK, address, (), "")
+
     def _read(self, word: str, argument: str, smtputf8: bool) -> Command:
         if word == "MAIL":
             return self._mail(argument)
@@ -132,9 +168,13 @@ class CommandReader:
             return self._rcpt(argument, smtputf8)
         if word in ("EHLO", "HELO"):
             return self._hello(Verb(word), argument)
+        if word == "BDAT":
+            return self._chunk(argument)
         if word in self._plain:
             return self._plain[word](argument)
-        if word in _OTHER_PROTOCOLS:
+        if word == "AUTH" and "AUTH" in self._extensions:
+            return _auth(argument)
+        if word in _OTHER_PROTOCOLS or ":" in word:
             raise _Bad(replies.NOT_SMTP)
         raise _Bad(replies.NOT_IMPLEMENTED if word in _NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND)
 
@@ -155,6 +195,7 @@ class CommandReader:
         body = _one_of("BODY", given, _BODY).upper()
         ret = _one_of("RET", given, _RET).upper()
         envid = _one_of("ENVID", given, _XTEXT)
+        _one_of("AUTH", given, _SUBMITTER)  # who says so is not trusted: it goes no further (RFC 4954 5)
         if given.get("SMTPUTF8") or len(envid) > _ENVID_LIMIT:
             raise _Bad(replies.bad_value("ENVID" if envid else "SMTPUTF8"))
         return Mail(replies.SENDER_OK, sender, int(size or "0"), body, smtputf8, ret, envid)
@@ -168,6 +209,14 @@ class CommandReader:
         notify = _notify(given["NOTIFY"]) if "NOTIFY" in given else ()
         original = _original(given["ORCPT"], smtputf8) if "ORCPT" in given else ""
         return Rcpt(replies.RECIPIENT_OK, address, notify, original)
+
+    def _chunk(self, argument: str) -> Chunk:
+        """Read BDAT. Without a size that can be read, what comes next may be anything: the session must end."""
+        found = _CHUNK.fullmatch(argument)
+        if "CHUNKING" not in self._extensions or not found:
+            raise _Bad(replies.BAD_CHUNK if "CHUNKING" in self._extensions else replies.NO_CHUNKS)
+        size = int(found[1])
+        return Chunk(Verb.LAST if found[2] else Verb.BDAT, replies.chunk_taken(size), size)
 
     def _parameters(self, words: list[str], known: Mapping[str, str]) -> dict[str, str]:
         """Return the parameters of a command, each once, and only those whose extension is offered."""
@@ -192,6 +241,14 @@ def _alone(verb: Verb, argument: str, answer: Reply) -> Plain:
     if argument:
         raise _Bad(replies.syntax(verb.value))
     return Plain(verb, answer)
+
+
+def _auth(argument: str) -> Auth:
+    mechanism, _, response = argument.partition(" ")
+    mechanism, response = _upper(mechanism), response.strip(" ")
+    if not _MECHANISM.fullmatch(mechanism) or " " in response:
+        raise _Bad(replies.syntax("AUTH mechanism"))
+    return Auth(replies.NO_MECHANISM, mechanism, response or None)
 
 
 def _vrfy(argument: str) -> Plain:

@@ -23,10 +23,27 @@ _MAILBOX = rf"(?P<local>(?:{_ATOM}|{_QUOTED})+)(?:@(?:(?P<domain>{_DOMAIN})\.?|(
 _BRACKETED = re.compile(rf"<{_ROUTE}{_MAILBOX}>")
 _BARE = re.compile(_MAILBOX)
 _QUOTED_OR_ESCAPE = re.compile(r'\\(.)|"')
+# MAIL and RCPT as nearly all clients write them.
+_COMMON = re.compile(
+    rb"(?:(MAIL FROM)|RCPT TO):<([a-z0-9_][a-z0-9_.+-]*)@([a-z0-9_-]+(?:\.[a-z0-9_-]+)*)>(?: SIZE=([0-9]{1,18}))?",
+    re.IGNORECASE,
+)
 # The controls and line ends of Unicode.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # A path ends at a blank outside quotes and brackets.
-_FIRST_WORD = re.compile(r' *((?:"(?:[^"\\]|\\.)*"|[^" ])+)(?: +|$)')
+_FIRST_WORD = re.compile(rf' *((?:<(?:{_QUOTED}|[^">])*(?:>|$)|{_QUOTED}|[^"< ])+)(?: +|$)')
+
+
+def read_common(line: bytes) -> tuple[bool, Address, str] | None:
+    """Read the common form of MAIL (then True) or RCPT: its address, and the digits of SIZE; None for any other line.
+
+    What is read here means what the functions below would make of it, and takes less time.
+    """
+    found = _COMMON.fullmatch(line)
+    if not found:
+        return None
+    mail, local_part, domain, size = found.groups()
+    return mail is not None, Address(local_part.decode(), domain.decode()), (size or b"").decode()
 
 
 def split_path(text: str) -> tuple[str, list[str]] | None:

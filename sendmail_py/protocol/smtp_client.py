@@ -10,12 +10,14 @@ LMTP (RFC 2033) is the same with LHLO, and with a reply to the final dot for eac
 
 import re
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from .commands import Command, LocalProtocolError, Verb
 from .reply import RemoteProtocolError, Reply, ReplyReader
+from .transcript import PROTOCOL, Transcript
 from .transparency import FINAL_DOT
 
 
@@ -32,7 +34,10 @@ class State(Enum):
     RCPT = "forward-paths given"
     DATA = "content announced"
     CONTENT = "content asked for"
+    CHUNKS = "content begun in chunks"
     CLOSED = "closed"
+
+    __hash__ = object.__hash__  # there is one of each: that of Enum works out the name's, each time
 
 
 MOVES: Final = {
@@ -46,6 +51,12 @@ MOVES: Final = {
     (State.MAIL, Verb.RCPT): State.RCPT,
     (State.RCPT, Verb.RCPT): State.RCPT,
     (State.RCPT, Verb.DATA): State.DATA,
+    (State.RCPT, Verb.BDAT): State.CHUNKS,
+    (State.CHUNKS, Verb.BDAT): State.CHUNKS,
+    (State.RCPT, Verb.LAST): State.READY,
+    (State.CHUNKS, Verb.LAST): State.READY,
+    (State.CHUNKS, Verb.RSET): State.READY,
+    (State.CHUNKS, Verb.QUIT): State.CLOSED,
     (State.CONTENT, Verb.DOT): State.READY,
     (State.READY, Verb.RSET): State.READY,
     (State.MAIL, Verb.RSET): State.READY,
@@ -59,6 +70,7 @@ MOVES: Final = {
 _END_OF_GROUP: Final = frozenset(
     {Verb.CONNECT, Verb.EHLO, Verb.HELO, Verb.LHLO, Verb.STARTTLS, Verb.AUTH, Verb.DATA, Verb.QUIT}
 )
+_ASKED_FOR: Final = frozenset({Verb.EHLO, Verb.AUTH, Verb.STARTTLS, Verb.QUIT})  # whose refusal is no surprise
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}|\*")
 
@@ -93,6 +105,7 @@ class SmtpClient:
         self._asked: deque[Verb] = deque([Verb.CONNECT])
         self._events: deque[Event] = deque()
         self._error: RemoteProtocolError | None = None
+        self.transcript: Transcript | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -105,6 +118,11 @@ class SmtpClient:
         return "PIPELINING" in self.extensions
 
     @property
+    def chunking(self) -> bool:
+        """True when content may be sent by BDAT. Not in LMTP, where nobody has said how often that is answered."""
+        return "CHUNKING" in self.extensions and not self.lmtp
+
+    @property
     def size_limit(self) -> int:
         """The largest message the server takes, in octets; 0 when it does not say (RFC 1870)."""
         announced = self.extensions.get("SIZE", "")
@@ -115,6 +133,16 @@ class SmtpClient:
         """The SASL mechanisms that the server offers, also in the form of old ones, AUTH=LOGIN."""
         old = [f"{word[5:]} {more}" for word, more in self.extensions.items() if word.startswith("AUTH=")]
         return " ".join([self.extensions.get("AUTH", ""), *old]).split()
+
+    @property
+    def is_answered(self) -> bool:
+        """True when every reply is in and heard."""
+        return not self._asked and not self._events
+
+    def ignore(self, keywords: Iterable[str]) -> None:
+        """Take extensions for not offered."""
+        for keyword in keywords:
+            self.extensions.pop(keyword.upper(), None)
 
     def receive_data(self, data: bytes) -> None:
         """Take octets from the server; trouble shows in next_event()."""
@@ -133,29 +161,55 @@ class SmtpClient:
     def next_event(self) -> Event | NeedData:
         """Return the next reply with its command; raises RemoteProtocolError."""
         if self._events:
-            return self._events.popleft()
+            event = self._events.popleft()
+            if self.transcript:
+                _note_reply(self.transcript, event)
+            return event
         if self._error:
+            if self.transcript:
+                self.transcript.note(PROTOCOL)
             raise self._error
         return NEED_DATA
 
     def send(self, command: Command) -> bytes:
         """Return the octets of a command; raises LocalProtocolError for one out of order."""
-        verb = command.verb
+        if command.verb in (Verb.BDAT, Verb.LAST):
+            raise LocalProtocolError("BDAT without its octets")
+        octets = FINAL_DOT if command.verb is Verb.DOT else command.line()
+        self._move(command.verb)
+        if self.transcript:
+            self.transcript.said(octets.decode("utf-8", "replace").strip("\r\n"))
+        return octets
+
+    def send_chunk(self, octets: bytes, is_last: bool) -> bytes:
+        """Return BDAT with its octets; raises LocalProtocolError where no content is due or BDAT was not offered."""
+        if not self.chunking:
+            raise LocalProtocolError("BDAT to a server that does not offer it")
+        self._move(Verb.LAST if is_last else Verb.BDAT)
+        command = b"BDAT %d%s" % (len(octets), b" LAST" if is_last else b"")
+        if self.transcript:
+            self.transcript.said(command.decode())
+        return b"%s\r\n%s" % (command, octets)
+
+    def _move(self, verb: Verb) -> None:
         state = MOVES.get((self.state, verb))
         if state is None:
             raise LocalProtocolError(f"{verb.value} when {self.state.value}")
         if self._asked and (self._asked[-1] in _END_OF_GROUP or not self.pipelining):
             raise LocalProtocolError(f"{verb.value} before the reply to {self._asked[-1].value}")
-        octets = FINAL_DOT if verb is Verb.DOT else command.line()
         self.state = state
-        self._asked.extend([verb] * (self._accepted if verb is Verb.DOT and self.lmtp else 1))
-        return octets
+        if verb is Verb.DOT and self.lmtp:
+            self._asked.extend([verb] * self._accepted)
+        else:
+            self._asked.append(verb)
 
     def respond(self, text: str) -> bytes:
         """Return the octets of an answer to a 334 reply to AUTH; raises LocalProtocolError."""
         if self.state is not State.AUTH or self._asked or not _BASE64.fullmatch(text):
             raise LocalProtocolError("an answer that nobody asked for, or none that can be sent")
         self._asked.append(Verb.AUTH)
+        if self.transcript:
+            self.transcript.said("*")
         return text.encode() + b"\r\n"
 
     def begin_tls(self) -> None:
@@ -195,6 +249,23 @@ class SmtpClient:
             self.state = State.READY
             self.extensions = _extensions(reply) if verb is not Verb.HELO else {}
         return Event(verb, reply)
+
+
+def _note_reply(transcript: Transcript, event: Event) -> None:
+    """Keep a reply, but not the text of one in a login: servers are known to repeat what they were told."""
+    *others, last = event.reply.lines or ("",)
+    for mark, line in (*(("-", line) for line in others), (" ", last)):
+        transcript.heard(f"{event.reply.code}{mark}{'*' if event.verb is Verb.AUTH else line}")
+    if _is_protocol_error(event):
+        transcript.note(PROTOCOL)
+
+
+def _is_protocol_error(event: Event) -> bool:
+    """Say whether one side does not keep the protocol (RFC 5321 4.2.1), as far as a reply tells."""
+    if event.verb in _ASKED_FOR:
+        return False
+    code, good = event.reply.code, 3 if event.verb is Verb.DATA else 2
+    return code // 100 in {2, 3} - {good} or 500 <= code < 510 or code == 555
 
 
 def _extensions(reply: Reply) -> dict[str, str]:

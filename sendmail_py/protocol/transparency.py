@@ -2,6 +2,7 @@
 
 Guarantees, whatever the content and however it is cut into blocks: no CR without LF and no LF
 without CR goes out, only the final dot is a line of one dot, and the last line has its end.
+In chunks (BDAT) there is no final dot, and none is doubled.
 CRs directly before a line end are dropped, any other CR becomes a space. A line over the
 limit is folded by CRLF and a space. In the header the fold takes the place before a blank, where
 there is one: then the field is the same when it is unfolded. Without one it stays one field.
@@ -17,10 +18,12 @@ class ContentEncoder:
     """Turns blocks of content into what is sent; keeps at most one line's length of it.
 
     line_length_limit is in octets without the line end and without a doubled dot; 0 is no limit.
+    Content that goes in chunks (RFC 3030) is not ended by a dot, so its dots need no doubling.
     """
 
-    def __init__(self, line_length_limit: int) -> None:
+    def __init__(self, line_length_limit: int, in_chunks: bool = False) -> None:
         self._limit = line_length_limit
+        self._in_chunks = in_chunks
         self._crs = 0  # CRs at the end of the last block: before a line end, or not?
         self._rest = b""  # the begun line, as far as it is not sent
         self._open = False  # a part of the begun line is sent
@@ -63,19 +66,20 @@ class ContentEncoder:
     def _begin_line(self, text: bytes) -> bytes:
         if not text:
             return b""
-        stuffed = b"." + text if not self._open and text[:1] == b"." else text
+        is_stuffed = not self._open and text[:1] == b"." and not self._in_chunks
         self._open = True
-        return stuffed.replace(b"\n", b"\r\n")
+        return (b"." + text if is_stuffed else text).replace(b"\n", b"\r\n")
 
     def _whole_lines(self, text: bytes) -> bytes:
         """Encode text that ends with a line end; it may begin inside the begun line."""
         if self._limit:
             text = self._folded(text)
-        if not self._open and text[:1] == b".":
-            text = b"." + text
-        self._open = False
-        if b"\n." in text:
-            text = text.replace(b"\n.", b"\n..")
+        begins_line, self._open = not self._open, False
+        if not self._in_chunks:
+            if begins_line and text[:1] == b".":
+                text = b"." + text
+            if b"\n." in text:
+                text = text.replace(b"\n.", b"\n..")
         return text.replace(b"\n", b"\r\n")
 
     def _folded(self, text: bytes) -> bytes:

@@ -17,6 +17,7 @@ NULL_KEY = "<>"
 _CODE = re.compile(r"([45][0-9][0-9])(?: +(.*))?")
 _STATUS = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +(.*))?")
 _LONGEST_NAME = 255
+WISHES = ("HOLD", "DISCARD", "REDIRECT", "BCC", "PREPEND")  # what is done with the message, when it has come
 
 Key = tuple[str, bool]  # and whether it is only a part of what is looked for
 
@@ -58,7 +59,9 @@ def mail_keys(address: Address, delimiters: str) -> Iterator[Key]:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a value says. verb is OK, DUNNO, REPLY, DEFER_IF_PERMIT, DEFER_IF_REJECT, WARN, INFO or RESTRICTIONS."""
+    """What a value says. verb is OK, DUNNO, REPLY, DEFER_IF_PERMIT, DEFER_IF_REJECT, WARN, INFO, one of WISHES,
+    or RESTRICTIONS.
+    """
 
     verb: str
     reply: Reply | None = None
@@ -81,8 +84,10 @@ def action_of(value: str, name: str, label: str) -> Action:
         return Action("REPLY", _worded(450, "4.7.1", name, label, text or "Access denied"))
     if verb in ("DEFER_IF_PERMIT", "DEFER_IF_REJECT"):
         return Action(verb, _worded(450, "4.7.1", name, label, text or "Service unavailable"))
-    if verb in ("DUNNO", "WARN", "INFO"):
+    if verb in ("DUNNO", "WARN", "INFO", *WISHES):
         return Action(verb, text=text)
+    if verb == "FILTER":
+        raise ValueError("FILTER is not supported: there are no content filters")
     return Action("RESTRICTIONS", text=value.strip())
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ..core.address import Address
 from ..protocol.reply import Reply
 from ..protocol.server_replies import reply
-from .restriction_scene import HOST, PERMITTED, Ask, Asking, Scene
+from .restriction_scene import HOST, PERMITTED, Ask, Asking, Scene, is_authorized
 
 _ALTERNATIVE = re.compile(r"([0-9]{1,3})(?:\.\.([0-9]{1,3}))?")
 _OCTET = re.compile(r"[0-9]{1,3}|\[[0-9.;]+\]")
@@ -67,7 +67,10 @@ def reject_rbl_client(scene: Scene, text: str) -> Asking:
 
 
 def permit_dnswl_client(scene: Scene, text: str) -> Asking:
-    """Permit a client whose address is listed."""
+    """Permit a client whose address is listed, though never to relay: a list does not open this server."""
+    to = scene.subject.recipient
+    if to is None or not is_authorized(scene.domains, to):
+        return None
     return (yield from _is_listed(address_label(scene.subject.client.address), text))
 
 

@@ -9,10 +9,10 @@ import ipaddress
 import random
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, zip_longest
 
-from ..core.lookup import AddressAnswer, Found, MxAnswer
+from ..core.lookup import AddressAnswer, Found, MxAnswer, Provenance
 from ..core.result import DeliveryResult, Scope, deferred, failed
 
 MX_HOSTS_LIMIT = 20
@@ -35,11 +35,13 @@ class Nexthop:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One address, or path of a Unix socket, to connect to, with the host's name for the log."""
+    """One address, or path of a Unix socket, to connect to, with the host's name for the log, and its preference."""
 
     host: str
     address: str
     port: int
+    preference: int = 0
+    provenance: Provenance = field(default=Provenance(), compare=False)
 
     def __str__(self) -> str:
         return f"{self.host}[{self.address}]:{self.port}"
@@ -60,6 +62,7 @@ class Policy:
     trusted: bool = False
     preference: str = "any"
     address_limit: int = 5
+    balances: bool = True
 
 
 def parse_nexthop(text: str, port: int) -> Nexthop:
@@ -116,9 +119,14 @@ def mail_hosts(
 
 
 def targets(
-    hop: Nexthop, hosts: list[tuple[int, str]], answers: dict[str, AddressAnswer], policy: Policy, chance: random.Random
+    hop: Nexthop,
+    hosts: list[tuple[int, str]],
+    answers: dict[str, AddressAnswer],
+    policy: Policy,
+    chance: random.Random,
+    mx: MxAnswer | None = None,
 ) -> list[Target] | DeliveryResult:
-    """Return the addresses to try, best first; answers has the look-up of every host."""
+    """Return the addresses to try, best first; answers has the look-up of every host, mx that of the domain."""
     usable, refused = [], ""
     for preference, host in hosts:
         found = () if hop.uses_mx and is_address(host) else answers[host].addresses
@@ -126,17 +134,26 @@ def targets(
             if not policy.permit_loopback and not policy.trusted and is_forbidden(address):
                 refused = f"{host} has address {address}"
             else:
-                usable.append((preference, Target(host, address, hop.port)))
+                usable.append(Target(host, address, hop.port, preference, _provenance(hop, answers[host], address, mx)))
     if usable and _detects_loops(hop, policy):
         own = min(
-            (p for p, t in usable if not is_forbidden(t.address) and policy.is_own_address(t.address)), default=None
+            (t.preference for t in usable if not is_forbidden(t.address) and policy.is_own_address(t.address)),
+            default=None,
         )
-        usable = [pair for pair in usable if own is None or pair[0] < own]
+        usable = [target for target in usable if own is None or target.preference < own]
         if not usable:
             return _loop(hop.host)
     if usable:
         return _in_order(usable, policy, chance)
     return _nothing_usable(hop, hosts, answers, refused)
+
+
+def _provenance(hop: Nexthop, found: AddressAnswer, address: str, mx: MxAnswer | None) -> Provenance:
+    is_secure = address in found.secure
+    if mx is None or mx.found is not Found.YES:
+        return Provenance(is_secure, found.canonical)
+    domains = (hop.host, mx.canonical) if mx.canonical else (hop.host,)
+    return Provenance(is_secure, found.canonical, mx.is_secure, domains)
 
 
 def is_forbidden(address: str) -> bool:
@@ -161,16 +178,35 @@ def _detects_loops(hop: Nexthop, policy: Policy) -> bool:
     return hop.port == policy.port and not policy.trusted
 
 
-def _in_order(usable: list[tuple[int, Target]], policy: Policy, chance: random.Random) -> list[Target]:
+def _in_order(usable: list[Target], policy: Policy, chance: random.Random) -> list[Target]:
     ordered: list[Target] = []
     first = policy.preference if policy.preference != "any" else chance.choice(("ipv4", "ipv6"))
-    for _, group in groupby(usable, key=lambda pair: pair[0]):
-        members = [target for _, target in group]
+    for _, group in groupby(usable, key=lambda target: target.preference):
+        members = list(group)
         v6 = [target for target in members if ":" in target.address]
         v4 = [target for target in members if ":" not in target.address]
         pairs = zip_longest(v6, v4) if first == "ipv6" else zip_longest(v4, v6)
         ordered += [target for pair in pairs for target in pair if target]
-    return ordered[: policy.address_limit or None]
+    return _limited(ordered, policy)
+
+
+def _limited(ordered: list[Target], policy: Policy) -> list[Target]:
+    """Return as many addresses as may be tried; where they are balanced neither family crowds the other out."""
+    limit = policy.address_limit
+    if not 0 < limit < len(ordered):
+        return ordered
+    if not policy.balances or limit == 1:
+        return ordered[:limit]
+    count = sum(":" in target.address for target in ordered)
+    v6 = min(count, max(limit // 2, limit - (len(ordered) - count)))
+    left = {True: v6, False: limit - v6}
+    kept = []
+    for target in ordered:
+        family = ":" in target.address
+        if left[family]:
+            left[family] -= 1
+            kept.append(target)
+    return kept
 
 
 def _nothing_usable(

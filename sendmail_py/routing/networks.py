@@ -7,9 +7,11 @@ as IPv4, and a network with bits beyond its mask is an error, not another networ
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_WORDS = {"static:all": ("0.0.0.0/0", "[::]/0")}  # as master.cf of Postfix has it for local_header_rewrite_clients
 _PATTERN = re.compile(r"(?P<not>!*)(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<bare>[0-9a-fA-F:.]+))(?P<mask>/[0-9]{1,3})?")
 
 
@@ -17,16 +19,20 @@ class Networks:
     """One list, in order; the first pattern that matches decides. Raises ValueError for what is no network."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        self._patterns = [_parse(pattern) for pattern in patterns]
+        self._patterns = [_parse(part) for pattern in patterns for part in _WORDS.get(pattern, (pattern,))]
 
     def __contains__(self, address: object) -> bool:
-        try:
-            ip = ipaddress.ip_address(str(address))
-        except ValueError:
-            return False
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-            ip = ip.ipv4_mapped
-        return next((says for says, network in self._patterns if ip in network), False)
+        ip = _address(str(address))
+        return ip is not None and next((says for says, network in self._patterns if ip in network), False)
+
+
+@lru_cache(1024)  # a client is looked for in several lists, and comes again
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        ip = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
 
 
 def _parse(text: str) -> tuple[bool, Network]:

@@ -15,6 +15,8 @@ from ..protocol.reply import Reply
 from ..protocol.server_replies import reply
 from .access_words import ACCESS_WORDS
 from .dns_lists import DNS_WORDS
+from .login_words import LOGIN_WORDS
+from .policy_words import POLICY_WORDS
 from .restriction_scene import (
     DOMAIN,
     LISTED,
@@ -26,10 +28,10 @@ from .restriction_scene import (
     Asking,
     Client,
     DeferIf,
-    Domains,
     Result,
     Scene,
     Word,
+    is_authorized,
     rejected,
 )
 
@@ -72,28 +74,24 @@ def _permit_mynetworks(scene: Scene, _: str) -> Result:
 
 
 def _permit_sasl_authenticated(scene: Scene, _: str) -> Result:
-    return PERMITTED if scene.subject.client.authenticated else None
+    return PERMITTED if scene.subject.facts.sasl_username else None
 
 
 def _reject_unknown_client(scene: Scene, _: str) -> Asking:
     client = scene.subject.client
     _, forward = yield Ask(REVERSE, client.address)
-    return _unknown_client(client, forward, "cannot find your hostname")
+    return _unknown_client(client, forward, "4.7.25", "cannot find your hostname")
 
 
 def _reject_unknown_reverse_client(scene: Scene, _: str) -> Asking:
     client = scene.subject.client
     reverse, _forward = yield Ask(REVERSE, client.address)
-    return _unknown_client(client, reverse, "cannot find your reverse hostname")
+    return _unknown_client(client, reverse, "4.7.1", "cannot find your reverse hostname")
 
 
-def _unknown_client(client: Client, found: Found, text: str) -> Result:
+def _unknown_client(client: Client, found: Found, status: str, text: str) -> Result:
     """A temporary failure defers at once: what follows may depend on the name."""
-    if found is Found.YES:
-        return None
-    return reply(
-        450, "4.7.1" if found is Found.TEMPORARY else "4.7.25", f"Client host rejected: {text}, [{client.address}]"
-    )
+    return None if found is Found.YES else reply(450, status, f"Client host rejected: {text}, [{client.address}]")
 
 
 # --- HELO ----------------------------------------------------------------------------------------
@@ -200,13 +198,6 @@ def _reject_unknown_recipient_domain(scene: Scene, _: str) -> Asking:
     return (yield from _unknown_domain(scene, scene.subject.recipient, "Recipient address", "2"))
 
 
-def is_authorized(domains: Domains, address: Address) -> bool:
-    """Say whether anybody may send to this address: it is ours, and asks for no further relaying. Raises OSError."""
-    if not set("@%!").isdisjoint(address.local_part):
-        return False
-    return domains.is_authorized(address.domain or domains.origin)
-
-
 def _permit_auth_destination(scene: Scene, _: str) -> Result:
     to = scene.subject.recipient
     try:
@@ -293,6 +284,6 @@ WORDS |= {
     "reject_unknown_address": _reject_unknown_sender_domain,
     "check_recipient_maps": _reject_unlisted_recipient,
 }
-WORDS |= ACCESS_WORDS | DNS_WORDS
+WORDS |= ACCESS_WORDS | DNS_WORDS | LOGIN_WORDS | POLICY_WORDS
 TAKES_TABLE = frozenset(word for word in WORDS if word.startswith("check_") and word.endswith("_access"))
 TAKES_NUMBER = frozenset(("sleep",))

@@ -7,14 +7,15 @@ warn_if_reject turns the next rejection into a warning; a deferral may wait for 
 (defer_if_permit, kept from the client's list to the recipient's) or for a reject.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..core.config import Config
+from ..core.config import Config, split_in_braces
 from ..protocol.reply import Reply
 from ..protocol.server_replies import reply
 from .dns_lists import DNS_WORDS, split_list
+from .policy_words import POLICY_WORDS
 from .restriction_scene import (
     LOG,
     MISCONFIGURED,
@@ -66,6 +67,11 @@ def parse(words: Sequence[str], stage: str = "") -> tuple[Restriction, ...]:
             argument = words[at] if at < len(words) else ""
             if ":" not in argument:
                 raise ValueError(f"{word} must be followed by a table such as hash:/file")
+        elif word in POLICY_WORDS:
+            at += 1
+            argument = words[at] if at < len(words) else ""
+            if not argument:
+                raise ValueError(f"{word} must be followed by inet:host:port or unix:/path")
         elif word in DNS_WORDS:
             at += 1
             argument = words[at] if at < len(words) else ""
@@ -91,9 +97,15 @@ class Rules:
     unlisted_sender: bool = False
 
     def tables(self) -> Iterator[str]:
-        """Yield the tables that the lists name."""
+        """Yield the tables that the lists name, and those that their words ask."""
+        yield from self.domains.login_maps
         for words in self.lists.values():
             yield from (argument for word, argument in words if word in TAKES_TABLE)
+
+    def services(self) -> Iterator[tuple[str, str]]:
+        """Yield the policy services that the lists name, with the parameter where each stands."""
+        for stage, words in self.lists.items():
+            yield from ((f"smtpd_{stage}_restrictions", service) for word, service in words if word in POLICY_WORDS)
 
 
 def rules_of(config: Config, domains: Domains) -> Rules:
@@ -121,24 +133,39 @@ def rules_of(config: Config, domains: Domains) -> Rules:
     )
 
 
+# What a list is about: how a refusal names it.
+_SHOWN: dict[str, tuple[Callable[[Subject], str], str]] = {
+    "client": (lambda subject: str(subject.client), "Client host"),
+    "helo": (lambda subject: subject.helo, "Helo command"),
+    "sender": (lambda subject: str(subject.sender or ""), "Sender address"),
+    "recipient": (lambda subject: str(subject.recipient or ""), "Recipient address"),
+    "data": (lambda _: "DATA", "Data command"),
+    "end_of_data": (lambda _: "END-OF-MESSAGE", "End-of-data"),
+}
+
+
 class Checks:
-    """The checks of one session, and what they remember: deferrals that wait for a permit."""
+    """The checks of one session, and what they remember: deferrals that wait for a permit.
+
+    A check is None where there is nothing to be applied.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._if_permit: Reply | None = None
         self._if_reject: Reply | None = None
         self._kept: dict[str, Reply | None] = {}
+        self._has_early = rules.unlisted_sender or any(rules.lists[stage] for stage in _EARLY)
 
-    def connect(self, subject: Subject) -> Check:
+    def connect(self, subject: Subject) -> Check | None:
         """Check a client that has connected."""
         return self._now_or_later("client", subject)
 
-    def helo(self, subject: Subject) -> Check:
+    def helo(self, subject: Subject) -> Check | None:
         """Check HELO or EHLO."""
         return self._now_or_later("helo", subject)
 
-    def mail(self, subject: Subject) -> Check:
+    def mail(self, subject: Subject) -> Check | None:
         """Check MAIL."""
         return self._now_or_later("sender", subject)
 
@@ -147,7 +174,7 @@ class Checks:
         recipient = subject.recipient
         if recipient and not recipient.domain and recipient.local_part.lower() == "postmaster":
             return None  # RFC 5321 4.5.1
-        if self._rules.delay_reject:
+        if self._has_early and self._rules.delay_reject:
             for stage in _EARLY:
                 refusal = yield from self._early(stage, subject)
                 if refusal:
@@ -155,7 +182,7 @@ class Checks:
         self._if_permit, self._if_reject = self._kept.get("sender"), None
         scene = self._scene("recipient", subject)
         for stage in ("relay", "recipient") if self._rules.relay_first else ("recipient", "relay"):
-            refusal = yield from self._list(stage, scene)
+            refusal = (yield from self._list(stage, subject, scene)) if self._rules.lists[stage] else None
             if refusal:
                 return refusal
         if self._if_permit:
@@ -164,26 +191,24 @@ class Checks:
             return (yield from self._unlisted(unlisted(recipient, "Recipient address", "5.1.1")))
         return None
 
-    def data(self, subject: Subject) -> Check:
+    def data(self, subject: Subject) -> Check | None:
         """Check DATA."""
-        return self._late("data", subject)
+        return self._late("data", subject) if self._rules.lists["data"] else None
 
-    def end_of_data(self, subject: Subject) -> Check:
+    def end_of_data(self, subject: Subject) -> Check | None:
         """Check the end of the content."""
-        return self._late("end_of_data", subject)
+        return self._late("end_of_data", subject) if self._rules.lists["end_of_data"] else None
 
     # --- one list -----------------------------------------------------------------------------
 
-    def _now_or_later(self, stage: str, subject: Subject) -> Check:
-        if self._rules.delay_reject:
-            return None
-        return (yield from self._early(stage, subject))
+    def _now_or_later(self, stage: str, subject: Subject) -> Check | None:
+        return self._early(stage, subject) if self._has_early and not self._rules.delay_reject else None
 
     def _early(self, stage: str, subject: Subject) -> Check:
         """Apply a list whose deferral may be asked for only at RCPT."""
         at = _EARLY.index(stage)
         self._if_permit, self._if_reject = (self._kept.get(_EARLY[at - 1]) if at else None), None
-        refusal = yield from self._list(stage, self._scene(stage, subject))
+        refusal = yield from self._list(stage, subject)
         if not refusal and stage == "sender" and self._rules.unlisted_sender:
             refusal = yield from self._unlisted(unlisted(subject.sender, "Sender address", "5.1.0"))
         self._kept[stage] = self._if_permit
@@ -191,7 +216,7 @@ class Checks:
 
     def _late(self, stage: str, subject: Subject) -> Check:
         self._if_permit = self._if_reject = None
-        refusal = yield from self._list(stage, self._scene(stage, subject))
+        refusal = yield from self._list(stage, subject)
         return refusal or (self._rejection(self._if_permit) if self._if_permit else None)
 
     def _unlisted(self, asking: Asking) -> Check:
@@ -199,19 +224,15 @@ class Checks:
         return self._rejection(result) if isinstance(result, Reply) else None
 
     def _scene(self, stage: str, subject: Subject) -> Scene:
-        name, label = {
-            "client": (str(subject.client), "Client host"),
-            "helo": (subject.helo, "Helo command"),
-            "sender": (str(subject.sender or ""), "Sender address"),
-            "recipient": (str(subject.recipient or ""), "Recipient address"),
-            "data": ("DATA", "Data command"),
-            "end_of_data": ("END-OF-MESSAGE", "End-of-data"),
-        }[stage]
-        return Scene(subject, self._rules.domains, name, label)
+        name, label = _SHOWN[stage]
+        return Scene(subject, self._rules.domains, name(subject), label)
 
-    def _list(self, stage: str, scene: Scene) -> Check:
+    def _list(self, stage: str, subject: Subject, scene: Scene | None = None) -> Check:
         """Apply one list."""
-        result = yield from self._words(self._rules.lists[stage], scene, stage, False, _DEPTH)
+        words = self._rules.lists[stage]
+        if not words:
+            return None
+        result = yield from self._words(words, scene or self._scene(stage, subject), stage, False, _DEPTH)
         return result if isinstance(result, Reply) else None
 
     def _words(self, words: Sequence[Restriction], scene: Scene, stage: str, all_warn: bool, depth: int) -> Asking:
@@ -244,7 +265,7 @@ class Checks:
     def _applied(self, found: Apply, scene: Scene, stage: str, warn: bool, depth: int) -> Asking:
         """Apply the words that a table names; what makes no sense there is found out only now."""
         try:
-            words = parse(found.words.replace(",", " ").split(), stage)
+            words = parse(split_in_braces(found.words), stage)
             if not depth:
                 raise ValueError("tables refer to each other too deeply")
         except ValueError as error:

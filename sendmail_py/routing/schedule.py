@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from ..core.config import Config
 
+_SPREAD = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The retry policy: the pause grows with the message's age between two bounds."""
+    """The retry policy: each pause is about as long as all before it together, between two bounds."""
 
     minimal_backoff: float
     maximal_backoff: float
@@ -27,10 +29,14 @@ class Schedule:
             config.bounce_queue_lifetime,
         )
 
-    def next_attempt(self, now: float, arrived: float) -> float:
-        """Return when a message that has just been deferred is due."""
+    def next_attempt(self, now: float, arrived: float, chance: float) -> float:
+        """Return when a message that has just been deferred is due.
+
+        chance, from 0 to 1, parts messages that failed at one time, so that they do not all come back at one time.
+        """
         age = max(0.0, now - arrived)
-        return now + min(max(age, self.minimal_backoff), self.maximal_backoff)
+        pause = min(max(age, self.minimal_backoff), self.maximal_backoff / (1 + _SPREAD)) * (1 + _SPREAD * chance)
+        return now + max(self.minimal_backoff, min(pause, self.maximal_backoff))
 
     def is_due(self, now: float, due: float) -> bool:
         """Say whether a deferred message is due; a time too far ahead means that the clock jumped."""

@@ -40,7 +40,8 @@ class SubmissionRate:
         self.recipients = recipients
         self._hours: dict[int, _Hour] = {}
 
-    def _applies(self, uid: int) -> bool:
+    def applies(self, uid: int) -> bool:
+        """Say whether there is a limit for a user."""
         return uid != 0 and bool(self.messages or self.recipients)
 
     def _hour(self, uid: int, now: float) -> _Hour | None:
@@ -52,16 +53,16 @@ class SubmissionRate:
 
     def closed_until(self, uid: int, now: float) -> float:
         """Return when a user who has reached a limit may submit again; 0 when he may now."""
-        hour = self._hour(uid, now) if self._applies(uid) else None
+        hour = self._hour(uid, now) if self.applies(uid) else None
         return hour.began + HOUR if hour and hour.is_closed else 0.0
 
     def is_too_many(self, uid: int, recipients: int) -> bool:
         """Say whether one message has more recipients than an hour ever allows."""
-        return self._applies(uid) and bool(self.recipients) and recipients > self.recipients
+        return self.applies(uid) and bool(self.recipients) and recipients > self.recipients
 
     def has_room(self, uid: int, recipients: int, now: float) -> bool:
         """Say whether a message may go now; if not, the user is closed until his hour is over."""
-        if not self._applies(uid):
+        if not self.applies(uid):
             return True
         hour = self._hour(uid, now)
         if hour is None:
@@ -72,7 +73,7 @@ class SubmissionRate:
 
     def count(self, uid: int, recipients: int, now: float) -> bool:
         """Count a message; True when the user has reached a limit with it."""
-        if not self._applies(uid):
+        if not self.applies(uid):
             return False
         hour = self._hour(uid, now)
         if hour is None:

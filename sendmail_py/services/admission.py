@@ -56,6 +56,10 @@ class Admission:
 
     # --- local_submission_rate_limit --------------------------------------------------------
 
+    def is_limited(self, uid: int) -> bool:
+        """Say whether a user has a limit at all."""
+        return self._rate.applies(uid)
+
     def closed(self, uid: int) -> str:
         """Return why a user may not submit just now, "" when he may."""
         until = self._rate.closed_until(uid, time.time())

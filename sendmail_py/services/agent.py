@@ -37,10 +37,12 @@ class AgentChannel:
         received = receive_record(self.end)
         return None if received is None else decode_batch(*received)
 
-    def report(self, batch: Batch, delivery: int, recipient: int, times: tuple[float, float] = (0.0, 0.0)) -> None:
+    def report(
+        self, batch: Batch, delivery: int, recipient: int, times: tuple[float, float] = (0.0, 0.0), tls: str = ""
+    ) -> None:
         """Queue the result that stands in the delivery, and its log line.
 
-        times are the seconds spent on connecting and on the transmission.
+        times are the seconds spent on connecting and on the transmission, tls says how far there was TLS.
         """
         d = batch.deliveries[delivery]
         result = d.results[recipient]
@@ -49,7 +51,7 @@ class AgentChannel:
         if self._soft_bounce and not d.verify:
             result = d.results[recipient] = softened(result)
         self._reports.setdefault(batch.number, []).append(Report(delivery, recipient, result))
-        self._lines.append(delivery_line(d, recipient, times))
+        self._lines.append(delivery_line(d, recipient, times, tls))
         self.waiting += 1
         if self.waiting >= FLUSH_COUNT:
             self.flush()
@@ -112,13 +114,13 @@ class AgentChannel:
                     os.close(descriptor)
 
 
-def delivery_line(d: Delivery, recipient: int, times: tuple[float, float] = (0.0, 0.0)) -> str:
-    """Return Postfix's line for one result: to=, orig_to=, relay=, delay=, delays=, dsn=, status=."""
+def delivery_line(d: Delivery, recipient: int, times: tuple[float, float] = (0.0, 0.0), tls: str = "") -> str:
+    """Return Postfix's line for one result: to=, orig_to=, relay=, delay=, delays=, tls=, dsn=, status=."""
     result = d.results[recipient]
     assert result is not None
     r = d.recipients[recipient]
     return result_line(
-        d.queue_id, str(r.forward_path), r.original, result, (d.arrived_at, d.active_at), times, d.verify
+        d.queue_id, str(r.forward_path), r.original, result, (d.arrived_at, d.active_at), times, d.verify, tls
     )
 
 
@@ -130,6 +132,7 @@ def result_line(
     since: tuple[int, int],
     times: tuple[float, float],
     verify: bool = False,
+    tls: str = "",
 ) -> str:
     """The same from its parts; since is when the message arrived and became active, in microseconds."""
     wanted = original.partition(";")[2]
@@ -138,9 +141,10 @@ def result_line(
     before = min(delay, max(0.0, (since[1] - since[0]) / 1e6))
     in_queue = max(0.0, delay - before - sum(times))
     delays = "/".join(_seconds(t) for t in (before, in_queue, *times))
+    features = f"tls={tls}, " if tls else ""
     return (
         f"{queue_id}: to=<{address}>,{orig_to} relay={result.relay}, delay={_seconds(delay)}, delays={delays}, "
-        f"dsn={result.status}, status={_status(result, verify)} ({result.reason})"
+        f"{features}dsn={result.status}, status={_status(result, verify)} ({result.reason})"
     )
 
 
@@ -153,6 +157,8 @@ def _status(result: DeliveryResult, verify: bool) -> str:
 
 def _seconds(value: float) -> str:
     """Format as Postfix does: two significant digits below 10, none after the point above."""
+    if value < 0.005:
+        return "0"
     if value >= 10:
         return f"{value:.0f}"
     if value >= 1:

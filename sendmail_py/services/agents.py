@@ -10,18 +10,20 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..core.delivery import Delivery
 from ..core.envelope import Recipient
 from ..core.result import DeliveryResult, deferred
 from ..core.route import LMTP, LOCAL, MAILBOXES, SMTP, VIRTUAL
-from ..formats.batch import Batch, Report, decode_reports, encode_batch
+from ..formats.batch import Batch, Report, decode_hosts, decode_reports, encode_batch
 from ..formats.xtext import original_recipient
 from ..host.sockets import receive_record, send_record
-from .active_queue import Entry, Work
+from ..protocol import transcript
+from .destination import Work
+from .messages import Entry
 
-BATCHES_UNDER_WAY = {LOCAL: 8, VIRTUAL: 8, SMTP: 40, LMTP: 40}
+BATCHES_UNDER_WAY = {LOCAL: 8, VIRTUAL: 8, SMTP: 80, LMTP: 40}
 _AT_MOST = 100  # batches with an agent, those that it has set aside among them
 _BUSY = 4
 _NO_ANSWER = deferred("4.3.0", "the delivery agent gave no result")
@@ -63,6 +65,12 @@ class Listener(Protocol):
 
     def work_ended(self, work: Work) -> None:
         """Take note that a batch is over."""
+
+    def hosts_found(self, work: Work, hosts: list[str]) -> None:
+        """Take the mail hosts that a destination has: what a batch without messages asks for."""
+
+    def session_noted(self, notice: transcript.Notice) -> None:
+        """Take what the postmaster is to hear of a session with another host."""
 
 
 class Agents:
@@ -113,6 +121,11 @@ class Agents:
         if best is None or best.load() >= BATCHES_UNDER_WAY[transport] or len(best.sent) >= _AT_MOST:
             return None
         return best
+
+    def is_scarce(self, transport: str) -> bool:
+        """Say whether three quarters of what the agents of a transport take are in use."""
+        load = sum(agent.load() for agent in self._agents[transport])
+        return 4 * load >= 3 * self._limits[transport] * BATCHES_UNDER_WAY[transport]
 
     def send(self, agent: Agent, work: Work) -> bool:
         """Hand a batch to an agent; False when it does not take one now. Raises OSError for a message."""
@@ -179,6 +192,12 @@ class Agents:
         if received is not None:
             unused = set(received[1])
             try:
+                if "hosts" in received[0]:
+                    self._take_hosts(agent, received[0])
+                    return True
+                if "notice" in received[0]:
+                    self._listener.session_noted(transcript.read(received[0]["notice"]))
+                    return True
                 if received[0].get("aside"):
                     agent.aside |= agent.sent.keys() & {received[0]["batch"]}
                     return True
@@ -224,6 +243,12 @@ class Agents:
         del agent.sent[number]
         agent.aside.discard(number)
         self._listener.work_ended(sent.work)
+
+    def _take_hosts(self, agent: Agent, record: dict[str, Any]) -> None:
+        number, hosts = decode_hosts(record)
+        work = agent.sent.pop(number).work
+        self._listener.hosts_found(work, hosts)
+        self._listener.work_ended(work)
 
     def _answered(self, sent: _Sent, delivery: int, place: int, result: DeliveryResult) -> None:
         entry = sent.work.entries[delivery]

@@ -22,10 +22,10 @@ from ..routing.resolve import Routing
 from ..spool.layout import ACTIVE, TMP
 from ..spool.queue_id import child_id, is_queue_id
 from ..spool.store import Store
-from .active_queue import Message
+from .content import blocks
 from .finishing import not_durable
-from .intake import blocks
-from .reports import without_success
+from .messages import Message
+from .notices import without_success
 
 Finals = Iterator[Final | DeliveryResult]
 

@@ -100,6 +100,10 @@ class Throttle:
         pause = self._pause[name] = min(self.longest, self._pause.get(name, 0.25) * 2)
         self._not_before[name] = now + pause
 
+    def waiting(self) -> dict[str, float]:
+        """Return the services that have to wait, and for how many seconds yet."""
+        return {name: wait for name in self._not_before if (wait := self.wait(name))}
+
     def wait(self, name: str) -> float:
         """Return the seconds until the service may be started."""
         return max(0.0, self._not_before.get(name, 0.0) - time.monotonic())

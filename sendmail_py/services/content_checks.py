@@ -1,18 +1,22 @@
-"""header_checks and body_checks: intake holds the lines of a message against their tables.
+"""header_checks and their like: intake holds the lines of a message against their tables.
 
-Header fields are seen as they came, folded ones with their line ends; of the body the first body_checks_size_limit
-octets, line by line. Without these parameters nothing is looked at. Guarantees: a table that cannot be asked, or says
-what nobody here can do, is a TableError: the message waits, or its client is told to try again.
+Header fields are seen as they came, folded ones with their line ends, also those of MIME parts and of attached
+messages; of each body the first body_checks_size_limit octets, line by line. Without these parameters nothing is looked
+at. Guarantees: a table that cannot be asked, or says what nobody here can do, is a TableError: the message waits, or
+its client is told to try again. A message is read in blocks, and what is changed far inside it is a list of edits.
 """
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..core.config import Config
 from ..core.envelope import Envelope, Recipient
 from ..core.errors import ConfigError
-from ..formats.checks import Checked, apply, parse_action
+from ..formats.checks import BODY, HEADER, Checked, Edit, apply, parse_action
 from ..formats.header import fields
+from ..formats.mime_scanner import Kind, MimeScanner, TooDeep
 from ..formats.tables import PATTERN_TYPES, TableError, split_name
 from ..formats.trace_headers import clean
 from ..host.read_file import Warn
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from ..host.tables import Tables
 
 _LOGGED_OCTETS = 200
-_NAMES = ("header_checks", "body_checks")
+_NAMES = ("header_checks", "mime_header_checks", "nested_header_checks", "body_checks")
 
 
 class ContentChecks:
@@ -30,25 +34,55 @@ class ContentChecks:
 
     def __init__(self, config: Config, warn: Warn) -> None:
         self._header = _tables(config.header_checks, warn)
-        self._body = _tables(config.body_checks, warn)
-        self._body_limit: int = config.body_checks_size_limit
+        self._mime = _tables(config.mime_header_checks, warn)
+        self._inside = {
+            Kind.MIME: self._mime,
+            Kind.NESTED: _tables(config.nested_header_checks, warn),
+            Kind.BODY: _tables(config.body_checks, warn),
+        }
+        self._body_limit: int = (config.body_checks_size_limit or sys.maxsize) if self._inside[Kind.BODY] else 0
+        self._limits: tuple[int, int] = (config.mime_nesting_limit, config.mime_boundary_length_limit)
 
     def __bool__(self) -> bool:
-        return bool(self._header or self._body)
+        return bool(self._header or any(self._inside.values()))
 
-    def apply(self, header: bytes, body: bytes, is_whole: bool) -> tuple[bytes, bytes, Checked]:
-        """Return header and body (or its beginning) as the checks leave them, and what they say; raises TableError."""
-        checked = Checked()
+    def apply(self, header: bytes, body: Iterable[bytes], checked: Checked) -> tuple[bytes, list[Edit]]:
+        """Return the header as the checks leave it, and the edits of the body, given in blocks; raises TableError.
+
+        checked takes what they say, beside what was said before.
+        """
         try:
-            if self._header:
-                header = header.replace(b"\r\n", b"\n")
-                header = _checked(self._header, [raw for _, raw in fields(header)], "header", checked)
-            if self._body and not checked.is_over:
-                lines, rest = _lines(body, self._body_limit, is_whole)
-                body = _checked(self._body, lines, "body", checked) + rest
+            rows = list(fields(header.replace(b"\r\n", b"\n")))
+            if not checked.is_over:
+                header = b"".join(chain.from_iterable(self._of_message(rows, checked)))
+            edits = list(self._edits([raw for _, raw in rows], body, checked)) if any(self._inside.values()) else []
+        except TooDeep as error:
+            checked.refused = f"5.6.0 {error}"
+            return header, []
         except ValueError as error:
             raise TableError(f"content checks: {error}") from error
-        return header, body, checked
+        return header, edits
+
+    def _of_message(self, rows: list[tuple[bytes, bytes]], checked: Checked) -> list[list[bytes]]:
+        """Check the message's own header; its fields about MIME are for mime_header_checks."""
+        about_mime = [name.startswith(b"content-") or name == b"mime-version" for name, _ in rows]
+        lines = [raw for _, raw in rows]
+        verdicts = _verdicts_of(lines, [self._mime if is_mime else self._header for is_mime in about_mime])
+        return apply(lines, verdicts, HEADER, checked, _shown)
+
+    def _edits(self, header: list[bytes], body: Iterable[bytes], checked: Checked) -> Iterator[Edit]:
+        """Yield the edits of the body; what comes after a verdict that ends all is not looked at."""
+        scanner = MimeScanner(header, self._body_limit, *self._limits)
+        for block in chain(body, (b"",)):
+            if checked.is_over:
+                return
+            items = list(scanner.feed(block, is_last=not block))
+            verdicts = _verdicts_of([item.raw for item in items], [self._inside[item.kind] for item in items])
+            for item, verdict in zip(items, verdicts, strict=True):
+                kind = BODY if item.kind is Kind.BODY else HEADER
+                (new,) = apply([item.raw], [verdict], kind, checked, _shown)
+                if new != [item.raw]:
+                    yield Edit(item.offset, len(item.raw), b"".join(new))
 
 
 def _tables(names: list[str], warn: Warn) -> "Tables | None":
@@ -59,26 +93,22 @@ def _tables(names: list[str], warn: Warn) -> "Tables | None":
     return Tables(names, warn)
 
 
-def _checked(tables: "Tables", lines: list[bytes], kind: str, checked: Checked) -> bytes:
-    verdicts = tables.look_up_all([_text(line) for line in lines])
-    return b"".join(apply(lines, verdicts, kind, checked, lambda line: clean(_text(line))[:_LOGGED_OCTETS]))
+def _verdicts_of(lines: list[bytes], tables: "list[Tables | None]") -> list[str | None]:
+    """Return what each line's tables say of it; the tables are asked once each, for all their lines."""
+    verdicts: list[str | None] = [None] * len(lines)
+    for asked in {id(table): table for table in tables if table is not None}.values():
+        indexes = [index for index, table in enumerate(tables) if table is asked]
+        for index, verdict in zip(indexes, asked.look_up_all([_text(lines[i]) for i in indexes]), strict=True):
+            verdicts[index] = verdict
+    return verdicts
+
+
+def _shown(line: bytes) -> str:
+    return clean(_text(line))[:_LOGGED_OCTETS]
 
 
 def _text(line: bytes) -> str:
-    return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
-
-
-def _lines(body: bytes, limit: int, is_whole: bool) -> tuple[list[bytes], bytes]:
-    """Return the lines that begin within the limit, and what follows them; a last line may not be cut."""
-    lines: list[bytes] = []
-    start = 0
-    while start < len(body) and (not limit or start < limit):
-        end = body.find(b"\n", start) + 1 or (len(body) if is_whole else 0)
-        if not end:
-            break
-        lines.append(body[start:end])
-        start = end
-    return lines, body[start:]
+    return line.rstrip(b"\r\n").replace(b"\r\n", b"\n").decode("utf-8", "surrogateescape")
 
 
 def settle(envelope: Envelope, checked: Checked) -> None:
@@ -90,6 +120,8 @@ def settle(envelope: Envelope, checked: Checked) -> None:
         envelope.refused = f"2.0.0 {checked.discarded}"
     if checked.redirect is not None:
         envelope.recipients = [Recipient(checked.redirect)]
+    if not checked.copies:
+        return
     there = {r.forward_path for r in envelope.recipients}
     envelope.recipients += [Recipient(a, notify=("NEVER",)) for a in dict.fromkeys(checked.copies) if a not in there]
 
@@ -99,9 +131,10 @@ def note_lines(envelope: Envelope, checked: Checked) -> list[str]:
     to = f" to=<{envelope.recipients[0].forward_path}>" if envelope.recipients else ""
     by = f" proto={envelope.submitter.protocol} helo=<{envelope.submitter.helo}>" if envelope.client else ""
     where = f"from {envelope.client or 'local'}; from=<{envelope.sender}>{to}{by}"
+    said = [(*note[:3], checked.refused if note[0] == "reject" else note[3]) for note in checked.notes]
     return [
         f"{envelope.queue_id}: {word}: {kind} {line} {where}{f': {text}' if text else ''}"
-        for word, kind, line, text in checked.notes
+        for word, kind, line, text in said
     ]
 
 
@@ -111,7 +144,7 @@ def check_content_checks(config: Config) -> None:
         try:
             check_tables(getattr(config, name))
             for table in getattr(config, name):
-                _check_verdicts(_verdicts(table), name == "header_checks")
+                _check_verdicts(_verdicts(table), name != "body_checks")
         except ValueError as error:
             raise ConfigError(f"{config.origin(name)}: {name}: {error}") from error
 

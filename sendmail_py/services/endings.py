@@ -7,11 +7,12 @@ first fsync does most of it for the others) is done once.
 from collections.abc import Callable
 from itertools import islice
 
-from .active_queue import Message
 from .finishing import Ended, Finisher
+from .messages import Message
 from .pool import Pool
 
 _TOGETHER = 16
+_REMOVED_TOGETHER = 25
 
 
 class Endings:
@@ -36,12 +37,15 @@ class Endings:
     def begin(self) -> None:
         """Have the threads remove what is finished and end the other passes."""
         finisher = self.finisher
-        finished, self._finished = self._finished, []
-        if finished:
-            self._pool.submit(lambda: [finisher.remove(message) for message in finished], self._all_ended)
+        finished, self._finished = iter(self._finished), []
+        while part := list(islice(finished, _REMOVED_TOGETHER)):
+            self._remove(finisher, part)
         others, self._others = iter(self._others), []
         while part := list(islice(others, _TOGETHER)):
             self._end(finisher, part)
+
+    def _remove(self, finisher: Finisher, messages: list[Message]) -> None:
+        self._pool.submit(lambda: [finisher.remove(message) for message in messages], self._all_ended)
 
     def _end(self, finisher: Finisher, messages: list[Message]) -> None:
         self._pool.submit(lambda: finisher.end_passes(messages), self._all_ended)

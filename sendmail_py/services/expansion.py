@@ -21,9 +21,9 @@ from ..host.alias_sources import read_include
 from ..routing.expand import FORWARD, FORWARDED, LUSER, Expansion, Final, Rules, included
 from ..routing.resolve import ALWAYS_THERE, Routing, transport_of
 from ..spool.store import Store
-from .active_queue import Message
 from .child_messages import Children, Expanded, Finals, Plan
 from .local_checks import luser_targets
+from .messages import Message
 
 Decision = Route | DeliveryResult | Plan
 

@@ -7,6 +7,7 @@ removed after its original: a copy without an original is at worst delivered onc
 original without a copy would be taken for new mail.
 """
 
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -18,8 +19,10 @@ from ..formats.queue_file import history_line
 from ..routing.schedule import Schedule
 from ..spool.layout import ACTIVE, DEFERRED, INCOMING, TMP
 from ..spool.store import Store
-from .active_queue import Message
-from .reports import STOPPING, Reporter, Results, is_asked_for, is_final
+from .messages import Message
+from .notices import STOPPING, WITHDRAWN, Results, is_asked_for, is_final
+from .reports import Reporter
+from .steering import DELETE, LOG_LINES
 
 
 @dataclass(slots=True)
@@ -36,11 +39,11 @@ class Ended:
 class Finisher:
     """Ends passes for one queue; its methods run in qmgr's threads."""
 
-    def __init__(self, config: Config, store: Store, schedule: Schedule) -> None:
+    def __init__(self, config: Config, store: Store, schedule: Schedule, reporter: Reporter | None = None) -> None:
         self.config = config
         self.store = store
         self.schedule = schedule
-        self.reporter = Reporter(config, store)
+        self.reporter = reporter or Reporter(config, store)
 
     @staticmethod
     def is_simple(message: Message) -> bool:
@@ -58,11 +61,11 @@ class Finisher:
             ended.error = error
         return ended
 
-    def _remove(self, message: Message, ended: Ended) -> None:
+    def _remove(self, message: Message, ended: Ended, what: str = "removed") -> None:
         if message.envelope.maildrop:
             self.store.remove_original(message.envelope.maildrop)
         self.store.remove(ACTIVE, message.queue_id)
-        ended.lines.append(f"{message.queue_id}: removed")
+        ended.lines.append(f"{message.queue_id}: {what}")
 
     def end_passes(self, messages: Iterable[Message]) -> list[Ended]:
         """End passes with failures, deferrals or children; never raises OSError.
@@ -79,6 +82,9 @@ class Finisher:
     def _end_pass(self, message: Message) -> Ended:
         ended = Ended(message)
         try:
+            if _is_withdrawn(message):
+                self._remove(message, ended, LOG_LINES[DELETE])
+                return ended
             if not message.is_marked:
                 self._mark(message, ended)
             if message.unreleased:
@@ -122,14 +128,15 @@ class Finisher:
         e = message.envelope
         expired = message.attempted and self.schedule.is_expired(now, e.arrived_at / 1e6, not e.sender)
         results = dict(sorted(message.results.items()))
-        if not expired or e.verify:
+        if not (expired or e.expire) or e.verify:
             return results
         for index, result in results.items():
-            if result.outcome is Outcome.DEFERRED and result is not STOPPING:
-                reason = f"{result.reason} (message expired)"
+            if result.outcome is Outcome.DEFERRED and result not in (STOPPING, WITHDRAWN):
+                reason = f"{result.reason} (message expired{'' if expired else ' by the administrator'})"
                 results[index] = replace(result, outcome=Outcome.FAILED, reason=reason)
         if any(result.outcome is Outcome.FAILED for result in results.values()):
-            ended.lines.append(f"{message.queue_id}: from=<{e.sender}>, status=expired, returned to sender")
+            how = "expired" if expired else "force-expired"
+            ended.lines.append(f"{message.queue_id}: from=<{e.sender}>, status={how}, returned to sender")
         return results
 
     def _history(self, now: float, recipient: Recipient, result: DeliveryResult) -> bytes:
@@ -144,7 +151,7 @@ class Finisher:
         if waiting and all(result is STOPPING for result in waiting):
             due = now  # nothing spoke against it: the next start goes on where this one ended
         else:
-            due = self.schedule.next_attempt(now, message.envelope.arrived_at / 1e6)
+            due = self.schedule.next_attempt(now, message.envelope.arrived_at / 1e6, os.urandom(1)[0] / 255)
         self.store.set_due(ACTIVE, queue_id, due)
         self.store.move(queue_id, ACTIVE, DEFERRED)
         ended.due = due
@@ -162,6 +169,11 @@ class Finisher:
                 self.store.remove_original(message.envelope.maildrop)
         except OSError as error:
             ended.lines.append(not_durable(message, error))
+
+
+def _is_withdrawn(message: Message) -> bool:
+    """Say whether an administrator had a message deleted before anything was done with it in this pass."""
+    return message.wish == DELETE and not message.unreleased and all(r == WITHDRAWN for r in message.results.values())
 
 
 def _mark_of(result: DeliveryResult) -> str:

@@ -4,26 +4,27 @@ pickup, the SMTP server and bounces share it. It works on bytes: a message is ne
 again, and a large body passes through in blocks.
 """
 
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from ..core.address import Address
 from ..core.config import Config
 from ..core.envelope import Envelope, Recipient
+from ..formats.checks import Checked
 from ..formats.header import split_header
 from ..formats.submission_header import PreparedHeader, Submission, prepare_header
 from ..formats.trace_headers import received_from_client, rfc5322_date
 from ..routing.resolve import Routing
+from ..routing.rewrite import ENVELOPE_RECIPIENT, ENVELOPE_SENDER
+from ..spool.draft import Draft
 from ..spool.layout import HOLD, INCOMING
 from ..spool.store import Store
+from .content import Body, split_content
 from .content_checks import ContentChecks, note_lines, settle
-from .rewriting import add_copies, field_change, rewrite_envelope, rewriter_of
-
-_BLOCK = 262144
-_HEADER_LIMIT = 16 << 20
+from .local_filters import LocalFilters
+from .rewriting import add_copies, field_change, rewrite_envelope, rewriter_of, rewritten
 
 LOCAL, REMOTE = "local", "remote"  # the origin of an envelope that came by SMTP: are its header fields completed?
 
@@ -36,54 +37,95 @@ class Refusal(Exception):
         self.notes = notes
 
 
+@dataclass(slots=True)
+class Ready:
+    """A message that is ready for the queue; checked is what is to become of it."""
+
+    envelope: Envelope
+    header: PreparedHeader
+    body: Body
+    checked: Checked
+
+
 class Intake:
     """Puts messages into incoming/ of one queue."""
 
-    def __init__(self, config: Config, store: Store, warn: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        warn: Callable[[str], None] = lambda text: None,
+        filters: LocalFilters | None = None,
+    ) -> None:
         self.config = config
+        self.filters = filters
         self.store = store
         self._routing = Routing(config)
         self._rewriter = rewriter_of(config, self._routing, warn)
         self._checks = ContentChecks(config, warn)
 
-    def submitted(self, envelope: Envelope, descriptor: int, offset: int, durable: bool = False) -> PreparedHeader:
-        """Queue a submitted message whose content stands in an open file from offset on.
+    def submitted(self, envelope: Envelope, source: int | bytes, offset: int, durable: bool = False) -> PreparedHeader:
+        """Queue a submitted message whose content stands in an open file, or in memory, from offset on.
+
+        Not durable unless asked for: the maildrop original is, until the message is finished. Raises
+        what prepared() and commit() do.
+        """
+        ready = self.prepared(envelope, source, offset)
+        if self.filters is None or envelope.verify or envelope.refused:
+            self.commit(ready, durable)
+        else:
+            with self.filters.looked_at(ready, self):
+                self.commit(ready, durable)
+        return ready.header
+
+    def prepared(self, envelope: Envelope, source: int | bytes, offset: int, wishes: Checked | None = None) -> Ready:
+        """Return a message as it is to be queued; its content stays in the open file, which must stay open.
 
         The envelope comes with its id, sender and submitter; its addresses are qualified and its
-        recipients made unique here, and content above ASCII is declared as what it is (RFC 6152) where
-        nobody has said what it is. Not durable unless asked for: the maildrop original is, until
-        the message is finished. Raises Refusal for what a client can still be told, and OSError; then
-        nothing is queued (an error of the last step, the fsync of a durable name, may leave a message
-        there that was not accepted).
+        recipients made unique here. wishes is what is to become of the message for other reasons
+        than its content. Raises OSError, and Refusal for what a client can still be told.
         """
         originator = self._qualify(envelope)
-        head, rest = split_content(descriptor, offset, envelope.size)
+        size = envelope.size
+        head, _ = split_content(source, offset, size)
         sections = split_header(head)
         assert sections is not None
-        header, body = head[sections.start : sections.end], head[sections.body :]
-        checked = None
+        header = head[sections.start : sections.end]
+        body = Body(head[sections.body :], source, offset + len(head), size - len(head))
+        checked, notes = wishes or Checked(), []
         if self._checks and not envelope.verify:
-            header, body, checked = self._checks.apply(header, body, rest is None)
+            header, body.edits = self._checks.apply(header, body.raw(), checked)
             notes = note_lines(envelope, checked)
-            settle(envelope, checked)
+        settle(envelope, checked)
         prepared = prepare_header(header, self._facts(envelope, originator))
-        if checked is not None:
-            prepared = replace(prepared, notes=tuple(notes))
+        if notes or checked.prepended:
+            prepared = replace(prepared, header=b"".join((*checked.prepended, prepared.header)), notes=tuple(notes))
         self._check(envelope, prepared)
         if envelope.client and envelope.refused[:1] not in ("", "2"):
             raise Refusal(envelope.refused, prepared.notes)
-        chunks = [prepared.header, b"\n", unix_line_ends_whole(body) if rest is None else body]
+        return Ready(envelope, prepared, body, checked)
+
+    def commit(self, ready: Ready, durable: bool = False, draft: Draft | None = None) -> None:
+        """Put a message into the queue; durably if asked for, or written into a draft.
+
+        Content above ASCII is declared as what it is (RFC 6152) where nobody has said what it is.
+        Raises OSError; then nothing is queued (an error of the last step, the fsync of a durable name,
+        may leave a message there that was not accepted).
+        """
+        envelope, header, body = ready.envelope, ready.header.header, ready.body
         if not envelope.body:
-            beyond = blocks(descriptor, offset + len(head), envelope.size - len(head))
-            envelope.body = "" if all(part.isascii() for part in chain(chunks, beyond)) else "8BITMIME"
-        if rest is None:
-            envelope.size = sum(map(len, chunks))
-            content: Iterable[bytes] = (b"".join(chunks),)
+            is_ascii = header.isascii() and all(part.isascii() for part in body.blocks())
+            envelope.body = "" if is_ascii else "8BITMIME"
+        content: Iterable[bytes] = chain((header, b"\n"), body.blocks())
+        if (whole := body.whole) is not None:
+            content = (header, b"\n", whole)
+            envelope.size = len(header) + 1 + len(whole)
+        state = HOLD if ready.checked.held and not envelope.refused else INCOMING
+        if draft:
+            draft.write(envelope, content)
+            draft.commit(state)
         else:
-            content = _joined(chunks, rest)
-        state = HOLD if checked is not None and checked.held and not envelope.refused else INCOMING
-        self.store.commit(self.store.write(envelope, content, durable), envelope.queue_id, durable, state)
-        return prepared
+            self.store.commit(self.store.write(envelope, content, durable), envelope.queue_id, durable, state)
 
     def _qualify(self, envelope: Envelope) -> Address:
         """Qualify and rewrite the addresses; returns the sender as he was before."""
@@ -106,8 +148,23 @@ class Intake:
                 recipient.target = ""  # \name is for users of this host
             unique.setdefault(self._routing.mailbox_key(address), recipient)
         envelope.recipients = list(unique.values())
-        envelope.smtputf8 = not all(a.is_ascii for a in (envelope.sender, *(r.forward_path for r in unique.values())))
+        self.mark_utf8(envelope)
         return originator
+
+    def queued_sender(self, address: Address) -> Address:
+        """Return the reverse-path with which a message of this sender would be queued; raises OSError."""
+        sender = Address(address.local_part, address.domain or self.config.myorigin) if address else address
+        return rewritten(sender, ENVELOPE_SENDER, self._rewriter)
+
+    def queued_recipient(self, address: Address) -> Address:
+        """Return the forward-path with which a message to this recipient would be queued; raises OSError."""
+        return rewritten(self._routing.qualified(address), ENVELOPE_RECIPIENT, self._rewriter)
+
+    @staticmethod
+    def mark_utf8(envelope: Envelope) -> None:
+        """Note whether the envelope needs SMTPUTF8."""
+        addresses = (envelope.sender, *(r.forward_path for r in envelope.recipients))
+        envelope.smtputf8 = not all(address.is_ascii for address in addresses)
 
     def _facts(self, e: Envelope, originator: Address) -> Submission:
         change = field_change(self._rewriter) if self._rewriter.is_active else None
@@ -135,7 +192,9 @@ class Intake:
         only = e.recipients[0].forward_path if len(e.recipients) == 1 else None
         date = rfc5322_date(e.arrived_at // 1_000_000, utc_offset)
         s = e.submitter
-        return received_from_client(s.helo, (name, address), self.config.myhostname, s.protocol, e.queue_id, date, only)
+        login = s.sasl_username if s.shows_login else ""
+        client, host = (name, address), self.config.myhostname
+        return received_from_client(s.helo, client, host, s.protocol, e.queue_id, date, only, login)
 
     def _check(self, envelope: Envelope, prepared: PreparedHeader) -> None:
         limit = self.config.message_size_limit
@@ -143,47 +202,3 @@ class Intake:
             envelope.refused = "5.4.6 too many hops"
         elif limit and envelope.size > limit:
             envelope.refused = f"5.3.4 message is larger than message_size_limit ({limit} octets)"
-
-
-def split_content(descriptor: int, offset: int, size: int) -> tuple[bytes, Iterator[bytes] | None]:
-    """Return the beginning with the whole header in it, and blocks of what follows (None: nothing)."""
-    head = os.pread(descriptor, min(size, _BLOCK), offset)
-    while len(head) < size and len(head) < _HEADER_LIMIT and split_header(head, whole=False) is None:
-        more = os.pread(descriptor, min(size - len(head), len(head)), offset + len(head))
-        if not more:
-            break
-        head += more
-    if len(head) >= size:
-        return head, None
-    return head, blocks(descriptor, offset + len(head), size - len(head))
-
-
-def blocks(descriptor: int, offset: int, size: int) -> Iterator[bytes]:
-    """Yield size octets of an open file from offset on, in blocks."""
-    while size > 0:
-        block = os.pread(descriptor, min(_BLOCK, size), offset)
-        if not block:
-            raise OSError(5, "the message ends too early")
-        yield block
-        offset += len(block)
-        size -= len(block)
-
-
-def _joined(first: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield b"".join(first[:-1])
-    yield from unix_line_ends(first[-1], rest)
-
-
-def unix_line_ends_whole(data: bytes) -> bytes:
-    """Return the text with CRLF as LF; any other CR stays."""
-    return data.replace(b"\r\n", b"\n")
-
-
-def unix_line_ends(first: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
-    """The same for a text in blocks."""
-    data = first
-    for block in rest:
-        held = b"\r" if data.endswith(b"\r") else b""
-        yield unix_line_ends_whole(data[: len(data) - len(held)])
-        data = held + block
-    yield unix_line_ends_whole(data)

@@ -13,7 +13,7 @@ from ..host.sockets import DESCRIPTOR_LIMIT
 from .agent import AgentChannel
 from .local_batches import Batches
 from .programs import Programs
-from .service import Service, decode_settings
+from .service import Service
 
 _DESCRIPTORS = 8192
 _OWN_DESCRIPTORS = 100
@@ -49,9 +49,7 @@ class Local:
         """Obey: a new configuration, or stop."""
         record, descriptors = self._service.told()
         if record.get("do") == "reload":
-            if descriptors:
-                self._service.log.move_to(descriptors[0])
-            self._service.config = decode_settings(record["settings"])
+            self._service.reconfigure(record, descriptors)
             self._batches.configure(self._service.config)
         elif record.get("do") == "stop" and self._leave_by is None:
             self._selector.unregister(self._service.lifeline)

@@ -5,7 +5,7 @@ import os
 
 from ..spool.layout import ACTIVE
 from ..spool.store import Store
-from .active_queue import Entry, Message
+from .messages import Entry, Message
 
 _LIMIT = 400
 

@@ -7,7 +7,7 @@ a scan, rate-limited, finds what lost its trigger.
 """
 
 import os
-import selectors
+import select
 import stat
 import time
 
@@ -16,27 +16,24 @@ from ..core.errors import QueueFileError
 from ..formats.submission_header import PreparedHeader
 from ..host.users import UidCache
 from ..spool.directories import check
-from ..spool.layout import COMPLETE_MODE, CORRUPT, INCOMING, MAILDROP, TRIGGER
-from ..spool.lock import take_role
+from ..spool.flow import is_slow
+from ..spool.layout import COMPLETE_MODE, CORRUPT, INCOMING, MAILDROP
 from ..spool.maildrop import is_name
 from ..spool.queue_id import base_id
 from ..spool.store import Store, is_there, read_head
 from .admission import Admission
 from .intake import Intake
+from .local_filters import local_filters
+from .pickup_filtering import Filtering
+from .pickup_loop import Loop
 from .qmgr_line import QmgrLine
+from .role import wait_for_role
 from .service import Service
-from .submit import SubmitServer
 from .submitted import Junk, checked_envelope, claimed_envelope, log_lines, overflow_uid
 
 UNFINISHED_AGE = 36 * 3600
 _SCAN_COST = 10
-_TRIGGER_OCTETS = 65536
 _FOUND_AT_START = 500
-# After a turn the next names may come together for so long: a single message never waits, and in a
-# stream of them each costs less to those who submit at the same time.
-_GATHERING = 0.025
-_SWEEP_SECONDS = 5.0
-_LAST_SECONDS = 5.0
 
 
 class Pickup:
@@ -49,46 +46,75 @@ class Pickup:
         self.top = self.config.queue_directory
         self.store = Store(self.top)
         self.users = UidCache()
-        self.qmgr = QmgrLine(f"{self.config.run_directory}/public", self.log)
-        self.intake = Intake(self.config, self.store, self.log.warning)
+        self.qmgr = QmgrLine(f"{self.config.run_directory}/public", self.log, before=self._log_taken)
+        self.lines: list[str] = []  # of what qmgr has not been told yet: its own lines come after these
+        self.intake = Intake(self.config, self.store, self.log.warning, local_filters(self.config, self.log))
+        self.filtering = Filtering(self.scan_soon) if self.intake.filters else None
         self.admission = Admission(self.config, self.users, self.log)
         self.known: dict[str, tuple[int, int]] = {}
         self.junk: set[str] = set()
         self.next_scan = 0.0
+        self.number = 0  # messages taken since the last trigger or scan began
         self.group = os.stat(f"{self.top}/{MAILDROP}").st_gid
         self.overflow_uid = overflow_uid()
         self.partial = b""
+        self.word = select.poll()
+        self.word.register(service.lifeline, select.POLLIN)
 
     # --- finding ----------------------------------------------------------------------------
 
     def scan(self) -> None:
         """Look at every name in maildrop/; the next scan waits ten times as long as this one took."""
         started = time.monotonic()
+        self.number = 0
         names = set()
         with os.scandir(f"{self.top}/{MAILDROP}") as entries:
             for entry in entries:
+                if self._has_word():
+                    return
                 if is_name(entry.name):
                     names.add(entry.name)
                     self.take(entry.name, from_scan=True)
+                    if self._is_enough():
+                        return
         self.known = {name: key for name, key in self.known.items() if name in names}
         self.junk &= names
         self.qmgr.tell()
         now = time.monotonic()
         self.next_scan = now + max(self.config.maildrop_scan_delay, _SCAN_COST * (now - started))
 
+    def _has_word(self) -> bool:
+        """Check whether master has spoken: what came after that is for the next pickup, whose first scan finds it."""
+        return bool(self.word.poll(0))
+
+    def _is_enough(self) -> bool:
+        """While qmgr has too much mail, leave it at one message, and look again after in_flow_delay."""
+        delay = self.config.in_flow_delay
+        if not (self.number and delay and is_slow(self.top)):
+            return False
+        self.number = 0
+        self.next_scan = time.monotonic() + delay
+        self.qmgr.tell()
+        return True
+
     def triggered(self, data: bytes) -> None:
         """Take the names that came through the FIFO; anybody may have written them."""
+        self.number = 0
         *names, self.partial = (self.partial + data).split(b"\n")
         self.partial = self.partial[-64:]
         for name in dict.fromkeys(names):
             text = name.decode("ascii", "replace")
+            if self._has_word():
+                return
             if is_name(text):
                 self.take(text, from_scan=False)
+                if self._is_enough():
+                    return
         self.qmgr.tell()
 
     def find_untold(self) -> None:
         """Tell qmgr of what an earlier pickup brought in without a chance to tell."""
-        newest = sorted((queue_id for queue_id, _ in self.store.entries(INCOMING)), reverse=True)
+        newest = sorted(self.store.settled(INCOMING)[0], reverse=True)
         for queue_id in reversed(newest[:_FOUND_AT_START]):
             self.qmgr.add(queue_id)
 
@@ -96,6 +122,8 @@ class Pickup:
 
     def take(self, name: str, from_scan: bool) -> None:
         """Bring one file in, unless its copy exists; never raises for the file's sake."""
+        if self.filtering and name in self.filtering.names:
+            return
         path = f"{self.top}/{MAILDROP}/{name}"
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -109,7 +137,7 @@ class Pickup:
         except Junk as error:
             self._is_junk(name, str(error))
         except OSError as error:
-            self.log.warning(f"{MAILDROP}/{name}: {error.strerror or error}; it waits")
+            self._waits(name, error)
         finally:
             os.close(descriptor)
 
@@ -153,15 +181,52 @@ class Pickup:
         elif not self.admission.has_room(uid, number):
             return
         envelope.maildrop = name, status.st_ino, status.st_ctime_ns
-        prepared = self.intake.submitted(envelope, descriptor, envelope.content_offset)
+        if self.filtering is None:
+            prepared = self.intake.submitted(envelope, descriptor, envelope.content_offset)
+            self._was_taken(name, status, envelope, number, prepared)
+        elif self.filtering.has_room(uid, self.admission.is_limited(uid)):
+            self._begin_filtering(self.filtering, name, status, descriptor, envelope)
+
+    def _begin_filtering(
+        self, filtering: Filtering, name: str, status: os.stat_result, descriptor: int, envelope: Envelope
+    ) -> None:
+        number = len(envelope.recipients)
+
+        def done(result: PreparedHeader | OSError) -> None:
+            if isinstance(result, OSError):
+                self._waits(name, result)
+            else:
+                self._was_taken(name, status, envelope, number, result)
+
+        def work(own: int) -> PreparedHeader:
+            return self.intake.submitted(envelope, own, envelope.content_offset)
+
+        filtering.begin(name, status.st_uid, descriptor, work, done)
+
+    def _was_taken(
+        self, name: str, status: os.stat_result, envelope: Envelope, number: int, prepared: PreparedHeader
+    ) -> None:
         self.known[name] = status.st_ino, status.st_ctime_ns
-        self.admission.count(uid, 0 if envelope.refused else number)
+        self.admission.count(status.st_uid, 0 if envelope.refused else number)
         self.taken(envelope, prepared)
 
+    def _waits(self, name: str, error: OSError) -> None:
+        self.log.warning(f"{MAILDROP}/{name}: {error.strerror or error}; it waits")
+
+    def scan_soon(self) -> None:
+        """Look for what found no room with the filters."""
+        self.next_scan = 0.0
+
     def taken(self, envelope: Envelope, prepared: PreparedHeader) -> None:
-        """Log a message that is in the queue now, and remember to tell qmgr."""
-        self.log.lines(log_lines(envelope, prepared))
+        """Remember a message that is in the queue now, to log it and then to tell qmgr."""
+        self.number += 1
+        self.lines += log_lines(envelope, prepared)
         self.qmgr.add(envelope.queue_id)
+
+    def _log_taken(self) -> None:
+        lines, self.lines = self.lines, []
+        if lines:
+            self.log.lines(lines)
 
     def _is_complete(self, status: os.stat_result, path: str) -> bool:
         """Check what an honest submitter leaves behind; False for a file still being written, or gone."""
@@ -220,67 +285,11 @@ class Pickup:
             self.log.warning(f"{MAILDROP}/{name} is left alone: {reason}")
 
 
-class Loop:
-    """pickup's loop: names that come through the trigger, scans, the submit socket, and master's word."""
-
-    def __init__(self, pickup: Pickup) -> None:
-        service = pickup.service
-        self.pickup = pickup
-        self.is_leaving = False
-        self.selector = selectors.DefaultSelector()
-        self.server = SubmitServer(pickup, self.selector)
-        self.trigger = os.open(f"{pickup.top}/{TRIGGER}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        self.listener = service.socket("submit")
-        self.selector.register(self.trigger, selectors.EVENT_READ, self._triggered)
-        self.selector.register(self.listener, selectors.EVENT_READ, lambda: self.server.accept(self.listener))
-        self.selector.register(service.lifeline, selectors.EVENT_READ, self._leave)
-
-    def serve(self) -> None:
-        """Run until master says stop, or reload (it starts a fresh pickup then), and end what has begun."""
-        pickup = self.pickup
-        while not self.is_leaving:
-            self._turn(self._pause())
-            if time.monotonic() >= pickup.next_scan:
-                pickup.scan()
-            pickup.qmgr.tell()
-            pickup.admission.publish()
-        end = time.monotonic() + _LAST_SECONDS
-        while self.server.open and time.monotonic() < end:
-            self._turn(0.2)
-        pickup.qmgr.tell()
-        pickup.admission.keep()
-
-    def _turn(self, pause: float) -> None:
-        """Do what has come; after master's word no new mail, which is for who has the new configuration."""
-        lifeline, new = self.pickup.service.lifeline, (self.trigger, self.listener)
-        keys = [key for key, _ in self.selector.select(pause)]
-        for key in sorted(keys, key=lambda key: key.fileobj is not lifeline):
-            if not (self.is_leaving and key.fileobj in new):
-                key.data()
-        self.server.sweep()
-
-    def _pause(self) -> float:
-        pause = max(0.0, self.pickup.next_scan - time.monotonic())
-        opening = self.pickup.admission.next_opening()
-        if opening:
-            pause = min(pause, opening)
-        return min(pause, _SWEEP_SECONDS) if self.server.open else pause
-
-    def _triggered(self) -> None:
-        self.pickup.triggered(os.read(self.trigger, _TRIGGER_OCTETS))
-        time.sleep(_GATHERING)
-
-    def _leave(self) -> None:
-        self.is_leaving = True
-        for end in (self.pickup.service.lifeline, self.trigger, self.listener):
-            self.selector.unregister(end)
-
-
 def run(service: Service) -> None:
     """Serve until master says stop."""
     check(service.config.queue_directory, os.getuid())
-    while not take_role(service.config.queue_directory, "pickup"):
-        time.sleep(0.5)
+    if not wait_for_role(service):
+        return
     pickup = Pickup(service)
     loop = Loop(pickup)
     pickup.admission.publish()

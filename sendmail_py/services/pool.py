@@ -17,9 +17,10 @@ Done = Callable[[Any], None]
 class Pool:
     """Threads that run jobs; jobs handle their own errors. What one raises all the same, collect() raises."""
 
-    def __init__(self, threads: int = 4) -> None:
+    def __init__(self, threads: int = 8) -> None:
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.running = 0
+        self._is_woken = False  # the loop has yet to look at the results
         self._jobs: queue.SimpleQueue[tuple[Job, Done]] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[Done, Any]] = queue.SimpleQueue()
         for _ in range(threads):
@@ -36,6 +37,7 @@ class Pool:
             os.eventfd_read(self.wake)
         except BlockingIOError:
             return
+        self._is_woken = False  # before the results are looked at: who adds one from now on wakes the loop again
         while not self._results.empty():
             done, result = self._results.get()
             self.running -= 1
@@ -51,4 +53,6 @@ class Pool:
             except Exception as error:  # a defect: it ends the service, which starts afresh from the disk
                 result = error
             self._results.put((done, result))
-            os.eventfd_write(self.wake, 1)
+            if not self._is_woken:
+                self._is_woken = True
+                os.eventfd_write(self.wake, 1)

@@ -8,16 +8,15 @@ deliveries. An answer that is only there later leaves its connection at rest unt
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
-from ..formats.listing import ListedMessage
+from ..formats.listing import ListedMessage, fields_of
 from ..host.sockets import receive_record, send_record
 from .permissions import Permissions
 from .waiting import Later
 
-_PIECE = 25
+_PIECE = 50
 _WITHOUT_ANSWER = ("incoming",)  # pickup keeps its connection
 OPEN_TO_ALL = ("wait",)  # the other verbs are root's, or go by lists of users
 
@@ -33,7 +32,7 @@ def listing_answer(messages: Iterable[ListedMessage | None]) -> Answer:
     """Yield a queue listing in records."""
     source = iter(messages)
     while piece := list(islice(source, _PIECE)):
-        yield {"messages": [asdict(message) for message in piece if message is not None]}
+        yield {"messages": [fields_of(message) for message in piece if message is not None]}
 
 
 class Asker:
@@ -91,9 +90,12 @@ class Asker:
 
     def _rest(self, later: Later) -> bool:
         """Answer when it is time to; who says something before that, or leaves, is let go."""
-        if not later.open:
-            send_record(self.end, {"end": True})
-        return False
+        if later.open:
+            return False
+        self.later = None
+        later.over()
+        self._answer = later.answer
+        return self._send()
 
     def _handle(self, request: dict[str, Any]) -> Answer | Later:
         verb = request["verb"]
@@ -107,14 +109,24 @@ class Asker:
             return handler(request)
         except Refused as error:
             return iter([{"error": str(error)}])
+        except OSError as error:
+            return iter([{"error": f"{error.filename or 'the queue'}: {error.strerror or error}"}])
 
     def _send(self) -> bool:
         assert self._answer is not None
         if self._unsent is None:
-            self._unsent = next(self._answer, None)
+            self._unsent = self._next(self._answer)
         if self._unsent is None:
             send_record(self.end, {"end": True})
             return False
         send_record(self.end, self._unsent)
         self._unsent = None
         return True
+
+    def _next(self, answer: Answer) -> dict[str, Any] | None:
+        """Return the next record; a queue that cannot be read is the last one, never an answer cut short."""
+        try:
+            return next(answer, None)
+        except OSError as error:
+            self._answer = iter(())
+            return {"error": f"{error.filename or 'the queue'}: {error.strerror or error}"}

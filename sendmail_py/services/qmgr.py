@@ -5,6 +5,7 @@ active/ exactly while attempts may be under way, so what is found there at start
 delivery a crash may have repeated, and the log says so.
 """
 
+import contextlib
 import os
 import selectors
 import socket
@@ -12,23 +13,24 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from ..core.errors import QueueFileError
 from ..host.sockets import may_steer, peer_uid
 from ..spool.directories import check
-from ..spool.layout import ACTIVE, CORRUPT, DEFERRED, INCOMING
-from ..spool.lock import take_role
-from ..spool.store import Store, read_head
-from .active_queue import Message
-from .deferred_index import DeferredIndex
+from ..spool.format import claim
+from ..spool.layout import ACTIVE, DEFERRED, INCOMING
+from ..spool.recovery import recover_children, remove_leftovers
+from ..spool.store import SETTLING, Store
+from .activation import Activation
+from .deferred_index import DeferredIndex, origin_of
 from .finishing import Ended
+from .once import leaves
 from .passes import Passes
 from .permissions import Permissions
 from .public import OPEN_TO_ALL, Asker
 from .requests import Requests
-from .service import Service, decode_settings
+from .role import wait_for_role
+from .service import Service
 from .waiting import Later
 
-_ACTIVATIONS_A_TURN = 50
 _SCANNED_A_TURN = 500
 _LONGEST_PAUSE = 60.0
 _BLOCKED_PAUSE = 0.01
@@ -46,6 +48,8 @@ class QueueManager:
         self.store = Store(service.config.queue_directory)
         self.incoming: deque[str] = deque()
         self.later: list[tuple[float, Callable[[], None]]] = []
+        self.leaves = leaves(service.config)
+        self.is_idle = False
         self.stop_by: float | None = None
         self.asking: Counter[int] = Counter()
         self.resting: Counter[int] = Counter()
@@ -53,7 +57,18 @@ class QueueManager:
         self.selector = selectors.DefaultSelector()
         self.passes = Passes(service.config, self.store, self.log, self.selector, self)
         self.deferred = DeferredIndex(self.passes.schedule)
-        self.requests = Requests(self.store, self.deferred, self.incoming, self.passes.messages)
+        passes = self.passes
+        self.requests = Requests(
+            self.store,
+            self.deferred,
+            self.incoming,
+            passes.messages,
+            passes.outcomes.note,
+            passes.session_noted,
+            passes.pool.submit,
+        )
+        self.activation = Activation(self.passes, self.deferred, self.incoming, self.requests)
+        self.activation.configure(service.config)
 
     # --- what passes need -------------------------------------------------------------------
 
@@ -61,12 +76,17 @@ class QueueManager:
         """Ask master for an agent."""
         self.service.tell({"want": transport})
 
+    def new_message(self, queue_id: str) -> None:
+        """Take note that a message of our own is in incoming/."""
+        self.incoming.append(queue_id)
+
     def ended(self, ended: Ended) -> None:
         """Take note that a message has left active/."""
         self.incoming.extend(ended.children)
         self.requests.waiting.ended(ended.message.queue_id, ended.children, ended.error is None)
         if ended.due is not None:
-            self.deferred.add(ended.message.queue_id, ended.due)
+            self.deferred.add(ended.message.queue_id, ended.due, origin_of(ended.message.envelope))
+            self.requests.steering.fulfil(ended.message)
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Do something later."""
@@ -76,67 +96,17 @@ class QueueManager:
 
     def recover(self) -> None:
         """Settle what an earlier queue manager left: its children, and what was in active/."""
-        for queue_id, what in self.store.recover_children():
+        for queue_id, what in recover_children(self.store):
             self.log.info(f"{queue_id}: {what} after a crash between an expansion or bounce and its mark")
-        for name in self.store.remove_leftovers(time.time() - _LEFTOVER_AGE):
+        for name in remove_leftovers(self.store, time.time() - _LEFTOVER_AGE):
             self.log.info(f"removed tmp/{name}: never finished")
         for queue_id, _ in list(self.store.entries(ACTIVE)):
             self.store.move(queue_id, ACTIVE, INCOMING)
             self.log.info(f"{queue_id}: was being delivered when the queue manager ended; a delivery may be repeated")
-        self.requests.find_incoming()
+        self.requests.steering.remember()
+        self.activation.begin()
+        self.find_incoming()
         self.deferred.start_scan(self.store.entries(DEFERRED))
-
-    # --- into active/ -------------------------------------------------------------------------
-
-    def activate_some(self, now: float) -> bool:
-        """Bring a few messages into active/; True when more could come at once."""
-        limit = self.service.config.qmgr_message_active_limit
-        for _ in range(_ACTIVATIONS_A_TURN):
-            if len(self.passes.messages) >= limit:
-                return False
-            if self.incoming:
-                self._activate(self.incoming.popleft(), INCOMING, False)
-                continue
-            due = self.deferred.pop_due(now)
-            if due is None:
-                return False
-            self._activate(due[0], DEFERRED, due[1])
-        return True
-
-    def _activate(self, queue_id: str, state: str, forced: bool) -> None:
-        if queue_id in self.passes.messages:
-            return
-        try:
-            message = self._take(queue_id, state, forced)
-        except FileNotFoundError:
-            self.requests.waiting.ended(queue_id)
-            return  # an administrator removed it, or it was told twice
-        except OSError as error:
-            self.log.error(f"{queue_id}: {error}; it is tried again")
-            self.after(self.passes.retry_pause, lambda: self._activate(queue_id, state, forced))
-            return
-        if message is not None:
-            self.passes.begin(message, state)
-        else:
-            self.requests.waiting.ended(queue_id)
-
-    def _take(self, queue_id: str, state: str, forced: bool) -> Message | None:
-        """Read a message and move it to active/; None for a corrupt one, which is put aside."""
-        descriptor = self.store.open(state, queue_id)
-        try:
-            envelope = read_head(descriptor)
-            self.store.move(queue_id, state, ACTIVE)
-        except QueueFileError as error:
-            os.close(descriptor)
-            self.store.move(queue_id, state, CORRUPT)
-            self.log.error(f"{queue_id}: moved to {CORRUPT}/: {error}")
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        message = Message(queue_id, envelope, descriptor, time.time_ns() // 1000, forced)
-        self.passes.open_messages.keep(message)
-        return message
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -181,19 +151,20 @@ class QueueManager:
     # --- the loop ---------------------------------------------------------------------------------
 
     def told_by_master(self) -> None:
-        """Do what master says: a new agent, a new configuration, or stop."""
+        """Do what master says: a new agent, look for mail that nobody told of, a new configuration, or stop."""
         record, descriptors = self.service.told()
         what = record["do"]
         if what == "agent":
-            self.passes.add_agent(record["transport"], descriptors[0])
+            self.passes.handing_out.add_agent(record["transport"], descriptors[0])
         elif what == "no-agent":
             self.passes.agents.not_started(record["transport"])
+        elif what == "look":
+            self.find_incoming()
         elif what == "reload":
-            if descriptors:
-                self.log.move_to(descriptors[0])
-            self.service.config = decode_settings(record["settings"])
+            self.service.reconfigure(record, descriptors)
             self.permissions = Permissions(self.service.config, OPEN_TO_ALL)
             self.passes.configure(self.service.config)
+            self.activation.configure(self.service.config)
             self.deferred.schedule = self.passes.schedule
         elif what == "stop":
             self.stop_by = time.monotonic() + self.service.config.stop_timeout
@@ -207,17 +178,37 @@ class QueueManager:
         more = False
         if self.stop_by is None:
             more = self.deferred.scan_some(_SCANNED_A_TURN)
-            more = self.activate_some(now) or more
-            self.passes.dispatch()
+            if self.deferred.is_asked_for:
+                self.deferred.is_asked_for = False
+                self.passes.active.revive_all()
+            more = self.activation.some(now) or more
+            more = self.passes.routing.some() or more
+            self.passes.handing_out.dispatch()
+        self.activation.mind_flow()
         self._do_later()
         self.passes.end_turn()
+        if self.leaves:
+            self._tell_idleness(more)
         return more
+
+    def _tell_idleness(self, more: bool) -> None:
+        """Tell master when there is nothing left to do now, and when there is something again."""
+        due = self.activation.next_due()
+        is_idle = not (more or self.passes.messages or self.incoming or self.passes.pool.running)
+        is_idle = is_idle and (due is None or due > time.time())
+        if is_idle != self.is_idle:
+            self.is_idle = is_idle
+            with contextlib.suppress(OSError):  # without a master there is a stop to come
+                self.service.tell({"idle": is_idle})
 
     def _pause(self) -> float:
         pause = _LONGEST_PAUSE
-        due = self.deferred.next_due()
+        due = self.activation.next_due()
         if due is not None and self.stop_by is None:
             pause = min(pause, max(0.0, due - time.time()))
+        tick = self.passes.active.next_tick()
+        if tick is not None:
+            pause = min(pause, max(0.0, tick - time.monotonic()))
         if self.later:
             pause = min(pause, max(0.0, min(at for at, _ in self.later) - time.monotonic()))
         if self.passes.agents.is_blocked:
@@ -231,10 +222,16 @@ class QueueManager:
         for action in due:
             action()
 
+    def find_incoming(self) -> None:
+        """Look for mail that nobody told us of, and again where some is still being made durable."""
+        if self.requests.find_incoming():
+            self.after(SETTLING, self.find_incoming)
+
     def queue_run(self) -> None:
-        """Every queue_run_delay: look for lost mail and for times that a set-back clock made far."""
+        """Every queue_run_delay: look for lost mail and for times that a set-back clock made far; send the digest."""
         self.deferred.mend_clock(time.time())
-        self.requests.find_incoming()
+        self.find_incoming()
+        self.passes.postmaster.send_digest()
         self.after(self.service.config.queue_run_delay, self.queue_run)
 
     def is_stopped(self) -> bool:
@@ -247,9 +244,9 @@ class QueueManager:
 def run(service: Service) -> None:
     """Serve until master says stop."""
     check(service.config.queue_directory, os.getuid())
-    while not take_role(service.config.queue_directory, "qmgr"):
-        service.log.warning("another queue manager holds this queue")
-        time.sleep(1)
+    if not wait_for_role(service, "another queue manager holds this queue", is_reloaded=True):
+        return
+    claim(service.config.queue_directory)
     manager = QueueManager(service)
     manager.recover()
     selector = manager.selector

@@ -1,95 +1,95 @@
 """What can be asked of qmgr over the public socket, each verb a function on its state."""
 
-import contextlib
-import os
+import math
+import time
 from collections import deque
-from collections.abc import Collection
-from itertools import islice
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ..core.errors import QueueFileError
-from ..formats.selection import Selection, from_rows
-from ..spool.contents import listed, waiting
-from ..spool.layout import ACTIVE, DEFERRED, HOLD, INCOMING, MAILDROP
+from ..protocol import transcript
+from ..spool.contents import counted, listed
+from ..spool.layout import ACTIVE, DEFERRED, INCOMING, MAILDROP
 from ..spool.maildrop import is_name
 from ..spool.queue_id import is_queue_id
-from ..spool.store import Store, is_there, read_head
+from ..spool.store import Store, is_there
 from .deferred_index import DeferredIndex
+from .deletions import Submit, at_once
+from .flushing import Flushing
+from .messages import Message
 from .public import Answer, Handler, Refused, listing_answer
+from .steering_requests import SteeringRequests
 from .waiting import Later, Waiting
 
-_SCANNED_AT_ONCE = 500
-_OPENED_AT_ONCE = 25
+_DOMAINS = 20
+_HOUR = 3600.0
+_AGES = [(f"{hours * _HOUR:g}", hours * _HOUR) for hours in (1, 6, 24, 72, 120)] + [("+Inf", math.inf)]
 
 
 class Requests:
-    """The verbs. They touch the deferred index and the list of what is incoming, nothing else of qmgr.
+    """The verbs. They touch the deferred index, the list of what is incoming, and the wishes of active messages.
 
-    active holds the ids of the messages under delivery.
+    active holds the messages under delivery by their ids; note takes lines for the log, session_noted
+    what the postmaster is to hear of a session of the SMTP server, submit jobs for threads.
     """
 
     def __init__(
-        self, store: Store, deferred: DeferredIndex, incoming: deque[str], active: Collection[str] = frozenset()
+        self,
+        store: Store,
+        deferred: DeferredIndex,
+        incoming: deque[str],
+        active: Mapping[str, Message],
+        note: Callable[[str], None] = lambda line: None,
+        session_noted: Callable[[transcript.Notice], None] = lambda notice: None,
+        submit: Submit = at_once,
     ) -> None:
         self.store = store
         self.deferred = deferred
         self.incoming = incoming
         self.active = active
+        self._session_noted = session_noted
         self.waiting = Waiting()
+        self._flushing = Flushing(store, deferred)
+        self.steering = SteeringRequests(store, deferred, incoming, active, note, submit)
         self.handlers: dict[str, Handler] = {
             "list": self._list,
             "count": self._count,
             "flush": self._flush,
             "wait": self._wait,
+            "gauges": self._gauges,
             "incoming": self._told_of,
-            "release": self._release,
-            "hold": self._hold,
+            "notice": self._noted,
+            **self.steering.handlers,
         }
 
-    def find_incoming(self) -> None:
-        """Look into incoming/ for mail that nobody told us of."""
+    def find_incoming(self) -> bool:
+        """Look into incoming/ for mail that nobody told us of; True when another look is due after SETTLING seconds."""
         known = set(self.incoming)
-        self.incoming.extend(sorted(q for q, _ in self.store.entries(INCOMING) if q not in known))
+        found, has_more = self.store.settled(INCOMING)
+        self.incoming.extend(sorted(queue_id for queue_id in found if queue_id not in known))
+        return has_more
 
     def _list(self, request: dict[str, Any]) -> Answer:
         return listing_answer(listed(self.store))
 
     def _count(self, request: dict[str, Any]) -> Answer:
-        counts: dict[str, int] = {}
-        for state, _, _ in waiting(self.store):
-            counts[state] = counts.get(state, 0) + 1
-        return iter([{"counts": counts}])
+        known: dict[str, Collection[str]] = {}
+        if self.deferred.is_whole:
+            known = {DEFERRED: self.deferred, ACTIVE: self.active}
+        return iter([{"counts": counted(self.store, known)}])
+
+    def _gauges(self, request: dict[str, Any]) -> Answer:
+        """Answer with numbers for the metrics, none of which costs more in a larger queue."""
+        deferred, now = self.deferred, time.time()
+        states = {INCOMING: len(self.incoming), ACTIVE: len(self.active), DEFERRED: len(deferred)}
+        ages = [
+            (name, sum(n for hour, n in deferred.hours.items() if (hour + 1) * 3600 > now - seconds))
+            for name, seconds in _AGES
+        ]
+        return iter([{"states": states, "domains": deferred.domains.most_common(_DOMAINS), "ages": ages}])
 
     def _flush(self, request: dict[str, Any]) -> Answer:
         self.find_incoming()
-        while self.deferred.scan_some(_SCANNED_AT_ONCE):
-            pass
-        try:
-            selection = from_rows(request.get("limits", []))
-        except ValueError as error:
-            raise Refused(str(error)) from error
-        if not selection.limits:
-            return iter([{"flushed": self.deferred.flush()}])
-        if not selection.is_by_id:
-            return self._flush_some(selection)
-        chosen = [queue_id for queue_id in self.deferred.ids() if selection.selects(queue_id)]
-        return iter([{"flushed": sum(map(self.deferred.force, chosen))}])
-
-    def _flush_some(self, selection: Selection) -> Answer:
-        """Flush what a look into each message selects, some messages a piece of the answer."""
-        ids = iter(self.deferred.ids())
-        while piece := list(islice(ids, _OPENED_AT_ONCE)):
-            yield {"flushed": sum(self.deferred.force(queue_id) for queue_id in piece if self._is(queue_id, selection))}
-
-    def _is(self, queue_id: str, selection: Selection) -> bool:
-        with contextlib.suppress(OSError, QueueFileError):  # it has just left, or nobody can tell what it is
-            descriptor = self.store.open(DEFERRED, queue_id)
-            try:
-                e = read_head(descriptor)
-            finally:
-                os.close(descriptor)
-            return selection.selects(queue_id, str(e.sender), [str(r.forward_path) for r in e.pending()])
-        return False
+        return self._flushing.answer(request)
 
     def _wait(self, request: dict[str, Any]) -> Answer | Later:
         """Answer when the first passes of a message and of its children have ended: at once, when they have by now."""
@@ -119,20 +119,6 @@ class Requests:
         self.incoming.extend(queue_id for queue_id in request["ids"] if is_queue_id(queue_id))
         return iter(())
 
-    def _release(self, request: dict[str, Any]) -> Answer:
-        done = self._moved(request["ids"], HOLD, INCOMING)
-        self.incoming.extend(done)
-        return iter([{"ids": done}])
-
-    def _hold(self, request: dict[str, Any]) -> Answer:
-        done = self._moved(request["ids"], DEFERRED, HOLD)
-        for queue_id in done:
-            self.deferred.discard(queue_id)
-        return iter([{"ids": done}])
-
-    def _moved(self, ids: list[str], source: str, target: str) -> list[str]:
-        """Move the named messages, or with ALL every one; returns those that were there."""
-        names = [q for q, _ in self.store.entries(source)] if ids == ["ALL"] else ids
-        if not all(is_queue_id(name) for name in names):
-            raise Refused("queue ids expected")
-        return [name for name in names if self.store.moved(name, source, target)]
+    def _noted(self, request: dict[str, Any]) -> Answer:
+        self._session_noted(transcript.read(request))
+        return iter(())

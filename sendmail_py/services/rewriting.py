@@ -55,6 +55,11 @@ def rewrite_envelope(envelope: Envelope, rewriter: Rewriter) -> None:
             recipient.forward_path = address
 
 
+def rewritten(address: Address, kind: str, rewriter: Rewriter) -> Address:
+    """Return what a qualified address becomes; raises TableError."""
+    return _tried(lambda: rewriter.rewritten(address, kind)) if rewriter.is_active else address
+
+
 def add_copies(envelope: Envelope, rewriter: Rewriter) -> None:
     """Add the recipients of always_bcc, sender_bcc_maps and recipient_bcc_maps; nobody is told of their failures."""
     if envelope.verify or envelope.refused:

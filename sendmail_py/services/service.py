@@ -6,6 +6,7 @@ record: the configuration that master validated, the user to become, and named d
 it imports its own code, and ends when the socket is closed, so none outlives its master.
 """
 
+import contextlib
 import importlib
 import os
 import signal
@@ -18,6 +19,7 @@ from ..host.configuration import from_settings
 from ..host.privileges import drop_to, stay_one_user
 from ..host.sockets import receive_record, send_record
 from ..host.syslog import Log
+from ..spool import atomic
 
 
 class Service:
@@ -43,13 +45,20 @@ class Service:
         send_record(self.lifeline, record)
 
     def ready(self) -> None:
-        """Tell master that this service does its work from now on."""
-        self.tell({"ready": True})
+        """Tell master that this service does its work from now on; one that is gone is heard of at its line."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.tell({"ready": True})
 
     def told(self) -> tuple[dict[str, Any], list[int]]:
         """Return the next record of master; {"do": "stop"} when master is gone."""
         received = receive_record(self.lifeline)
         return received if received is not None else ({"do": "stop"}, [])
+
+    def reconfigure(self, record: dict[str, Any], descriptors: list[int]) -> None:
+        """Take the configuration of a reload, and the log file that it names."""
+        if descriptors:
+            self.log.move_to(descriptors[0])
+        self.config = decode_settings(record["settings"])
 
     def order(self) -> tuple[str, list[int]]:
         """Return what master wants ("stop" also when it cannot be heard), and descriptors that the caller closes."""
@@ -83,7 +92,9 @@ def main(name: str, descriptor: int) -> None:
     record, numbers = received
     config = decode_settings(record["settings"])
     descriptors = dict(zip(record["descriptors"], numbers, strict=True))
-    log = Log(config.syslog_name, name, config.syslog_facility, descriptors.get("log", -1))
+    log = Log.of(config, name, descriptors.get("log", -1))
+    if "counts" in descriptors:
+        atomic.sync_times = log.count_to(descriptors["counts"])
     if record["user"]:
         drop_to(record["user"])
     if record.get("one_user"):

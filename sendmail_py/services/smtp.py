@@ -10,20 +10,26 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..formats.batch import Batch
+from ..core.result import DeliveryResult
+from ..formats.batch import Batch, encode_hosts
 from ..host.loop import allow_descriptors, loop_factory
+from ..host.sockets import send_record
 from ..host.syslog import Log
+from ..protocol.transcript import Notice
 from .agent import FLUSH_SECONDS, AgentChannel
 from .service import Service
 from .smtp_batch import BatchRun
+from .smtp_connector import Connector
 from .smtp_hosts import HostFinder
 from .smtp_pool import SessionPool
 from .smtp_security import ClientSecurity
+from .tls_files import client_chains
 
 if TYPE_CHECKING:
+    from .smtp_dkim import DkimSigner
     from .smtp_generic import GenericMaps
 
 
@@ -43,6 +49,15 @@ def _generic_maps(service: Service) -> "GenericMaps | None":
     return GenericMaps(service.config, service.log)
 
 
+def _signer(service: Service) -> "DkimSigner | None":
+    """Return what signs, None where nothing is to be signed."""
+    if not service.config.dkim_domains:
+        return None
+    from .smtp_dkim import DkimSigner
+
+    return DkimSigner(service.config, service.log)
+
+
 class PromptChannel(AgentChannel):
     """The channel to qmgr, flushed at latest FLUSH_SECONDS after the first unflushed result.
 
@@ -55,15 +70,32 @@ class PromptChannel(AgentChannel):
         self._broken = broken
         self._timer: asyncio.TimerHandle | None = None
 
-    def report(self, batch: Batch, delivery: int, recipient: int, times: tuple[float, float] = (0.0, 0.0)) -> None:
+    def report(
+        self, batch: Batch, delivery: int, recipient: int, times: tuple[float, float] = (0.0, 0.0), tls: str = ""
+    ) -> None:
         """Queue a result and see to its flush."""
-        super().report(batch, delivery, recipient, times)
+        super().report(batch, delivery, recipient, times, tls)
         self._flush_soon()
 
     def end_batch(self, batch: Batch) -> None:
         """Queue the end of a batch and see to its flush."""
         super().end_batch(batch)
         self._flush_soon()
+
+    def answer_hosts(self, batch: Batch, names: Iterable[str]) -> None:
+        """Answer a batch that asks for mail hosts."""
+        try:
+            send_record(self.end, encode_hosts(batch.number, names))
+        except OSError as error:
+            self.log.warning(f"mail hosts could not be told to qmgr: {error}")
+            self._broken()
+
+    def tell_postmaster(self, notice: Notice) -> None:
+        """Have qmgr tell the postmaster of a session, as far as it can still be asked."""
+        try:
+            send_record(self.end, {"notice": notice.record()})
+        except OSError as error:
+            self.log.warning(f"the postmaster is not told: {notice.subject}: {error}")
 
     def flush(self) -> None:
         """Send what is queued."""
@@ -92,11 +124,12 @@ class Agent:
         end.settimeout(service.config.stop_timeout)  # it is read only when readable; this bounds a send
         self._channel = PromptChannel(end, service.log, self._qmgr_is_gone, service.config.soft_bounce)
         self._finder = HostFinder(service.config, service.log)
-        self._pool = SessionPool(
-            service.config.smtp_connection_cache_time_limit, service.config.smtp_connection_reuse_count_limit
-        )
-        self._security = ClientSecurity(service.config, service.log)
+        self._connector = Connector(service.config, service.log, self._channel.tell_postmaster)
+        self._pool = SessionPool(service.config, service.log)
+        chains = client_chains(service.config, service.log, service.descriptors)
+        self._security = ClientSecurity(service.config, service.log, chains, self._finder.resolver)
         self._generic = _generic_maps(service)
+        self._signer = _signer(service)
         self._runs: set[asyncio.Task[None]] = set()
         self._leave = asyncio.Event()
         self._stopping = False
@@ -122,19 +155,30 @@ class Agent:
         self._log.error(f"{context.get('message')}: {context.get('exception')!r}")
 
     def _begin(self, batch: Batch) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(batch) if batch.deliveries else self._hosts(batch))
+        self._runs.add(task)
+        task.add_done_callback(self._ended)
+
+    async def _run(self, batch: Batch) -> None:
         run = BatchRun(
             batch,
             self._config,
             self._finder,
+            self._connector,
             self._pool,
             self._security,
             self._generic,
+            self._signer,
             self._channel,
             lambda: self._stopping,
         )
-        task = asyncio.get_running_loop().create_task(run.run())
-        self._runs.add(task)
-        task.add_done_callback(self._ended)
+        await run.run()
+
+    async def _hosts(self, batch: Batch) -> None:
+        """Say which mail hosts a destination has; none where it cannot be told, which a delivery will find too."""
+        found = await self._finder.find(batch.nexthop)
+        names = [] if isinstance(found, DeliveryResult) else [target.host for target in found]
+        self._channel.answer_hosts(batch, dict.fromkeys(names))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._runs.discard(task)

@@ -1,17 +1,22 @@
 """The parameters of the SMTP client that must make sense before the services start."""
 
+import ipaddress
 import os
 import pwd
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from ..core.access_list import check_patterns
 from ..core.config import Config
 from ..core.errors import ConfigError
 from ..formats.tables import TEXT_TYPES, split_name
 from ..host.password_file import path_of
 from ..protocol.sasl import check_filter, check_options
-from ..protocol.tls_policy import Level, parse_entry, parse_level, parse_versions
+from ..protocol.tls_policy import Level, cipher_list, parse_digests, parse_entry, parse_level, parse_versions
+from ..routing.networks import Networks
 from .children import user_of
+from .routes import check_tables
 
 
 def check_smtp(config: Config) -> None:
@@ -20,8 +25,16 @@ def check_smtp(config: Config) -> None:
     _check(config, "smtp_tls_protocols", parse_versions)
     _check(config, "smtp_tls_mandatory_protocols", parse_versions)
     _check(config, "smtp_tls_policy_maps", _check_policies)
+    _check(config, "smtp_tls_exclude_ciphers", partial(cipher_list, "medium"))
+    _check(config, "smtp_tls_mandatory_exclude_ciphers", partial(cipher_list, "medium"))
+    _check(config, "smtp_tls_fingerprint_cert_match", parse_digests)
+    _check(config, "resolver_trusted_nameservers", Networks)
+    _check(config, "smtp_bind_address", partial(_check_source, ipaddress.IPv4Address))
+    _check(config, "smtp_bind_address6", partial(_check_source, ipaddress.IPv6Address))
+    _check(config, "smtp_connection_cache_destinations", check_patterns)
     _check(config, "smtp_sasl_security_options", check_options)
     _check(config, "smtp_sasl_tls_security_options", check_options)
+    _check(config, "smtp_sasl_tls_verified_security_options", check_options)
     _check(config, "smtp_sasl_mechanism_filter", check_filter)
     _check(config, "smtp_sasl_password_maps", lambda sources: [path_of(source) for source in sources])
     if config.smtp_sasl_auth_enable and not config.smtp_sasl_password_maps:
@@ -55,14 +68,21 @@ def password_complaints(config: Config) -> list[str]:
     return complaints
 
 
+def _check_source(kind: Callable[[str], object], address: str) -> None:
+    if address:
+        kind(address)
+
+
 def _check_policies(names: list[str]) -> None:
-    """Let only tables pass that answer at once: a session waits for no other process."""
+    """Let only tables pass that answer at once, or that are asked in a thread."""
     for name in names:
         kind, rest = split_name(name)
         if kind == "static":
             parse_entry(rest.strip("{}"))
+        elif kind == "socketmap":
+            check_tables([name])
         elif kind not in (*TEXT_TYPES, "inline"):
-            raise ValueError(f"{name}: {', '.join(TEXT_TYPES)}, inline or static may stand here")
+            raise ValueError(f"{name}: {', '.join(TEXT_TYPES)}, inline, static or socketmap may stand here")
 
 
 def _check(config: Config, name: str, check: Callable[[Any], object]) -> None:

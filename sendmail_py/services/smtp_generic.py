@@ -17,7 +17,7 @@ from ..formats.header import split_header
 from ..formats.submission_header import change_header
 from ..host.syslog import Log
 from ..routing.resolve import Routing
-from .intake import split_content
+from .content import split_content
 from .rewriting import rewriter_of
 
 

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 from ..core.config import Config
 from ..core.errors import ConfigError
-from ..core.lookup import AddressAnswer, Found, MxAnswer
+from ..core.lookup import AddressAnswer, Found
 from ..core.result import DeliveryResult, Outcome, Scope, deferred, failed
 from ..host.dns import Resolver, parse_server, system_servers
 from ..host.network import is_own_address
 from ..host.syslog import Log
+from ..protocol.tls_policy import parse_level
 from ..routing import hosts
 from ..routing.hosts import Nexthop, Policy, Target
+from ..routing.networks import Networks
 from ..routing.resolve import named_nexthops
 
 
@@ -70,33 +72,40 @@ class HostFinder:
             trusted=nexthop[:1] == "[" and is_named,
             preference=config.smtp_address_preference,
             address_limit=config.smtp_mx_address_limit,
+            balances=config.smtp_balance_inet_protocols,
         )
 
     async def _find(self, hop: Nexthop, policy: Policy) -> list[Target] | DeliveryResult:
         mail_hosts: list[tuple[int, str]] | DeliveryResult = [(0, hop.host)]
+        mx = None
         if hop.uses_mx:
-            mail_hosts = hosts.mail_hosts(hop, await self._mx(hop.host), policy, self._chance)
+            mx = await self.resolver().mx(hop.host)
+            mail_hosts = hosts.mail_hosts(hop, mx, policy, self._chance)
         if isinstance(mail_hosts, DeliveryResult):
             return mail_hosts
         names = [host for _, host in mail_hosts]
         answers = await asyncio.gather(*(self._addresses(name) for name in names))
-        return hosts.targets(hop, mail_hosts, dict(zip(names, answers, strict=True)), policy, self._chance)
-
-    async def _mx(self, domain: str) -> MxAnswer:
-        return await self._dns().mx(domain)
+        return hosts.targets(hop, mail_hosts, dict(zip(names, answers, strict=True)), policy, self._chance, mx)
 
     async def _addresses(self, host: str) -> AddressAnswer:
         if not hosts.is_address(host):
-            return await self._dns().addresses(host)
+            return await self.resolver().addresses(host)
         if ("AAAA" if ":" in host else "A") not in self._families:
             return AddressAnswer(Found.TEMPORARY, (), "its address family is turned off by inet_protocols")
         return AddressAnswer(Found.YES, (host,))
 
-    def _dns(self) -> Resolver:
+    def resolver(self) -> Resolver:
+        """Return the resolver that these look-ups share their answers with."""
         if self._resolver is None:
             servers = [parse_server(text) for text in self._config.resolver_nameservers] or system_servers()
-            self._resolver = Resolver(servers, self._config.resolver_timeout, self._families)
+            trusted = Networks(self._config.resolver_trusted_nameservers if _may_use_dane(self._config) else ())
+            self._resolver = Resolver(servers, self._config.resolver_timeout, self._families, trusted)
         return self._resolver
+
+
+def _may_use_dane(config: Config) -> bool:
+    is_asked_for = parse_level(config.smtp_tls_security_level).is_dane or config.smtp_tls_policy_maps
+    return config.smtp_dns_support_level == "dnssec" and bool(is_asked_for)
 
 
 def _families(inet_protocols: str) -> tuple[str, ...]:

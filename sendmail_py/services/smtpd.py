@@ -1,4 +1,4 @@
-"""smtpd: the SMTP server. One process serves all clients; it comes with the first and leaves when idle.
+"""smtpd: the SMTP server. A process comes with the first client, more while it is busy; they leave when idle.
 
 master holds the listening sockets, so no client is lost between two processes. After a reload the
 old process serves its clients to the end while the new one takes the next. At a stop clients
@@ -9,24 +9,36 @@ import asyncio
 import contextlib
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..core.config import Config
+from ..host.cpu import wanted_seconds
 from ..host.loop import allow_descriptors, loop_factory
+from ..host.shared_counts import SharedCounts
 from ..protocol import server_replies as replies
 from ..protocol.reply import Reply
-from ..protocol.smtp_server import extensions
 from ..routing.restriction_scene import Client
 from ..spool.directories import check
+from .listening import COUNTS, EXTRA
 from .routes import routing_of
+from .sasl_settings import path_of
 from .service import Service
+from .smtpd_auth_delays import AuthDelays
+from .smtpd_certificates import wants_tls
+from .smtpd_entrance import Entrance
 from .smtpd_limits import Rates
+from .smtpd_listener import Listener
+from .smtpd_load import Load
 from .smtpd_message import Taker
-from .smtpd_rules import is_stressed, smtpd_rules
+from .smtpd_proxied import ProxiedListener, is_proxied
+from .smtpd_rules import unlimited_clients
 from .smtpd_session import Session
-from .smtpd_tls import context_of
+from .smtpd_tls import chains_of
 from .smtpd_world import World
 
-_STRESS_TIMEOUT = 10
+if TYPE_CHECKING:
+    from .smtpd_logins import Backend
+
 _SWEEP = 1.0
 _DRAIN = 0.1
 _LISTENER = "listen "
@@ -41,6 +53,16 @@ def run(service: Service) -> None:
         runner.run(Server(service).serve())
 
 
+def counts_of(service: Service) -> tuple[SharedCounts, bool]:
+    """Return the counts of all processes, and whether this is one more beside another."""
+    name = next(name for name in service.descriptors if name.startswith(COUNTS))
+    _, slot, role = name.split(" ")
+    descriptor = service.descriptors.pop(name)
+    counts = SharedCounts(descriptor, int(slot))
+    os.close(descriptor)
+    return counts, role == EXTRA
+
+
 class Server:
     """What the sessions share, and when the process ends."""
 
@@ -49,14 +71,19 @@ class Server:
         self.config = config = service.config
         self.log = service.log
         routing = routing_of(config, service.log.warning)
-        self.rules = smtpd_rules(config, routing)
         self.world = World(config, routing, service.log)
         self.taker = Taker(config, service.log)
-        self.rates = Rates(config, self.rules.unlimited, service.log, time.monotonic)
-        self.context = context_of(config, service.log, service.descriptors)
-        self.extensions = extensions(config.message_size_limit)
+        unlimited = unlimited_clients(config)
+        counts, self._is_extra = counts_of(service)
+        self._load = Load(time.monotonic(), wanted_seconds())
+        self.rates = Rates(config, unlimited, service.log, time.monotonic, counts)
+        self.delays = AuthDelays(config, unlimited, time.monotonic, counts)
+        self._backends: dict[tuple[str, ...], "Backend"] = {}
+        found = {name.split(" ")[1] for name in service.descriptors if name.startswith(_LISTENER)}
+        chains = chains_of(config, service.log, service.descriptors) if wants_tls(config, found) else []
+        self._entrances = {kind: Entrance(kind, self, config, routing, chains) for kind in found}
         self._sessions: set[Session] = set()
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
         self._leave = asyncio.Event()
         self._stopping = False
         self._idle_since = time.monotonic()
@@ -66,37 +93,27 @@ class Server:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._log_unexpected)
         loop.add_reader(self._service.lifeline, self._master_speaks)
-        loop.add_reader(self.taker.pool.wake, self.taker.pool.collect)
+        loop.add_reader(self.taker.pool.wake, self.taker.collect)
         for name in self._service.descriptors:
             if name.startswith(_LISTENER):
+                entrance = self._entrances[name.split(" ")[1]]
                 end = self._service.socket(name)
-                self._listeners.append(await loop.create_server(lambda: Session(self), sock=end, backlog=512))
+                kind = ProxiedListener if is_proxied(entrance.config, end.getsockname()[1]) else Listener
+                self._listeners.append(kind(end, entrance))
         self._service.ready()
         while not self._leave.is_set():
             self._sweep()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._leave.wait(), _SWEEP)
-        await self._take_no_more()
+        for listener in self._listeners:  # new clients are the next process's
+            listener.close()
         await self._finish()
         self.world.close()
-
-    async def _take_no_more(self) -> None:
-        """Leave new clients to the next process.
-
-        What was accepted just now has its session before the listeners are closed: asyncio would
-        drop it without a word, and keep its socket open.
-        """
-        loop = asyncio.get_running_loop()
-        for end in [end for listener in self._listeners for end in listener.sockets]:
-            loop.remove_reader(end.fileno())
-        await asyncio.sleep(_DRAIN)
-        for listener in self._listeners:
-            listener.close()
 
     async def _finish(self) -> None:
         """Wait for the clients that are there; at a stop not longer than stop_timeout."""
         end = None
-        while self._sessions or self.taker.is_busy():
+        while self._sessions or self.taker.is_busy() or any(listener.arrivals for listener in self._listeners):
             if self._stopping:
                 end = end or time.monotonic() + self.config.stop_timeout
                 for session in [s for s in self._sessions if s.is_at_rest()]:
@@ -121,6 +138,15 @@ class Server:
         if what in ("stop", "reload"):
             self._leave.set()
 
+    def backend(self, config: Config) -> "Backend":
+        """Return who knows the users; entrances with the same settings share one."""
+        from .smtpd_logins import backend_of  # most servers have no logins
+
+        key = config.smtpd_sasl_type, path_of(config), config.smtpd_sasl_local_domain, config.smtpd_sasl_service
+        if key not in self._backends:
+            self._backends[key] = backend_of(config, self.log)
+        return self._backends[key]
+
     # --- sessions -----------------------------------------------------------------------------
 
     def enter(self, session: Session, client: Client) -> Reply | None:
@@ -135,15 +161,17 @@ class Server:
         if not self._sessions:
             self._idle_since = time.monotonic()
 
-    def timeout(self) -> float:
-        """Return how long a client may take now."""
-        timeout = float(self.config.smtpd_timeout)
-        return min(timeout, _STRESS_TIMEOUT) if is_stressed(self.config, self.rates.connections) else timeout
-
     def _sweep(self) -> None:
         """Let go who takes too long; leave when nobody has been here for a while."""
         now = time.monotonic()
+        if self.rates.is_stressed():
+            for session in self._sessions:
+                session.hurry(now)
         for session in [s for s in self._sessions if s.deadline < now]:
             session.late()
-        if not self._sessions and not self.taker.is_busy() and now - self._idle_since >= self.config.max_idle:
+        self._load.note(now, wanted_seconds())
+        if self._load.is_busy() and not self._leave.is_set():
+            self._service.tell({"more": True})
+        is_idle = not self._sessions and not self.taker.is_busy() and now - self._idle_since >= self.config.max_idle
+        if is_idle or (self._is_extra and self._load.is_calm()):
             self._leave.set()

@@ -1,101 +1,65 @@
-"""Messages that come by SMTP: their content while it comes in, and the way into the queue.
+"""Messages that come by SMTP: the way into the queue, when their content is there.
 
 Guarantees: "taken" is said when the queue file and its name are on disk, and qmgr hears of it then.
-What is refused leaves nothing. A message in memory has at most _IN_MEMORY octets, a larger one goes
-to a file without a name, and what has to wait for the disk runs in threads.
+What is refused leaves nothing. What has to wait for the disk runs in threads, unless nobody else waits.
 """
 
+import asyncio
 import contextlib
-import errno
-import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from ..core.config import Config
 from ..core.envelope import Envelope
 from ..core.errors import MailError
+from ..formats.checks import Checked
 from ..formats.submission_header import PreparedHeader
 from ..host.syslog import Log
 from ..protocol import server_replies as replies
 from ..protocol.reply import Reply
-from ..spool import atomic
-from ..spool.layout import HOLD, INCOMING, TMP
+from ..spool.draft import Draft
+from ..spool.flow import is_slow
 from ..spool.maildrop import check_space
 from ..spool.store import Store
-from .intake import Intake, Refusal
+from .intake import Intake, Ready, Refusal
+from .milter_message import ContentError, FilteredMessage
 from .pool import Pool
 from .qmgr_line import QmgrLine
+from .smtpd_content import NO_ROOM, TROUBLE, Incoming, trouble
+from .smtpd_milters import SessionFilters
 
-_IN_MEMORY = 1 << 16
+_T = TypeVar("_T")
 _THREADS = 12
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-TROUBLE = replies.reply(451, "4.3.0", "Error: queue file write error")
-NO_ROOM = replies.reply(452, "4.3.1", "Insufficient system storage")
+_QUICK = 0.1  # seconds: what a message may take while all other clients wait
+_AGAIN = 0.05
 
 
-def trouble(error: OSError) -> Reply:
-    """Return the answer where the disk fails: worth another attempt."""
-    return NO_ROOM if error.errno in _NO_ROOM else TROUBLE
+@dataclass(slots=True)
+class Arriving:
+    """A message whose content has come. log and note, which follows the client there, are those of its session.
 
+    pause is how long it waits, in seconds, while mail is to come in slowly. is_held says that it lies in hold/ now,
+    lines are what the log has to say of it.
+    """
 
-class Incoming:
-    """The content of one message while it comes in."""
+    envelope: Envelope
+    content: Incoming
+    wishes: Checked
+    log: Log
+    note: str = ""
+    is_logged: bool = False  # that it was refused
+    draft: Draft | None = None
+    pause: float = 0.0
+    is_held: bool = False
+    lines: Sequence[str] = ()
 
-    __slots__ = ("_descriptor", "_limit", "_new_file", "_pieces", "has_bare_newline", "last", "size", "trouble")
-
-    def __init__(self, new_file: Callable[[], int], limit: int) -> None:
-        self._new_file = new_file
-        self._limit = limit
-        self._pieces: list[bytes] = []
-        self._descriptor = -1
-        self.size = 0
-        self.last = b""
-        self.has_bare_newline = False
-        self.trouble: Reply | None = None
-
-    def write(self, data: bytes) -> None:
-        """Take a block; after trouble the rest passes by unwritten."""
-        self.size += len(data)
-        lone_start = data[:1] == b"\n" and self.last != b"\r"
-        if lone_start or data.count(b"\n") - (data[:1] == b"\n") != data.count(b"\r\n"):
-            self.has_bare_newline = True
-        self.last = data[-1:]
-        if self.trouble:
-            return
-        if self._limit and self.size > self._limit:
-            self._fail(replies.TOO_LARGE)
-            return
-        self._pieces.append(data)
-        if self._descriptor >= 0 or self.size > _IN_MEMORY:
-            try:
-                self._to_file(self._new_file)
-            except OSError as error:
-                self._fail(trouble(error))
-
-    def _to_file(self, new_file: Callable[[], int]) -> None:
-        if self._descriptor < 0:
-            self._descriptor = new_file()
-        pieces, self._pieces = self._pieces, []
-        atomic.write_all(self._descriptor, pieces)
-
-    def _fail(self, answer: Reply) -> None:
-        self.trouble = answer
-        self.close()
-
-    def descriptor(self) -> int:
-        """Return a file that holds the whole content; raises OSError."""
-        if self._descriptor < 0:
-            self._to_file(lambda: os.memfd_create("content"))
-        return self._descriptor
-
-    def close(self) -> None:
-        """Forget the content."""
-        self._pieces.clear()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def __del__(self) -> None:
-        self.close()
+    def discard(self) -> None:
+        """Leave nothing of it in the queue."""
+        if self.draft:
+            self.draft.discard()
 
 
 class Taker:
@@ -106,9 +70,12 @@ class Taker:
         self._log = log
         self._store = Store(config.queue_directory)
         self._intake = Intake(config, self._store, log.warning)
-        self._qmgr = QmgrLine(f"{config.run_directory}/public", log)
-        self._untold: list[str] = []
-        self._telling = False
+        self._qmgr = QmgrLine(f"{config.run_directory}/public", log, timeout=0)
+        self._is_to_tell_later = False
+        self._seconds = 0.0  # that the last message took
+        self.begun = 0  # transactions whose content has not come
+        self._ended: list[tuple[Arriving, Callable[[Reply], None], Reply]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self.pool = Pool(_THREADS)
 
     def new_content(self) -> Incoming:
@@ -124,67 +91,177 @@ class Taker:
             return NO_ROOM
         return None
 
-    def take(self, envelope: Envelope, content: Incoming, answer: Callable[[Reply], None]) -> None:
-        """Put a message into the queue; answer() is called in the loop when it is there, or is not taken."""
-        self.pool.submit(lambda: self._stored(envelope, content), lambda reply: self._done(envelope, reply, answer))
+    def take(self, arriving: Arriving, filters: SessionFilters | None, answer: Callable[[Reply], None]) -> None:
+        """Put a message into the queue; answer() is called in the loop when it is there, or is not taken.
 
-    def _done(self, envelope: Envelope, reply: Reply, answer: Callable[[Reply], None]) -> None:
-        if reply.code < 400:
-            self._untold.append(envelope.queue_id)
-            self._tell()
-        answer(reply)
+        The disk is waited for in a thread; or at once, where no other message is on its way: then a thread
+        would only cost time. A disk that was slow the last time is left to a thread.
+        """
+        if self._config.in_flow_delay and is_slow(self._config.queue_directory):
+            arriving.pause = self._config.in_flow_delay
+        if filters is not None:
+            self._filter(arriving, filters, answer)
+        elif self.begun or self.pool.running or arriving.pause or self._seconds > _QUICK:
+            self.pool.submit(partial(self._stored, arriving), partial(self._note_end, arriving, answer))
+        else:
+            self._note_end(arriving, answer, self._stored(arriving))
+            self._finish()
 
-    def _stored(self, envelope: Envelope, content: Incoming) -> Reply:
-        """Write the message durably; in a thread. The log says whose it is before anybody can deliver it."""
+    def collect(self) -> None:
+        """Give the answers that the threads have found."""
+        self.pool.collect()
+        self._finish()
+
+    def _note_end(self, arriving: Arriving, answer: Callable[[Reply], None], reply: Reply) -> None:
+        self._ended.append((arriving, answer, reply))
+
+    def _finish(self) -> None:
+        """Log the messages that are taken, answer their clients, and tell qmgr of all of them together.
+
+        The log says whose a message is before anybody is told to deliver it.
+        """
+        ended, self._ended = self._ended, []
+        by_log: dict[Log, list[Sequence[str]]] = {}
+        for arriving, _, _ in ended:
+            by_log.setdefault(arriving.log, []).append(arriving.lines)
+        for log, groups in by_log.items():
+            _write_lines(log, groups)
+        for arriving, answer, reply in ended:
+            if reply.code < 400 and not arriving.is_held:
+                self._qmgr.ids.append(arriving.envelope.queue_id)
+            try:
+                answer(reply)
+            except Exception as error:  # a defect must not keep the answer from all other clients
+                self._log.error(f"{arriving.envelope.queue_id}: not answered: {type(error).__name__}: {error}")
+        self._tell()
+
+    def _stored(self, arriving: Arriving) -> Reply:
+        """Write the message durably."""
+        started = time.monotonic() + arriving.pause
         try:
-            envelope.size = content.size
-            envelope.queue_id = self._store.reserve(envelope.arrived_at)
-            prepared = self._intake.submitted(envelope, content.descriptor(), 0, durable=True)
+            return self._tried(arriving, lambda: self._committed(arriving, self._prepared(arriving)))
+        finally:
+            arriving.content.close()
+            self._seconds = time.monotonic() - started
+
+    def _prepared(self, arriving: Arriving) -> Ready:
+        """Make the message ready for the queue, where it has its file already."""
+        if arriving.pause:
+            time.sleep(arriving.pause)
+        envelope, content = arriving.envelope, arriving.content
+        envelope.size = content.size
+        arriving.draft = Draft(self._store, envelope.arrived_at)
+        envelope.queue_id = arriving.draft.queue_id
+        return self._intake.prepared(envelope, content.whole(), 0, arriving.wishes)
+
+    def _committed(self, arriving: Arriving, ready: Ready) -> Reply:
+        """Write the message durably."""
+        self._intake.commit(ready, draft=arriving.draft)
+        arriving.is_held = ready.checked.held and not arriving.envelope.refused
+        with contextlib.suppress(Exception):  # the message is taken now, whatever becomes of the lines about it
+            arriving.lines = _log_lines(arriving.envelope, ready.header, arriving.note)
+        return replies.reply(250, "2.0.0", f"Ok: queued as {arriving.envelope.queue_id}")
+
+    def _tried(self, arriving: Arriving, work: Callable[[], _T]) -> _T | Reply:
+        """Do a part of the work; what goes wrong leaves nothing, and is an answer."""
+        envelope, log = arriving.envelope, arriving.log
+        try:
+            return work()
         except Refusal as refusal:
-            self._discard(envelope)
-            self._log.lines(list(refusal.notes))
+            arriving.discard()
+            log.lines(list(refusal.notes))
+            arriving.is_logged = any(": reject: " in note for note in refusal.notes)
             status, _, text = str(refusal).partition(" ")
             if refusal.notes:  # the words of header_checks and body_checks
                 return replies.reply(450 if status[0] == "4" else 550, status, text)
             return replies.reply(554, status, f"Error: {text}")
         except OSError as error:
-            self._discard(envelope)
-            self._log.error(f"{envelope.queue_id or 'NOQUEUE'}: not taken from {envelope.client}: {error}")
+            arriving.discard()
+            log.error(f"{envelope.queue_id or 'NOQUEUE'}: not taken from {envelope.client}: {error}")
             return trouble(error)
         except Exception as error:  # a defect must not end all other sessions
-            self._discard(envelope)
-            self._log.error(f"{envelope.queue_id or 'NOQUEUE'}: not taken: {type(error).__name__}: {error}")
+            arriving.discard()
+            log.error(f"{envelope.queue_id or 'NOQUEUE'}: not taken: {type(error).__name__}: {error}")
             return TROUBLE
-        finally:
-            content.close()
-        self._log.lines(_log_lines(envelope, prepared))
-        return replies.reply(250, "2.0.0", f"Ok: queued as {envelope.queue_id}")
 
-    def _discard(self, envelope: Envelope) -> None:
-        """Remove what is there, perhaps without being durable: it was not accepted."""
-        for state in (TMP, INCOMING, HOLD) if envelope.queue_id else ():
-            with contextlib.suppress(OSError):
-                self._store.remove(state, envelope.queue_id)
+    # --- with filters -------------------------------------------------------------------------
+
+    def _filter(self, arriving: Arriving, filters: SessionFilters, answer: Callable[[Reply], None]) -> None:
+        """Have filters look at a message between the two halves of the work; its client may go meanwhile."""
+
+        async def work() -> None:
+            try:
+                reply = await self._filtered(arriving, filters)
+            except Exception as error:  # a defect must not end all other sessions
+                arriving.log.error(f"{arriving.envelope.queue_id}: not taken: {type(error).__name__}: {error}")
+                arriving.discard()
+                reply = TROUBLE
+            finally:
+                arriving.content.close()
+                filters.release()
+            self._note_end(arriving, answer, reply)
+            self._finish()
+
+        filters.reserve()
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _filtered(self, arriving: Arriving, filters: SessionFilters) -> Reply:
+        ready = await self._in_thread(lambda: self._tried(arriving, lambda: self._prepared(arriving)))
+        if isinstance(ready, Reply):
+            return ready
+        message = FilteredMessage(ready, self._store.nameless, self._config.message_size_limit)
+
+        def commit() -> Reply:
+            message.finish(self._intake)
+            return self._committed(arriving, ready)
+
+        try:
+            if not ready.envelope.refused and (refusal := await filters.message(message)):
+                arriving.discard()
+                return refusal
+            return await self._in_thread(lambda: self._tried(arriving, commit))
+        except ContentError as error:
+            arriving.discard()
+            return trouble(error.error)
+        finally:
+            message.close()
+
+    async def _in_thread(self, job: Callable[[], _T]) -> _T:
+        done: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        self.pool.submit(job, done.set_result)
+        return await done
 
     def _tell(self) -> None:
-        """Tell qmgr in a thread, for it may be slow; what comes meanwhile is told together."""
-        if self._telling or not self._untold:
-            return
-        self._telling = True
-        self._qmgr.ids, self._untold = self._untold, []
-        self.pool.submit(self._qmgr.tell, self._told)
+        """Tell qmgr, or tell it later when it does not listen at once."""
+        if self._qmgr.ids and not self._is_to_tell_later:
+            self._qmgr.tell()
+            if self._qmgr.ids:
+                self._is_to_tell_later = True
+                asyncio.get_running_loop().call_later(_AGAIN, self._tell_again)
 
-    def _told(self, _: None) -> None:
-        self._telling = False
+    def _tell_again(self) -> None:
+        self._is_to_tell_later = False
         self._tell()
 
     def is_busy(self) -> bool:
         """Say whether something is still on its way."""
-        return self.pool.running > 0
+        return self.pool.running > 0 or bool(self._tasks) or bool(self._qmgr.ids)
 
 
-def _log_lines(e: Envelope, prepared: PreparedHeader) -> list[str]:
-    lines = [f"{e.queue_id}: client={e.client}"]
+def _write_lines(log: Log, groups: Sequence[Sequence[str]]) -> None:
+    """Write the lines of messages by one call; where these cannot be written, each message's that can."""
+    try:
+        log.lines([line for lines in groups for line in lines])
+    except Exception:  # the messages are taken now, whatever becomes of the lines about them
+        for lines in groups:
+            with contextlib.suppress(Exception):
+                log.lines(list(lines))
+
+
+def _log_lines(e: Envelope, prepared: PreparedHeader, note: str) -> list[str]:
+    lines = [f"{e.queue_id}: client={e.client}{note}"]
     if prepared.message_id:
         lines.append(f"{e.queue_id}: message-id={prepared.message_id}")
     return [*lines, *prepared.notes]

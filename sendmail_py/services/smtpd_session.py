@@ -1,4 +1,4 @@
-"""One client of the SMTP server: the machine of protocol/smtp_server.py on a socket.
+"""One client of the SMTP server: the machine of protocol/smtp_server.py on a connection.
 
 Guarantees: every command gets one answer, in order; while an answer is being found nothing more is
 read. A client that does not finish a command in time, does not read what it is told, or makes
@@ -8,80 +8,97 @@ error after error is let go.
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ..host.tls import TlsError, accept, description
 from ..protocol import server_replies as replies
 from ..protocol.commands import Verb
+from ..protocol.proxy_header import Proxied
 from ..protocol.reply import Reply, softened
-from ..protocol.server_commands import Command, Plain, Refused
+from ..protocol.server_commands import Command, Refused
 from ..protocol.smtp_client import NEED_DATA
 from ..protocol.smtp_server import Content, SmtpServer, State
 from ..routing.restriction_scene import Client
+from .smtpd_answers import Pending
+from .smtpd_connection import NEVER, Connection
+from .smtpd_keywords import LOCAL_ERROR, Offer
+from .smtpd_limits import TOO_MANY_RECIPIENTS
 from .smtpd_log import Tally
-from .smtpd_transaction import BARE_NEWLINE, TOO_MANY_RECIPIENTS, Transactions
+from .smtpd_newlines import BareNewlines
+from .smtpd_transaction import Transactions
 
 if TYPE_CHECKING:
-    from .smtpd import Server
+    from .smtpd_entrance import Entrance
 
-_NEVER = float("inf")
-_LINGER = 5.0
-_JUNK = (Verb.NOOP, Verb.VRFY, Verb.RSET, Verb.HELO, Verb.EHLO, Verb.HELP)
+_MAPPED = "::ffff:"  # how a socket of both families, such as systemd's, shows a client of IPv4
+_GO_ON = 354
+_ENDS: Final = frozenset((Verb.DOT, Verb.LAST))
+_JUNK: Final = frozenset((Verb.NOOP, Verb.VRFY, Verb.RSET, Verb.HELO, Verb.EHLO, Verb.HELP))
 
 
-class Session(asyncio.Protocol):
-    """A connection from its first octet to its last. deadline is when the client must have gone on."""
+class Session(Connection):
+    """A connection from its first octet to its last."""
 
-    def __init__(self, server: "Server") -> None:
-        self._server = server
-        self._config = server.config
-        self.client = Client("unknown", "")
-        self.deadline = _NEVER
-        self.is_over = False
+    def __init__(self, server: "Entrance", proxied: Proxied | Literal[False] | None = False) -> None:
+        """proxied is what a proxy says of its client, None where it speaks for itself; False: there is no proxy."""
+        super().__init__(server)
+        self._proxied = proxied
         self._tally = Tally()
-        self._last = "CONNECT"
+        self._last_verb: Verb | None = None  # None: it has only connected
         self._junk = 0
-        self._busy = True  # an answer is being found; until the greeting too
-        self._choked = False  # the client does not read
-        self._reading = True
-        self._ended = False  # the client says no more
         self._gone = False
-        self._is_changing = False  # to TLS: the transport is not ours then
-        self._task: asyncio.Task[None] | None = None
 
     # --- the connection -----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there: who is it, and may it be?"""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        address = str((transport.get_extra_info("peername") or ("",))[0]).partition("%")[0]
+        super().connection_made(transport)
+        peer, here = self._proxied or (transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
+        address = str((peer or ("",))[0]).partition("%")[0].removeprefix(_MAPPED)
         server, rules, config = self._server, self._server.rules, self._config
-        self.client = Client("unknown", address, in_mynetworks=address in rules.mynetworks)
-        self._transactions = Transactions(server, self.client)
-        plain = config.smtpd_forbid_bare_newline != "reject" and address in rules.plain_text
-        offered = server.extensions | ({"STARTTLS": ""} if server.context else {})
-        self._machine = SmtpServer(config.myhostname, offered, plain, config.smtpd_hard_error_limit)
+        # A proxy that speaks for itself asks whether we are there; mail it has none.
+        is_friend = address in rules.mynetworks and self._proxied is not None
+        self.client = Client("unknown", address, in_mynetworks=is_friend)
+        policy = "no" if address in rules.plain_text else config.smtpd_forbid_bare_newline
+        self._newlines = BareNewlines(policy, self._tally, config.smtpd_forbid_bare_newline_reject_code)
+        self._transactions = Transactions(server, self.client, self._newlines)
+        self._transactions.facts.take_ends(peer, here)
+        self._offer = Offer(server, address)
+        self._machine = self._new_machine(policy == "no")
         if not address:
             self.is_over = True
-            transport.abort()  # it has gone already
+            self._transport.abort()  # it has gone already
             return
         self.deadline = time.monotonic() + server.timeout()
         refusal = server.enter(self, self.client)
+        if server.starts_with_tls:
+            # What comes first is the handshake, and not ours to read. Not at once: asyncio begins to read after this.
+            asyncio.get_running_loop().call_soon(self._read, False)
         if refusal:
             server.log.info(f"connect from {self.client}")
-            self._say_last(refusal)
+            self._refuse_entrance(refusal)
         else:
             self._wait_for(self._greet())
 
+    def _new_machine(self, plain: bool = False) -> SmtpServer:
+        config = self._config
+        offered = self._offer.now(self._is_secure)
+        return SmtpServer(config.myhostname, offered, plain, config.smtpd_hard_error_limit)
+
     async def _greet(self) -> None:
         address = self.client.address
-        name = await self._server.world.client_name(address)
+        name, self._transactions.facts.reverse_name = await self._server.world.client_names(address)
         self.client = Client(name, address, in_mynetworks=self.client.in_mynetworks)
         self._server.log.info(f"connect from {self.client}")
-        refusal = await self._transactions.connect(self.client)
+        refusal = None
+        if self._offer.is_to_be_asked:
+            refusal = await self._offer.ask(self.client)
+            self._machine.offer(self._offer.now(self._is_secure))
+        if self._server.starts_with_tls and not await self._change_to_tls(self._server.context):
+            return
+        refusal = refusal or await self._transactions.connect(self.client)
         if refusal:
-            self._say_last(refusal)
+            self._refuse(refusal)
             return
         self._write(replies.render(Reply(220, (self._config.smtpd_banner,))))
         self._go_on()
@@ -90,34 +107,25 @@ class Session(asyncio.Protocol):
         """The client has gone, or was let go."""
         if self._task:
             self._task.cancel()
-        self._transactions.forget()
+        self._transactions.leave()
         if not self.client.address or self._gone:
             return
         self._gone = True
         self._server.left(self, self.client)
         if not self.is_over:
             self._server.log.info(f"lost connection after {self._last} from {self.client}")
+        if self._transcript:
+            self._transcript.end(self.client, "" if self.is_over else "lost connection", self._server.log)
         self._server.log.info(f"disconnect from {self.client}{self._tally}")
         self.is_over = True
-
-    def eof_received(self) -> bool:
-        """The client says no more; what it has said is still answered."""
-        self._ended = True
-        return (self._busy or self._choked) and not self.is_over
-
-    def pause_writing(self) -> None:
-        """The client does not read what it is told: do no more for it."""
-        self._choked = True
-
-    def resume_writing(self) -> None:
-        """It does again."""
-        self._choked = False
-        self._pump()
 
     def late(self) -> None:
         """The time is up."""
         if self.is_over:
             self._transport.abort()
+            return
+        if self._is_changing:  # there is nobody to be told anything, in clear or under TLS
+            self._have_no_tls("the handshake timed out")
             return
         self._server.log.info(f"timeout after {self._last} from {self.client}")
         self.say_goodbye(replies.reply(421, "4.4.2", f"{self._config.myhostname} Error: timeout exceeded"))
@@ -133,33 +141,23 @@ class Session(asyncio.Protocol):
         self._transactions.forget()
         self._say_last(answer)
 
-    def _say_last(self, answer: Reply) -> None:
-        """Write the last line. What the client still says is read and dropped, or a reset would take the line away."""
-        self.is_over = True
-        self._busy = True
-        self._write(replies.render(answer))
-        if not self._transport.is_closing():
-            # TLS says with its own last record that there is no more.
-            (self._transport.write_eof if self._transport.can_write_eof() else self._transport.close)()
-        self._read(True)
-        self.deadline = time.monotonic() + _LINGER
+    @property
+    def _last(self) -> str:
+        """What the client said last, as Postfix names it."""
+        verb = self._last_verb
+        return "CONNECT" if verb is None else "END-OF-MESSAGE" if verb in _ENDS else verb.value
 
     # --- what comes ---------------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
-        """Take octets of the client."""
-        if self.is_over:
-            return
+    def _came(self, data: bytes) -> None:
         self._machine.receive_data(data)
-        if self._busy or self._choked:
-            self._read(False)
-        else:
-            self._pump()
 
-    def _read(self, on: bool) -> None:
-        if on != self._reading and not self._is_changing and not self._transport.is_closing():
-            self._reading = on
-            (self._transport.resume_reading if on else self._transport.pause_reading)()
+    def _begin_again(self) -> None:
+        self._machine = self._new_machine()
+        self._transactions.secured()
+
+    def _secured(self, version_and_cipher: tuple[str, str, int]) -> None:
+        self._transactions.facts.tls = version_and_cipher
 
     def _pump(self) -> None:
         """Deal with what has come, until an answer takes time."""
@@ -176,8 +174,8 @@ class Session(asyncio.Protocol):
         if self.is_over:
             return
         if self._busy:
-            self.deadline = _NEVER
-        elif self._machine.state is not State.CONTENT and (events or self.deadline == _NEVER):
+            self.deadline = NEVER
+        elif not self._machine.is_amid_content() and (events or self.deadline == NEVER):
             self.deadline = time.monotonic() + self._server.timeout()
         if self._busy or self._choked:
             return
@@ -188,73 +186,70 @@ class Session(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         """Take content. What has come earns time for more, never more time than a command has."""
-        content = self._transactions.content
-        assert content
-        content.write(data)
-        rate = self._config.smtpd_min_data_rate
+        self._transactions.receive(data)
+        rate = self._config.smtpd_min_data_rate if self._config.smtpd_per_request_deadline else 0
         latest = time.monotonic() + self._server.timeout()
         self.deadline = min(latest, self.deadline + len(data) / rate) if rate else latest
 
     def _serve(self, event: Command) -> None:
+        if self._machine.bare_newlines and (refusal := self._newlines.seen()):
+            self._server.log.info(f"reject: bare <LF> received after {self._last} from {self.client}")
+            self._end_by(refusal)
+            return
+        if self._transcript:
+            self._transcript.heard(event, self._machine.line.decode("ascii", "replace"))
         if isinstance(event, Refused):
             self._send(event, event.answer)
             return
-        self._last = "END-OF-MESSAGE" if event.verb is Verb.DOT else event.verb.value
-        if self._machine.bare_newlines and self._config.smtpd_forbid_bare_newline == "reject":
-            self._send(event, BARE_NEWLINE)
-            return
+        self._last_verb = event.verb
         if event.verb is Verb.STARTTLS:
             self._wait_for(self._start_tls(event))
             return
+        if event.verb is Verb.EHLO and (line := self._offer.note(self._is_secure)):
+            self._server.log.info(line)
         answer = self._transactions.answer(event)
         if isinstance(answer, Reply):
-            self._send(event, answer)
+            if self._send(event, answer) and event.verb in _ENDS and self._machine.has_unread():
+                self._let_others_go_first()  # the disk was waited for, perhaps
+        elif isinstance(answer, Pending):
+            self._busy = True
+            answer.then(partial(self._answered, event))
         else:
             self._wait_for(self._send_later(event, answer))
+
+    def _answered(self, event: Command, answer: Reply) -> None:
+        """Go on with an answer that took time, but no task."""
+        try:
+            if not self._gone and self._send(event, answer):
+                self._go_on()
+        except Exception as error:  # a defect must not end all other sessions
+            self._has_failed(error)
 
     async def _start_tls(self, event: Command) -> None:
         """Change to TLS; what was said before it is forgotten, and what was sent too early ends the session."""
         self._read(False)
         context = self._server.context
-        if self._machine.has_unread() or context is None:
+        if self._machine.has_unread():
             self._send(event, replies.UNREAD)
             return
-        self._send(event, replies.START_TLS)
-        config = self._config
-        # What the client says under TLS may come before accept() returns, and nothing in clear comes any more.
-        self._machine = SmtpServer(config.myhostname, self._server.extensions, False, config.smtpd_hard_error_limit)
-        self._transactions.secured()
-        self._is_changing = True
-        try:
-            timeout = float(self._config.smtpd_starttls_timeout)
-            self._transport = await accept(self._transport, self, context, timeout)
-        except (TlsError, TimeoutError) as error:
-            self._server.log.info(f"SSL_accept error from {self.client}: {error}")
-            self.is_over = True
-            self._transport.abort()
-            self.connection_lost(None)
+        if context is None:
+            if self._send(event, replies.NO_TLS):
+                self._go_on()
             return
-        if self._config.smtpd_tls_loglevel:
-            words = description(self._transport)
-            self._server.log.info(f"Anonymous TLS connection established from {self.client}: {words}")
-        self._is_changing = False
-        self._reading = True
-        self._go_on()
+        self._send(event, replies.START_TLS)
+        if await self._change_to_tls(context):
+            self._go_on()
 
-    def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
-        self._busy = True
-        self._task = asyncio.get_running_loop().create_task(work)
+    def _has_failed(self, error: BaseException) -> None:
+        self._server.log.error(f"after {self._last} from {self.client}: {type(error).__name__}: {error}")
+        if self._is_changing:
+            self._have_no_tls("internal error")
+        elif not self.is_over:
+            self.say_goodbye(LOCAL_ERROR)
 
     async def _send_later(self, event: Command, answer: Coroutine[Any, Any, Reply]) -> None:
         if self._send(event, await answer):
             self._go_on()
-
-    def _go_on(self) -> None:
-        """The answer is given: read on."""
-        self._task = None
-        if not self.is_over:
-            self._busy = False
-            self._pump()
 
     # --- what goes ----------------------------------------------------------------------------
 
@@ -262,11 +257,13 @@ class Session(asyncio.Protocol):
         """Give an answer; False where it waits, after too many errors."""
         if answer is not replies.TOO_MANY_ERRORS:  # which is the answer to no command
             self._tally.count(event, answer)
+        if self._transcript:
+            self._transcript.note(event, answer)
         is_error = self._is_error(event, answer)
         octets = self._machine.send(softened(answer) if self._config.soft_bounce else answer, is_error)
-        if isinstance(event, Plain) and event.verb is Verb.DATA:
+        if answer.code == _GO_ON:  # how long the content may take is counted anew
             self.deadline = time.monotonic() + self._server.timeout()
-        if answer.code == 421:
+        if answer.code in replies.CLOSING:
             self._end_by(answer)
         elif answer.code >= 400 and self._machine.errors > self._config.smtpd_soft_error_limit:
             self._wait_for(self._write_later(octets))
@@ -286,7 +283,7 @@ class Session(asyncio.Protocol):
         if verb in _JUNK:
             self._junk += 1
             return True if self._junk > self._config.smtpd_junk_command_limit else None
-        if verb is Verb.DOT and answer.code < 400:
+        if verb in _ENDS and answer.code < 400:
             self._junk = 0
         return None
 
@@ -297,12 +294,3 @@ class Session(asyncio.Protocol):
             self._server.log.warning(f"non-SMTP command from {self.client}")
         self._transactions.forget()
         self._say_last(answer)
-
-    async def _write_later(self, octets: bytes) -> None:
-        await asyncio.sleep(self._config.smtpd_error_sleep_time)
-        self._write(octets)
-        self._go_on()
-
-    def _write(self, octets: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(octets)

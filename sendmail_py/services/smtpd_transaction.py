@@ -1,50 +1,67 @@
 """What a client of the SMTP server asks for: the answers to its commands, and its message.
 
-Guarantees: whatever restrictions, limits or the disk refuse leaves nothing behind, and each refusal
-that is a decision has its line in the log. An answer is a Reply, or a coroutine where it takes time.
+Guarantees: whatever restrictions, limits or the disk refuse leaves nothing behind. An answer is a
+Reply, or takes time (smtpd_answers).
 """
 
-import asyncio
+import itertools
 import os
 import time
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING
 
 from ..core.envelope import Envelope, Recipient, Submitter
-from ..formats import queue_file
+from ..formats.checks import Checked
 from ..protocol import server_replies as replies
 from ..protocol.commands import Verb
-from ..protocol.reply import Reply, softened
-from ..protocol.server_commands import Hello, Mail, Plain, Rcpt
-from ..routing.restriction_scene import Client, Subject
-from ..routing.restrictions import Check, Checks
+from ..protocol.reply import Reply
+from ..protocol.server_commands import Auth, Chunk, Hello, Mail, Plain, Rcpt
+from ..routing.restriction_scene import Client, Facts, Subject
 from .intake import LOCAL, REMOTE
-from .smtpd_log import reject_line
-from .smtpd_message import Incoming
+from .smtpd_answers import Answer, Pending, found
+from .smtpd_auth import Authentication
+from .smtpd_content import Incoming
+from .smtpd_judge import Judge
+from .smtpd_limits import TOO_MANY_RECIPIENTS, too_long
+from .smtpd_message import Arriving
+from .smtpd_milters import SessionFilters
+from .smtpd_newlines import BareNewlines
 
 if TYPE_CHECKING:
-    from .smtpd import Server
+    from .smtpd_entrance import Entrance
 
-TOO_MANY_RECIPIENTS = replies.reply(452, "4.5.3", "Error: too many recipients")
-_HELLO_FIRST = replies.reply(503, "5.5.1", "Error: send HELO/EHLO first")
-BARE_NEWLINE = replies.reply(550, "5.5.2", "Error: bare <LF> received")
-
-Answer = Reply | Coroutine[Any, Any, Reply]
+_numbers = itertools.count(1)
 
 
 class Transactions:
     """The transactions of one client, one after another."""
 
-    def __init__(self, server: "Server", client: Client) -> None:
+    def __init__(self, server: "Entrance", client: Client, newlines: BareNewlines) -> None:
         self._server = server
         self._config = server.config
+        self._newlines = newlines
         self._subject = Subject(client)
-        self._checks = Checks(server.rules.restrictions)
+        self._name = f"{os.getpid():x}.{time.time_ns() // 1000:x}.{next(_numbers):x}"
+        self._messages = 0
+        self.facts.instance = self._new_instance()
+        self._judge = Judge(server, self._subject)
         self._envelope: Envelope | None = None
-        self._protocol = "SMTP"
         self._is_secure = False
+        self._login = Authentication(server)
         self._extra_recipients = 0
-        self.content: Incoming | None = None
+        self._content: Incoming | None = None
+        self._is_checked = False  # smtpd_data_restrictions have nothing against the content
+        self._origin = ""
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the session beside its addresses."""
+        return self._subject.facts
+
+    def _new_instance(self) -> str:
+        """Return a name that no other message has, for policy services."""
+        self._messages += 1
+        return f"{self._name}.{self._messages:x}"
 
     @property
     def has_begun(self) -> bool:
@@ -59,21 +76,26 @@ class Transactions:
     async def connect(self, client: Client) -> Reply | None:
         """Check the client, whose name is known now."""
         self._subject.client = client
-        return await self._outcome(self._checks.connect(self._subject), "CONNECT")
+        return await self._judge.connect()
 
-    def answer(self, event: Plain | Hello | Mail | Rcpt) -> Answer:
+    def answer(self, event: Plain | Hello | Mail | Rcpt | Chunk | Auth) -> Answer:
         """Do what a command asks, and return the answer."""
         self._subject.recipient = None
         if isinstance(event, Hello):
             return self._hello(event)
         if self._needs_tls() and event.verb not in (Verb.NOOP, Verb.RSET, Verb.QUIT):
             return replies.NEEDS_TLS
+        if isinstance(event, Auth):
+            return self._auth(event)
         if isinstance(event, Mail):
             return self._mail(event)
         if isinstance(event, Rcpt):
             return self._rcpt(event)
+        if isinstance(event, Chunk):
+            return self._chunk(event)
         if event.verb is Verb.DATA:
-            return self._checked(self._checks.data(self._subject), "DATA", lambda: self._data(event))
+            check = self._judge.checks.data(self._subject)
+            return self._judge.judged(check, "DATA", lambda: self._data(event), SessionFilters.data, True)
         if event.verb is Verb.DOT:
             return self._end_of_data()
         if event.verb is Verb.RSET:
@@ -85,74 +107,85 @@ class Transactions:
         self.forget()
         self._is_secure = True
         self._subject.helo = ""
-        self._protocol = "SMTP"
+        self.facts.protocol = "SMTP"
+        self._login.forget()
+        self._name_user()
+
+    async def _auth(self, event: Auth) -> Reply:
+        answer = await self._login.answer(event, self._subject.client, self._is_secure)
+        self._name_user()
+        return answer
+
+    def _name_user(self) -> None:
+        self.facts.sasl_method, self.facts.sasl_username = self._login.method, self._login.user
 
     def _needs_tls(self) -> bool:
         return not self._is_secure and self._config.smtpd_tls_security_level == "encrypt"
 
     def forget(self) -> None:
         """Leave nothing of a transaction that was begun."""
-        if self.content:
-            self.content.close()
-        self.content = self._envelope = None
+        self._drop_content()
+        self._drop_envelope()
+        if self._judge.filters:
+            self._judge.filters.abort()
         self._subject.sender = self._subject.recipient = None
+        self._subject.wishes = Checked()
 
-    # --- restrictions -------------------------------------------------------------------------
-
-    def _checked(self, check: Check, verb: str, then: Callable[[], Reply]) -> Answer:
-        """Apply restrictions; then() is the answer where they have nothing against it."""
-        outcome = self._server.world.run(check, lambda reply: self._warn(verb, reply))
-        if isinstance(outcome, Coroutine):
-            return self._after(outcome, verb, then)
-        return self._verdict(outcome, verb) or then()
-
-    async def _after(self, outcome: Coroutine[Any, Any, Reply | None], verb: str, then: Callable[[], Reply]) -> Reply:
-        return self._verdict(await outcome, verb) or then()
-
-    async def _outcome(self, check: Check, verb: str) -> Reply | None:
-        outcome = self._server.world.run(check, lambda reply: self._warn(verb, reply))
-        return self._verdict(await outcome if isinstance(outcome, Coroutine) else outcome, verb)
-
-    def _verdict(self, refusal: Reply | None, verb: str) -> Reply | None:
-        if refusal:
-            refusal = softened(refusal) if self._config.soft_bounce else refusal
-            self._server.log.info(reject_line("reject", verb, self._subject, self._protocol, refusal))
-        return refusal
-
-    def _warn(self, verb: str, refusal: Reply) -> None:
-        self._server.log.info(reject_line("reject_warning", verb, self._subject, self._protocol, refusal))
+    def leave(self) -> None:
+        """Leave nothing of the client."""
+        self.forget()
+        self._login.forget()
+        if self._judge.filters:
+            self._judge.filters.close()
 
     # --- commands -----------------------------------------------------------------------------
 
     def _hello(self, event: Hello) -> Answer:
         self.forget()
         self._subject.helo = event.name
-        self._protocol = "ESMTP" if event.verb is Verb.EHLO else "SMTP"
-        return self._checked(self._checks.helo(self._subject), event.verb.value, lambda: event.answer)
+        self.facts.protocol = "ESMTP" if event.verb is Verb.EHLO else "SMTP"
+        check = self._judge.checks.helo(self._subject)
+        return self._judge.judged(check, event.verb.value, lambda: event.answer, SessionFilters.helo, False)
 
     def _mail(self, event: Mail) -> Answer:
         if self._config.smtpd_helo_required and not self._subject.helo:
-            return _HELLO_FIRST
-        self._subject.sender = event.sender
+            return replies.HELLO_FIRST
+        if self._config.smtpd_sasl_auth_required and not self._login.user:
+            return replies.AUTH_REQUIRED
+        self._subject.sender, self._subject.wishes = event.sender, Checked()
+        facts = self.facts
+        facts.size, facts.recipients, facts.instance = event.size, 0, self._new_instance()
         refusal = self._server.rates.message(self._subject.client) or self._server.taker.no_room()
         if refusal:
-            return self._verdict(refusal, "MAIL") or refusal
-        return self._checked(self._checks.mail(self._subject), "MAIL", lambda: self._begin(event))
+            return self._judge.verdict(refusal, "MAIL") or refusal
+        check = self._judge.checks.mail(self._subject)
+        return self._judge.judged(check, "MAIL", lambda: self._begin(event), lambda filters: filters.mail(event), False)
 
     def _begin(self, mail: Mail) -> Reply:
         client = self._subject.client
-        submitter = Submitter(os.getuid())
+        submitter = Submitter(self._server.uid)
         submitter.helo = self._subject.helo
-        # The keywords of RFC 3848 and 6531: ESMTP, ESMTPS, UTF8SMTPS and so on.
-        submitter.protocol = "UTF8SMTP" if mail.smtputf8 else self._protocol
-        submitter.protocol += "S" if self._is_secure and submitter.protocol != "SMTP" else ""
+        # The keywords of RFC 3848 and 6531: ESMTP, ESMTPSA, UTF8SMTPS and so on.
+        submitter.protocol = "UTF8SMTP" if mail.smtputf8 else self.facts.protocol
+        if submitter.protocol != "SMTP":
+            submitter.protocol += ("S" if self._is_secure else "") + ("A" if self._login.user else "")
+        submitter.sasl_username = self._login.user
+        submitter.shows_login = self._config.smtpd_sasl_authenticated_header
         e = self._envelope = Envelope("", time.time_ns() // 1000, mail.sender, [], submitter)
+        self._server.taker.begun += 1
         e.body, e.ret, e.envid, e.smtputf8 = mail.body, mail.ret, mail.envid, mail.smtputf8
         e.client = str(client)
-        completes = self._config.always_add_missing_headers or client.address in self._server.rules.completed
-        e.origin = LOCAL if completes else REMOTE
+        if not self._origin:
+            completes = self._config.always_add_missing_headers or client.address in self._server.rules.completed
+            self._origin = LOCAL if completes else REMOTE
+        e.origin = self._origin
         self._extra_recipients = 0
         return mail.answer
+
+    def _drop_envelope(self) -> None:
+        if self._envelope:
+            self._envelope = None
+            self._server.taker.begun -= 1
 
     def _rcpt(self, event: Rcpt) -> Answer:
         assert self._envelope
@@ -162,57 +195,106 @@ class Transactions:
             return TOO_MANY_RECIPIENTS
         refusal = self._server.rates.recipient(self._subject.client)
         if refusal:
-            return self._verdict(refusal, "RCPT") or refusal
-        return self._checked(self._checks.rcpt(self._subject), "RCPT", lambda: self._add(event))
+            return self._judge.verdict(refusal, "RCPT") or refusal
+        check = self._judge.checks.rcpt(self._subject)
+        return self._judge.judged(check, "RCPT", lambda: self._add(event), lambda filters: filters.rcpt(event), True)
 
     def _add(self, event: Rcpt) -> Reply:
         assert self._envelope
         self._envelope.recipients.append(Recipient(event.address, event.original, event.notify))
+        self.facts.recipients += 1
         return event.answer
 
     def _data(self, event: Plain) -> Reply:
         assert self._envelope
-        if len(queue_file.render(self._envelope)) > queue_file.HEAD_LIMIT:
-            return TOO_MANY_RECIPIENTS
-        self.content = self._server.taker.new_content()
+        return too_long(self._envelope) or event.answer
+
+    # --- content ------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take content."""
+        self._opened().write(data)
+
+    def _opened(self) -> Incoming:
+        if self._content is None:
+            self._is_checked = False
+            self._content = self._server.taker.new_content()
+        return self._content
+
+    def _drop_content(self) -> None:
+        if self._content:
+            self._content.close()
+        self._content = None
+
+    def _chunk(self, event: Chunk) -> Answer:
+        """Answer BDAT. What is checked at DATA is checked after the first chunk, which lies there till then."""
+        if event.answer.code < 400:
+            return self._kept(event)
+        self._drop_content()
+        if event.verb is Verb.LAST:
+            self.forget()
         return event.answer
+
+    async def _kept(self, event: Chunk) -> Reply:
+        content, envelope = self._opened(), self._envelope
+        assert envelope
+        refusal = None
+        if not self._is_checked:
+            self._is_checked = True
+            check = self._judge.checks.data(self._subject)
+            refusal = await self._judge.outcome(check, "BDAT") or too_long(envelope)
+            if self._judge.filters and not refusal:
+                refusal = await self._judge.filters.data()
+        if not refusal and event.verb is Verb.LAST:
+            return await found(self._end_of_data())
+        if not refusal and content.trouble:
+            refusal = self._judge.verdict(content.trouble, "BDAT")
+        if refusal:
+            self._drop_content()
+            if event.verb is Verb.LAST:
+                self.forget()
+        return refusal or event.answer
 
     # --- the end of a message -----------------------------------------------------------------
 
     def _end_of_data(self) -> Answer:
-        content, envelope = self.content, self._envelope
-        assert content and envelope
-        self.content = self._envelope = None
-        refusal = content.trouble
-        if content.has_bare_newline and self._forbids_bare_newlines():
-            refusal = BARE_NEWLINE
+        content, envelope = self._opened(), self._envelope
+        assert envelope
+        self._content = None
+        self._drop_envelope()
+        refusal = (self._newlines.seen() if content.has_bare_newline else None) or content.trouble
         if refusal:
             content.close()
-            return self._verdict(refusal, "END-OF-MESSAGE") or refusal
-        return self._taken(envelope, content)
+            return self._judge.verdict(refusal, "END-OF-MESSAGE") or refusal
+        self.facts.size = content.size
+        outcome = self._judge.run(self._judge.checks.end_of_data(self._subject), "END-OF-MESSAGE")
+        if outcome is not None and not isinstance(outcome, Reply):
+            return self._taken_later(outcome, envelope, content)
+        return self._judged(outcome, envelope, content)
 
-    async def _taken(self, envelope: Envelope, content: Incoming) -> Reply:
-        """Put the message into the queue; who is gone meanwhile does not hear of it, and it is there all the same."""
-        refusal = await self._outcome(self._checks.end_of_data(self._subject), "END-OF-MESSAGE")
-        if refusal:
+    async def _taken_later(
+        self, outcome: Coroutine[None, None, Reply | None], envelope: Envelope, content: Incoming
+    ) -> Reply:
+        return await found(self._judged(await outcome, envelope, content))
+
+    def _judged(self, refusal: Reply | None, envelope: Envelope, content: Incoming) -> Answer:
+        """Put the message into the queue, unless there is something against it.
+
+        Who is gone before the answer does not hear of it, and the message is there all the same.
+        """
+        if refusal := self._judge.verdict(refusal, "END-OF-MESSAGE"):
             content.close()
             return refusal
-        taken: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        arriving = Arriving(envelope, content, self._subject.wishes, self._server.log, self._login.note())
+        pending = Pending()
+        filters = self._judge.filters
+        self._server.taker.take(arriving, filters, lambda answer: pending.give(self._noted(answer, arriving.is_logged)))
+        return pending.answer or pending
 
-        def tell(answer: Reply) -> None:
-            if not taken.done():
-                taken.set_result(answer)
-
-        self._server.taker.take(envelope, content, tell)
-        answer = await taken
-        if answer.code >= 400:
-            self._verdict(answer, "END-OF-MESSAGE")
-        self._subject.sender = None
+    def _noted(self, answer: Reply, is_logged: bool) -> Reply:
+        """Note that a message has its answer."""
+        filters = self._judge.filters
+        if answer.code >= 400 and not is_logged and not (filters and answer is filters.refusal):
+            self._judge.verdict(answer, "END-OF-MESSAGE")
+        self._subject.sender, self._subject.wishes = None, Checked()
         return answer
-
-    def _forbids_bare_newlines(self) -> bool:
-        """Say whether a message with bare newlines is refused; "note" logs it."""
-        policy = self._config.smtpd_forbid_bare_newline
-        if policy == "note":
-            self._server.log.info(f"bare <LF> received after DATA from {self._subject.client}")
-        return bool(policy == "reject")

@@ -23,6 +23,7 @@ from ..routing.access import Key
 from ..routing.resolve import Routing
 from ..routing.restriction_scene import NULL_MX, Ask
 from ..routing.restrictions import Check
+from .policies import Policies
 from .recipient_maps import local_recipients
 
 UNKNOWN = "unknown"
@@ -33,6 +34,7 @@ _FAMILIES = {"ipv4": ("A",), "ipv6": ("AAAA",)}
 
 Outcome = Reply | None
 Warn = Callable[[Reply], None]
+Note = Callable[[str, str], None]
 _LATER = object()
 
 
@@ -47,25 +49,27 @@ class World:
         self._recipients = local_recipients(config, routing)
         self._thread = ThreadPoolExecutor(1)  # what it asks is not made for several
         self._listed: dict[tuple[str, str], tuple[float, str]] = {}
+        self._client_names: dict[str, tuple[float, tuple[str, str]]] = {}
         self._resolver: Resolver | None = None
+        self._policies = Policies(config, log)
 
-    def run(self, check: Check, warn: Warn) -> "Outcome | Coroutine[Any, Any, Outcome]":
+    def run(self, check: Check, warn: Warn, note: Note) -> "Outcome | Coroutine[Any, Any, Outcome]":
         """Run a check: returns what it comes to, or a coroutine where that takes time."""
         try:
             ask = next(check)
             while True:
-                answer = self._now(ask, warn)
+                answer = self._now(ask, warn, note)
                 if answer is _LATER:
-                    return self._finish(check, ask, warn)
+                    return self._finish(check, ask, warn, note)
                 ask = check.send(answer)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    async def _finish(self, check: Check, ask: Ask, warn: Warn) -> Outcome:
+    async def _finish(self, check: Check, ask: Ask, warn: Warn, note: Note) -> Outcome:
         try:
             while True:
                 try:
-                    answer = self._now(ask, warn)
+                    answer = self._now(ask, warn, note)
                     if answer is _LATER:
                         answer = await self._later(ask)
                 except OSError as error:
@@ -75,9 +79,12 @@ class World:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    def _now(self, ask: Ask, warn: Warn) -> object:
+    def _now(self, ask: Ask, warn: Warn, note: Note) -> object:
         if ask.kind == ask_for.WARN:
             warn(ask.value)
+            return None
+        if ask.kind == ask_for.NOTE:
+            note(*ask.value)
             return None
         if ask.kind == ask_for.LOG:
             self._log.info(ask.value)
@@ -93,6 +100,8 @@ class World:
             return await self._is_listed(ask.value)
         if ask.kind == ask_for.TABLE:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_table, *ask.value)
+        if ask.kind == ask_for.POLICY:
+            return await self._policies.ask(*ask.value)
         if ask.kind == ask_for.SLEEP:
             await asyncio.sleep(ask.value)
             return None
@@ -129,6 +138,10 @@ class World:
             self._log.warning(f"access table {name}: {error}")
             raise
 
+    async def table_value(self, tables: Tables, key: str) -> str | None:
+        """Return the value of a key; raises OSError."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, tables.look_up, key)
+
     # --- DNS ----------------------------------------------------------------------------------
 
     def _dns(self) -> Resolver:
@@ -147,17 +160,27 @@ class World:
             return mx.found
         return (await self._dns().addresses(name)).found
 
-    async def client_name(self, address: str) -> str:
-        """Return the name of a client, which leads back to its address; else "unknown"."""
+    async def client_names(self, address: str) -> tuple[str, str]:
+        """Return the name of a client, which leads back to its address, and the one that need not; else "unknown"."""
+        kept = self._client_names.get(address)
+        if kept and kept[0] > time.monotonic():
+            return kept[1]
         if ipaddress.ip_address(address).is_loopback:
-            return "localhost"
-        if not self._config.smtpd_peername_lookup:
-            return UNKNOWN
-        try:
-            name, _, forward = await asyncio.wait_for(self._names(address), _NAME_SECONDS)
-        except TimeoutError:
-            return UNKNOWN
-        return name if forward is Found.YES else UNKNOWN
+            names = "localhost", "localhost"
+        elif not self._config.smtpd_peername_lookup:
+            names = UNKNOWN, UNKNOWN
+        else:
+            try:
+                name, _, forward = await asyncio.wait_for(self._names(address), _NAME_SECONDS)
+            except TimeoutError:
+                return UNKNOWN, UNKNOWN
+            names = name if forward is Found.YES else UNKNOWN, name or UNKNOWN
+            if forward is Found.TEMPORARY:
+                return names
+        if len(self._client_names) >= _CACHE_SIZE:
+            self._client_names.clear()
+        self._client_names[address] = time.monotonic() + _CACHE_SECONDS, names
+        return names
 
     async def _names(self, address: str) -> tuple[str, Found, Found]:
         """Return a name of the address, how the look-up ended, and how that of an address of the name did."""
@@ -175,3 +198,4 @@ class World:
     def close(self) -> None:
         """Let the thread end."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._policies.close()

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from ..core.config import Config
 from ..core.envelope import Envelope
-from ..core.errors import MailError
+from ..core.errors import MailError, too_large
 from ..core.exitcodes import EX_DATAERR, EX_OK, EX_TEMPFAIL, EX_UNAVAILABLE
 from ..formats.queue_file import HEAD_LIMIT
 from ..formats.submission_header import PreparedHeader
@@ -29,7 +29,7 @@ from ..host.syslog import Log
 from ..host.users import UidCache, User
 from ..spool import atomic
 from ..spool.layout import HOLD, INCOMING, TMP
-from ..spool.maildrop import check_space, too_large
+from ..spool.maildrop import check_space
 from ..spool.queue_id import base_id
 from ..spool.store import Store
 from .admission import Admission, Answer

@@ -1,10 +1,11 @@
-"""Who waits for the first pass of a message to end: sendmail -odi, over the public socket.
+"""Answers of qmgr that come later, and who waits for the first pass of a message to end: sendmail -odi.
 
 A message that becomes children (an expansion, a bounce) is waited for with them. Nothing is on
 disk: when qmgr ends, the connections end, and who waited goes on.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 _MOST = 200  # each has a connection open
 
@@ -14,10 +15,14 @@ def _nobody() -> None:
 
 
 class Later:
-    """An answer that cannot be given yet; open are the messages whose pass it waits for."""
+    """An answer that cannot be given yet; open are the messages that it waits for.
+
+    ready() is called when there are no more, over() when the asker has his answer, or does not wait for it.
+    """
 
     def __init__(self) -> None:
         self.open: set[str] = set()
+        self.answer: Iterator[dict[str, Any]] = iter(())
         self.ready: Callable[[], None] = _nobody
         self.over: Callable[[], None] = _nobody
 

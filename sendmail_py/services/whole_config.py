@@ -9,8 +9,12 @@ from ..core.errors import ConfigError
 from ..routing.submission_rate import parse_limit
 from .children import is_one_user
 from .content_checks import check_content_checks
+from .destination_policies import policies_of
+from .dkim_domains import check_dkim
 from .listening import check_ports
 from .local_checks import check_local
+from .metrics_line import endpoint_of
+from .notices import check_notices
 from .rewriting import check_rewriting
 from .routes import check_routing
 from .smtp_checks import check_smtp
@@ -23,10 +27,14 @@ def check_config(config: Config) -> None:
     check_routing(config)
     check_rewriting(config)
     check_content_checks(config)
+    policies_of(config)
     check_local(config)
+    check_notices(config)
+    endpoint_of(config)
     check_smtp(config)
     check_ports(config)
     check_smtpd(config)
+    check_dkim(config)
     _check_submission(config)
     _check_users(config)
 

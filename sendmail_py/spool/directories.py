@@ -7,11 +7,12 @@ is touched, and no link is followed.
 import posix
 
 from ..core.errors import SpoolError
-from .layout import COMPLETE_MODE, MAILDROP, MAILDROP_MODE, PRIVATE, TRIGGER, UNFINISHED_MODE
+from .layout import COMPLETE_MODE, LOCK, MAILDROP, MAILDROP_MODE, PRIVATE, TRIGGER, UNFINISHED_MODE
 
 _TYPE = 0o170000
 _DIRECTORY = 0o040000
 _FIFO = 0o010000
+_ONE_FILE_SYSTEM = tuple(name for name in PRIVATE if name != LOCK)  # a message changes its queue by a rename
 
 
 def create(top: str, uid: int, gid: int) -> list[str]:
@@ -71,6 +72,8 @@ def check(top: str, uid: int) -> None:
             status = posix.lstat(path)
         except OSError as error:
             raise SpoolError(f"{path}: {error.strerror}; create the queue with `mailctl setup`") from error
+        if name in _ONE_FILE_SYSTEM and status.st_dev != posix.stat(top).st_dev:
+            raise SpoolError(f"{path} is on another file system than {top}: no message can be moved there")
         if status.st_uid != uid:
             raise SpoolError(f"{path} belongs to uid {status.st_uid}, not to {uid}; repair it with `mailctl setup`")
         wanted = _FIFO | 0o622 if name == TRIGGER else _DIRECTORY | (MAILDROP_MODE if name == MAILDROP else 0o700)
@@ -79,6 +82,12 @@ def check(top: str, uid: int) -> None:
                 f"{path} has mode {status.st_mode & 0o7777:o}, not {wanted & 0o7777:o}; repair it with `mailctl setup`"
             )
     _probe(f"{top}/{MAILDROP}")
+
+
+def elsewhere(top: str) -> list[str]:
+    """Return the queues that are on another file system than the top."""
+    device = posix.stat(top).st_dev
+    return [f"{top}/{name}" for name in _ONE_FILE_SYSTEM if posix.lstat(f"{top}/{name}").st_dev != device]
 
 
 def _probe(maildrop: str) -> None:

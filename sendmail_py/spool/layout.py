@@ -20,3 +20,5 @@ PRIVATE = (INCOMING, ACTIVE, DEFERRED, HOLD, CORRUPT, TMP, LOCK)
 MAILDROP_MODE = 0o3733
 COMPLETE_MODE = 0o640
 UNFINISHED_MODE = 0o600
+# Of a file in the queues: its name is not durable yet, and whoever writes it may still take it back.
+UNSETTLED_MODE = 0o400

@@ -35,6 +35,13 @@ def take(path: str) -> bool:
     return False
 
 
+def release(path: str) -> None:
+    """Let go of a lock that take() has taken."""
+    for lock in [lock for lock in _held if lock.lock_file == path]:
+        _held.remove(lock)
+        lock.release()
+
+
 def _is_held(path: str) -> bool:
     """Say whether this process holds a flock on the file that is now at path."""
     if not _is_open_here(os.path.realpath(path)):

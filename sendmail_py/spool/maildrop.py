@@ -9,17 +9,16 @@ Everything else removes the file again. Light: imported by sendmail(1).
 import posix
 import time
 
-from ..core.errors import MessageError, NoWayIn, SpoolError
-from .layout import BLOCKED, COMPLETE_MODE, INCOMING, MAILDROP, MAILDROP_MODE, TRIGGER, UNFINISHED_MODE
+from ..core.mail_error import SpoolError
+from .layout import COMPLETE_MODE, INCOMING, MAILDROP, MAILDROP_MODE, TRIGGER, UNFINISHED_MODE
 
 _FLAGS = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
-_BLOCKED_LIMIT = 262144
-_NAME = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-")
+_NAME = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-"
 
 
 def is_name(name: str) -> bool:
     """Say whether pickup looks at a file of this name."""
-    return 0 < len(name) <= 64 and name[0] != "." and _NAME.issuperset(name)
+    return 0 < len(name) <= 64 and name[0] != "." and not name.strip(_NAME)
 
 
 def _is_kept_out(error: OSError) -> bool:
@@ -49,7 +48,7 @@ def check_space(top: str, message_size_limit: int, queue_minfree: int) -> None:
 class Drop:
     """One file being written into maildrop/. Its methods raise SpoolError, and then it is gone.
 
-    It raises NoWayIn when the caller cannot create files there.
+    Its error says no_way_in when it is the caller who cannot create files there.
     """
 
     queue_id = ""  # pickup will give it one, from the identity of the finished file: ctime in nanoseconds, inode
@@ -66,8 +65,9 @@ class Drop:
             except FileExistsError:
                 continue
             except OSError as error:
-                kind = NoWayIn if _is_kept_out(error) else SpoolError
-                raise kind(f"queue {top}/{MAILDROP}: {error.strerror}") from error
+                failure = SpoolError(f"queue {top}/{MAILDROP}: {error.strerror}")
+                failure.no_way_in = _is_kept_out(error)
+                raise failure from error
             self.name, self.path = name, path
 
     def write(self, data: bytes) -> None:
@@ -129,11 +129,6 @@ class Drop:
             pass
 
 
-def too_large(limit: int) -> MessageError:
-    """Return the error for a message over message_size_limit (exit 65)."""
-    return MessageError(f"message is larger than message_size_limit ({limit} octets)")
-
-
 def poke(top: str, name: str) -> None:
     """Tell pickup about a new file; when nobody listens, it is found later. Never raises OSError."""
     try:
@@ -144,26 +139,3 @@ def poke(top: str, name: str) -> None:
             posix.close(descriptor)
     except OSError:
         pass
-
-
-def blocked_until(top: str, uid: int) -> int:
-    """Return until when pickup says that a user may not submit, in seconds since the epoch; 0 when it says nothing."""
-    path = f"{top}/{MAILDROP}"
-    try:
-        descriptor = posix.open(
-            f"{path}/{BLOCKED}", posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
-        )
-    except OSError:
-        return 0
-    try:
-        status = posix.fstat(descriptor)
-        # Anybody can create a file of this name while there is none.
-        if status.st_mode & 0o170000 != 0o100000 or status.st_uid != posix.stat(path).st_uid:
-            return 0
-        text = posix.read(descriptor, _BLOCKED_LIMIT)
-    except OSError:
-        return 0
-    finally:
-        posix.close(descriptor)
-    rows = (line.split() for line in text.split(b"\n"))
-    return next((int(row[1]) for row in rows if len(row) > 1 and row[0] == str(uid).encode()), 0)

@@ -7,6 +7,7 @@ worked out again after a crash. A child's id (expansion, bounce) is its parent's
 self-delimiting numbers, so making it twice gives the same name.
 """
 
+_DIGITS = frozenset("0123456789ABCDEF")
 _TIME_DIGITS = 13
 
 
@@ -27,9 +28,14 @@ def _delimited(number: int) -> str:
     return digits[:-1] + f"{int(digits[-1]) + 8:X}"
 
 
+def time_of(queue_id: str) -> float:
+    """Return when a message, or the one it comes from, arrived: seconds since the epoch."""
+    return int(queue_id[:_TIME_DIGITS], 16) / 1e6
+
+
 def is_queue_id(name: str) -> bool:
     """Say whether a file name can be a queue id."""
-    return 10 <= len(name) <= 200 and all(c in "0123456789ABCDEF" for c in name)
+    return 10 <= len(name) <= 200 and _DIGITS.issuperset(name)
 
 
 def hash_directory(queue_id: str) -> str:

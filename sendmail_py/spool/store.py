@@ -10,15 +10,17 @@ renamed. Children (expansions, bounces) wait in tmp/, durable, until the marks t
 are durable in their parent: a crash before that discards them, a crash after it releases them.
 """
 
+import contextlib
 import itertools
 import os
+import time
 from collections.abc import Iterable, Iterator
 
 from ..core.envelope import Box, Envelope, Mark, Recipient
 from ..core.errors import QueueFileError
 from ..formats import queue_file, queue_reader
 from . import atomic
-from .layout import ACTIVE, COMPLETE_MODE, CORRUPT, DEFERRED, HOLD, INCOMING, MAILDROP, TMP
+from .layout import ACTIVE, COMPLETE_MODE, CORRUPT, DEFERRED, HOLD, INCOMING, MAILDROP, TMP, UNSETTLED_MODE
 from .maildrop import is_name
 from .queue_id import base_id, hash_directory, is_queue_id
 
@@ -34,6 +36,7 @@ ARROWS = frozenset(
     ]
 )
 STATES = (INCOMING, ACTIVE, DEFERRED, HOLD)
+SETTLING = 5.0
 _HEAD = 16384
 _COMPLETE = 0o100000 | COMPLETE_MODE
 _numbers = itertools.count()
@@ -53,57 +56,42 @@ class Store:
 
     # --- new messages ---------------------------------------------------------------------
 
-    def reserve(self, arrived_at: int) -> str:
-        """Return the id of a new message. It holds the inode of its file, so that an empty one is made in tmp/.
-
-        Raises OSError, and then there is none.
-        """
-        path = self._new_path()
-        descriptor = atomic.create(path)
-        try:
-            queue_id = base_id(arrived_at, os.fstat(descriptor).st_ino)
-            os.rename(path, f"{self.top}/{TMP}/{queue_id}")
-        except BaseException:
-            os.unlink(path)
-            raise
-        finally:
-            os.close(descriptor)
-        return queue_id
-
     def nameless(self) -> int:
         """Return a descriptor of an empty file in tmp/ that has no name, and ends with the descriptor."""
-        path = self._new_path()
+        path = self.new_path()
         descriptor = atomic.create(path)
         os.unlink(path)
         return descriptor
 
-    def _new_path(self) -> str:
+    def new_path(self) -> str:
         """Return a name in tmp/ that no other thread or process uses."""
         return f"{self.top}/{TMP}/new.{os.getpid()}.{next(_numbers)}"
 
-    def write(self, envelope: Envelope, content: Iterable[bytes], durable: bool) -> str:
+    def write(self, envelope: Envelope, content: Iterable[bytes], durable: bool, born: int = 0) -> str:
         """Write a new message into tmp/ and return its path; sets size and, if "", the id.
 
+        born, in microseconds, is when it is written, where that is not when it arrived: an id is of its own time, for
+        the inode in it may have been another message's before.
         Raises OSError, and then the file is gone.
         """
-        path = f"{self.top}/{TMP}/{envelope.queue_id}" if envelope.queue_id else self._new_path()
+        path = f"{self.top}/{TMP}/{envelope.queue_id}" if envelope.queue_id else self.new_path()
         descriptor = atomic.create(path)
         try:
             if not envelope.queue_id:
-                envelope.queue_id = base_id(envelope.arrived_at, os.fstat(descriptor).st_ino)
-            placeholder = envelope.size
-            atomic.write_all(descriptor, (queue_file.render(envelope),))
-            envelope.size = atomic.write_all(descriptor, content)
-            if envelope.size != placeholder:
-                atomic.overwrite(descriptor, queue_file.size_digits(envelope.size), queue_file.size_offset(envelope))
+                envelope.queue_id = base_id(born or envelope.arrived_at, os.fstat(descriptor).st_ino)
+            write_envelope(descriptor, envelope, content)
             if durable:
-                os.fsync(descriptor)
+                atomic.sync(descriptor)
         except BaseException:
             os.unlink(path)
             raise
         finally:
             os.close(descriptor)
         return path
+
+    def name_child(self, path: str, queue_id: str) -> None:
+        """Give a child that was written without an id its own name in tmp/; an fsync after that makes both last."""
+        atomic.rename(path, f"{self.top}/{TMP}/{queue_id}")
 
     def commit(self, path: str, queue_id: str, durable: bool, state: str = INCOMING) -> None:
         """Rename a written message into incoming/ (or hold/); durable: its name is on disk on return."""
@@ -163,9 +151,34 @@ class Store:
                     except FileNotFoundError:
                         continue
 
+    def settled(self, state: str) -> tuple[list[str], bool]:
+        """Return the ids of a state, but those that are still being made durable; says if there are such.
+
+        One that has been so for longer than SETTLING seconds was left by somebody who is gone: it is whole, and counts.
+        """
+        found, has_more, now = [], False, time.time()
+        for queue_id, status in self.entries(state):
+            if status.st_mode & 0o777 == UNSETTLED_MODE:
+                if 0 <= now - status.st_ctime < SETTLING:
+                    has_more = True
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    os.chmod(self.path(state, queue_id), 0o600)
+            found.append(queue_id)
+        return found, has_more
+
+    def names(self, state: str) -> Iterator[str]:
+        """Yield the id of each message of a state, looking at none."""
+        for directory in self._directories(state):
+            yield from filter(is_queue_id, os.listdir(directory))
+
     def _directories(self, state: str) -> list[str]:
         top = f"{self.top}/{state}"
         return [f"{top}/{name}" for name in sorted(os.listdir(top)) if len(name) == 2] if state == DEFERRED else [top]
+
+    def has(self, state: str, queue_id: str) -> bool:
+        """Say whether a message is in this state."""
+        return is_there(self.path(state, queue_id))
 
     def find(self, queue_id: str) -> str | None:
         """Return the state of a message, or None. Asks twice, since a message may be moving."""
@@ -229,54 +242,23 @@ class Store:
         except FileNotFoundError:
             return
 
-    # --- children ---------------------------------------------------------------------------
 
-    def recover_children(self) -> Iterator[tuple[str, str]]:
-        """Settle the children a crash left in tmp/; yields (id, what was done).
-
-        A child whose parent's mark is set is released; one whose parent still has the
-        recipient pending is discarded, because the parent will make it again.
-        """
-        for queue_id, _ in list(self.entries(TMP)):
-            try:
-                parent = read_message(f"{self.top}/{TMP}/{queue_id}").parent
-            except (QueueFileError, FileNotFoundError):
-                continue  # a copy that pickup or smtpd is writing, or a torn one
-            if parent is None:
-                continue
-            if self._is_marked(*parent):
-                self.move(queue_id, TMP, INCOMING)
-                self.sync_incoming()
-                yield queue_id, "released"
-            else:
-                self.remove(TMP, queue_id)
-                yield queue_id, "discarded"
-
-    def remove_leftovers(self, before: float) -> Iterator[str]:
-        """Remove what has been in tmp/ since before a time (seconds since the epoch); yields the names.
-
-        Call it after recover_children(): what is left then, and old, is what a crash tore.
-        """
-        with os.scandir(f"{self.top}/{TMP}") as entries:
-            for entry in entries:
-                if entry.stat(follow_symlinks=False).st_mtime < before:
-                    os.unlink(entry.path)
-                    yield entry.name
-
-    def _is_marked(self, parent: str, offset: int) -> bool:
-        state = self.find(parent)
-        if state is None:
-            # A parent leaves only after its children were released: never lose one. But a copy that
-            # a power cut took is made again from its original, and then makes its children again.
-            return parent not in set(self.originals())
-        with open(self.path(state, parent), "rb") as file:
-            file.seek(offset)
-            return file.read(1) != Mark.PENDING.encode()
+def write_envelope(descriptor: int, envelope: Envelope, content: Iterable[bytes]) -> None:
+    """Write envelope and content into an empty file; sets the size. What is in memory, a tuple, is one write."""
+    if isinstance(content, tuple):
+        envelope.size = sum(map(len, content))
+        atomic.write_all(descriptor, (b"".join((queue_file.render(envelope), *content)),))
+        return
+    placeholder = envelope.size
+    atomic.write_all(descriptor, (queue_file.render(envelope),))
+    envelope.size = atomic.write_all(descriptor, content)
+    if envelope.size != placeholder:
+        atomic.overwrite(descriptor, queue_file.size_digits(envelope.size), queue_file.size_offset(envelope))
 
 
 def _sync_error(descriptor: int) -> OSError | None:
     try:
-        os.fsync(descriptor)
+        atomic.sync(descriptor)
     except OSError as error:
         return error
     return None

@@ -15,6 +15,7 @@ from sendmail_py.core.params import PARAMS
 from tests.integration.instance import ROOT
 
 DIRECTORY = ROOT / "docs" / "man"
+VERBS_OF_POSTFIX = re.search(r"^VERBS = (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
 WRITTEN = sorted(path.name for path in DIRECTORY.glob("*.[158]"))
 
 
@@ -51,6 +52,15 @@ def test_a_page_refers_to_pages_that_are_there(pages, name):
     for other, section in re.findall(r"^\.Xr (\S+) (\d)", pages[name].read_text(), re.MULTILINE):
         assert ours.get(other, section) == section
         assert other in ours or other in {"df", "fsync", "getopt"}
+
+
+def test_every_program_and_every_file_that_is_edited_has_its_page(pages):
+    programs = {path.name for path in (ROOT / "bin").iterdir()}
+    assert {"sendmail", "mailctl", "mailq", "newaliases", "rmail"} <= programs | set(PROGRAM_MODES)
+    names = {page.rpartition(".")[0] for page in pages}
+    assert names >= programs | {"main.cf", "aliases", "rmail"}
+    verbs = (DIRECTORY / "postfix-verbs.8").read_text()
+    assert all(f".Nm {verb}" in verbs for verb in VERBS_OF_POSTFIX)
 
 
 def test_sendmail_8_names_every_option_and_no_other(pages):

@@ -57,5 +57,5 @@ def test_the_command_line_of_a_program_means_what_it_means_to_sendmail(caller):
     argv, meaning = CALLERS[caller]
     options = parse(argv.split() if isinstance(argv, str) else argv)
     default = Options()
-    expected = {name: meaning.get(name, getattr(default, name)) for name in Options.__slots__}
-    assert {name: getattr(options, name) for name in Options.__slots__} == expected
+    expected = {name: meaning.get(name, getattr(default, name)) for name in vars(Options())}
+    assert {name: getattr(options, name) for name in vars(Options())} == expected

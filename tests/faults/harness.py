@@ -15,10 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from sendmail_py.host.sockets import connect, receive_record, send_record
 from sendmail_py.spool.queue_id import base_id
-from tests.faults.tracing import Fault
+from tests.faults.tracing import Fault, Strace, threads_of
 from tests.integration.instance import Instance, is_alive
 
 QUICK = {
@@ -31,6 +32,7 @@ QUICK = {
     "service_throttle_time": "1s",
 }
 STATES = ("maildrop", "incoming", "active", "deferred")
+Given = TypeVar("Given")
 _REPEATED = r": {0}: .*may be repeated"
 
 
@@ -70,9 +72,8 @@ class Patient(Instance):
 
     def case_log(self) -> str:
         """Return what was logged since begin_case()."""
-        with open(self.path / "maillog", "rb") as file:
-            file.seek(self.log_start)
-            return file.read().decode("utf-8", "replace")
+        log = self.path / "maillog"
+        return log.read_bytes()[self.log_start :].decode("utf-8", "replace") if log.exists() else ""
 
     def queued(self) -> list[str]:
         """Return what is in the queue, as STATE/NAME."""
@@ -127,6 +128,43 @@ def original_id(patient: Patient) -> tuple[str, str]:
     return path, base_id(status.st_ctime_ns // 1000, status.st_ino)
 
 
+def halted(patient: Patient, service: str) -> int:
+    """Have a service stand still and return its pid. One that ends just now, by the case before, has a successor."""
+    while True:
+        pid = patient.ready("pickup", "qmgr")[service]
+        try:
+            os.kill(pid, signal.SIGSTOP)
+        except ProcessLookupError:
+            continue
+        return pid
+
+
+def under_strace(
+    patient: Patient,
+    service: str,
+    kind: str,
+    fault: Fault | None,
+    give: Callable[[], tuple[dict[str, str], Given]],
+    wait: Callable[[], object],
+) -> tuple[Given, list[str]]:
+    """Have a service work under strace until wait() returns; returns what it was given, and the trace.
+
+    It stands still while give() finds it work, and says which paths count and what their patterns are.
+    """
+    pid = halted(patient, service)
+    try:
+        patterns, given = give()
+        paths = [path for path, pattern in patterns.items() if fault is None or pattern == fault.path]
+        strace = Strace(patient.path / "trace", threads_of(pid, kind), paths, fault)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    try:
+        wait()
+    finally:
+        lines = strace.end()
+    return given, lines
+
+
 # --- many cases ------------------------------------------------------------------------------
 
 Case = Callable[[Patient, Fault], str | None]
@@ -142,7 +180,7 @@ class Report:
 
 
 def run_cases(patients: list[Patient], faults: list[Fault], case: Case, tries: int = 3) -> Report:
-    """Run each fault on one of the patients, in parallel; a fault that did not happen is tried again.
+    """Run each fault on one of the patients, in parallel; one that did not happen is tried again, a call before it.
 
     A case returns None when its fault did not happen, "" when all was well, else the complaint.
     """
@@ -166,7 +204,7 @@ def run_cases(patients: list[Patient], faults: list[Fault], case: Case, tries: i
                 return  # this patient cannot be trusted any more
             with lock:
                 if outcome is None and left > 1:
-                    waiting.put((fault, left - 1))
+                    waiting.put((fault.earlier(), left - 1))
                 elif outcome is None:
                     report.missed.append(fault)
                 else:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 from collections import Counter
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import pytest
 
 from sendmail_py.spool.queue_id import child_id, hash_directory
 from sendmail_py.spool.store import read_message
-from tests.faults.harness import Patient, assert_well, message, new_marker, run_cases
-from tests.faults.tracing import WHOLE, Fault, Strace, faults_in, sample, threads_of, was_hit
+from tests.faults.harness import Patient, assert_well, message, new_marker, run_cases, under_strace
+from tests.faults.tracing import WHOLE, Fault, faults_in, sample, was_hit
 from tests.integration.instance import wait_until
 from tests.servers.name_server import NameServer
 from tests.servers.smtp_sink import SmtpSink
@@ -44,20 +43,16 @@ def paths_of(patient: Patient, queue_id: str) -> dict[str, str]:
 def expand(patient: Patient, fault: Fault | None) -> tuple[str, list[str]]:
     """Have qmgr expand the list under strace; returns the queue id and the trace."""
     patient.begin_case()
-    pid = patient.ready("pickup", "qmgr")["qmgr"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
+
+    def give() -> tuple[dict[str, str], str]:
         patient.submit(message(new_marker()), "list")
         (queue_id,) = patient.wait_for(lambda: os.listdir(patient.queue / "incoming"), "pickup has taken it")
-        paths = [p for p, pattern in paths_of(patient, queue_id).items() if fault is None or pattern == fault.path]
-        strace = Strace(patient.path / "trace", threads_of(pid, "pool"), paths, fault)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    try:
+        return paths_of(patient, queue_id), queue_id
+
+    def settle() -> None:
         wait_until(lambda: is_over(patient) and is_over(patient), "the list is expanded and its children wait")
-    finally:
-        lines = strace.end()
-    return queue_id, lines
+
+    return under_strace(patient, "qmgr", "pool", fault, give, settle)
 
 
 def is_over(patient: Patient) -> bool:

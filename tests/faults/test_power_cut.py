@@ -1,7 +1,9 @@
 """A power cut: the file system that holds queue and mailboxes is shut down without its log.
 
 What was not durable is gone after the next mount. Every accepted message must be delivered all
-the same; a delivery may be repeated, as documented.
+the same; a delivery may be repeated, as documented. What was accepted is asked before the cut: unlike
+the power's, this one takes a moment, in which ext4 has let an fsync of a transaction that it then
+dropped return 0, and the world goes on to hear of it.
 """
 
 import contextlib
@@ -69,9 +71,10 @@ class Disk:
 
 _PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
+# Alone: a mount namespace that another test makes meanwhile would keep a copy of the mount, and its file system alive.
 each_file_system = [
-    pytest.param("ext4", marks=pytest.mark.real("mkfs.ext4", "mount", root=True)),
-    pytest.param("xfs", marks=pytest.mark.real("mkfs.xfs", "mount", root=True)),
+    pytest.param(kind, marks=[pytest.mark.real(f"mkfs.{kind}", "mount", root=True), pytest.mark.alone])
+    for kind in ("ext4", "xfs")
 ]
 
 
@@ -124,6 +127,7 @@ def test_a_power_cut_amid_deliveries_loses_nothing_that_was_accepted(tmp_path, k
             jobs = [pool.submit(submit, number) for number in range(100 if WHOLE else 30)]
             assert enough.wait(60)
             pids = [patient.master_pid(), *patient.services().values()]
+            promised = list(accepted)
             disk.cut()
             for job in jobs:
                 job.result()
@@ -136,4 +140,4 @@ def test_a_power_cut_amid_deliveries_loses_nothing_that_was_accepted(tmp_path, k
             patient.start()
             patient.wait_settled()
             for user in ("games", "bin", "daemon"):
-                assert missing(patient, accepted, user) == [], patient.log()
+                assert missing(patient, promised, user) == [], patient.log()

@@ -7,13 +7,12 @@ is a bounce).
 
 import os
 import re
-import signal
 
 import pytest
 
 from sendmail_py.spool.queue_id import child_id, hash_directory
-from tests.faults.harness import Patient, assert_well, message, new_marker, patients, run_cases
-from tests.faults.tracing import WHOLE, Fault, Strace, faults_in, sample, threads_of, was_hit, with_effects
+from tests.faults.harness import Patient, assert_well, message, new_marker, patients, run_cases, under_strace
+from tests.faults.tracing import WHOLE, Fault, faults_in, sample, was_hit, with_effects
 from tests.integration.instance import wait_until
 
 pytestmark = pytest.mark.real("strace")
@@ -44,7 +43,7 @@ def paths_of(patient: Patient, queue_id: str, original: str) -> dict[str, str]:
 def deliver(patient: Patient, fault: Fault | None, kind: str) -> tuple[str, str, str, list[str]]:
     """Have qmgr deal with one message under strace; returns marker, queue id, original and trace."""
     patient.begin_case()
-    pid = patient.ready("pickup", "qmgr")["qmgr"]
+    patient.ready("pickup", "qmgr")
     obstacle = patient.path / "mail" / "daemon"
     kept = patient.path / "kept"
     if obstacle.exists() and not obstacle.is_symlink():
@@ -52,25 +51,22 @@ def deliver(patient: Patient, fault: Fault | None, kind: str) -> tuple[str, str,
     if not obstacle.is_symlink():
         obstacle.symlink_to("nowhere")
     marker = new_marker()
-    os.kill(pid, signal.SIGSTOP)
-    try:
+
+    def give() -> tuple[dict[str, str], tuple[str, str]]:
         patient.submit(message(marker), "-f", SENDER, *RECIPIENTS)
         (queue_id,) = patient.wait_for(lambda: os.listdir(patient.queue / "incoming"), "pickup has taken it")
-        (original,) = os.listdir(patient.queue / "maildrop")
-        original = f"{patient.queue}/maildrop/{original}"
-        patterns = paths_of(patient, queue_id, original)
-        paths = [path for path, pattern in patterns.items() if fault is None or pattern == fault.path]
-        strace = Strace(patient.path / "trace", threads_of(pid, kind), paths, fault)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    try:
+        (name,) = os.listdir(patient.queue / "maildrop")
+        original = f"{patient.queue}/maildrop/{name}"
+        return paths_of(patient, queue_id, original), (queue_id, original)
+
+    def settle() -> None:
         wait_until(lambda: re.search(r"to=<daemon@.*status=deferred", patient.case_log()), "daemon is deferred")
         obstacle.unlink()
         if kept.exists():
             os.rename(kept, obstacle)
         patient.wait_settled()
-    finally:
-        lines = strace.end()
+
+    (queue_id, original), lines = under_strace(patient, "qmgr", kind, fault, give, settle)
     return marker, queue_id, original, lines
 
 

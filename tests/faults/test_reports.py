@@ -1,13 +1,12 @@
 """Kills and errors at every system call of qmgr that touches a message whose sender asked for a report (-v)."""
 
 import os
-import signal
 
 import pytest
 
 from sendmail_py.spool.queue_id import child_id, hash_directory
-from tests.faults.harness import Patient, assert_well, message, new_marker, patients, run_cases
-from tests.faults.tracing import WHOLE, Fault, Strace, faults_in, sample, threads_of, was_hit, with_effects
+from tests.faults.harness import Patient, assert_well, message, new_marker, patients, run_cases, under_strace
+from tests.faults.tracing import WHOLE, Fault, faults_in, sample, was_hit, with_effects
 
 pytestmark = pytest.mark.real("strace")
 
@@ -29,21 +28,14 @@ def paths_of(patient: Patient, queue_id: str) -> dict[str, str]:
 def deliver(patient: Patient, fault: Fault | None, kind: str) -> tuple[str, str, list[str]]:
     """Have qmgr deal with one message under strace; returns marker, queue id and trace."""
     patient.begin_case()
-    pid = patient.ready("pickup", "qmgr")["qmgr"]
     marker = new_marker()
-    os.kill(pid, signal.SIGSTOP)
-    try:
+
+    def give() -> tuple[dict[str, str], str]:
         patient.submit(message(marker), "-v", "-f", SENDER, "games")
         (queue_id,) = patient.wait_for(lambda: os.listdir(patient.queue / "incoming"), "pickup has taken it")
-        patterns = paths_of(patient, queue_id)
-        paths = [path for path, pattern in patterns.items() if fault is None or pattern == fault.path]
-        strace = Strace(patient.path / "trace", threads_of(pid, kind), paths, fault)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    try:
-        patient.wait_settled()
-    finally:
-        lines = strace.end()
+        return paths_of(patient, queue_id), queue_id
+
+    queue_id, lines = under_strace(patient, "qmgr", kind, fault, give, patient.wait_settled)
     return marker, queue_id, lines
 
 

@@ -47,6 +47,28 @@ def test_a_second_queue_manager_waits_and_says_so_and_a_killed_one_frees_the_que
             starting.wait()
 
 
+def test_a_queue_manager_that_waits_for_another_one_stops_at_once_and_ends_with_its_master(tmp_path):
+    with Patient(tmp_path / "first") as first, second_on(first, tmp_path / "second") as second:
+        first.start()
+        for ends in ("stop", "kill"):
+            second.begin_case()
+            command = [f"{ROOT}/bin/mailctl", "-c", str(second.path), "start"]
+            starting = subprocess.Popen(command, env=second.environment, stderr=subprocess.DEVNULL)
+            try:
+                second.wait_for(lambda: "another queue manager" in second.case_log(), "the second one waits")
+                waiting = int(re.search(r"qmgr\[(\d+)\]: warning: another", second.case_log())[1])
+                second.reload()
+                if ends == "stop":
+                    second.stop()
+                else:
+                    os.kill(second.master_pid(), signal.SIGKILL)
+                wait_until(lambda pid=waiting: not is_alive(pid), "the queue manager that waits has ended", 10)
+            finally:
+                starting.kill()
+                starting.wait()
+        assert second.case_log().count("another queue manager") == 1
+
+
 def test_the_role_can_be_taken_once_and_by_its_file_only(tmp_path):
     (tmp_path / "lock").mkdir()
     assert take_role(str(tmp_path), "qmgr")

@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.integration.instance import wait_until
@@ -29,6 +29,10 @@ class Fault:
     path: str
     ordinal: int
     effect: str = "signal=SIGKILL"
+
+    def earlier(self) -> "Fault":
+        """Return the call before it: of those that several threads share, none may have made so many in another run."""
+        return replace(self, ordinal=max(1, self.ordinal - 1))
 
     def __str__(self) -> str:
         return f"{self.effect} at {self.syscall} {self.ordinal} on {self.path} ({self.kind})"

@@ -8,10 +8,12 @@ import sys
 import time
 
 from sendmail_py.core.address import Address
+from sendmail_py.core.config import Config, Setting
 from sendmail_py.core.delivery import Delivery
 from sendmail_py.core.envelope import Recipient
 from sendmail_py.formats.batch import Batch, decode_reports, encode_batch
 from sendmail_py.host import sockets
+from sendmail_py.services.tls_files import client_files
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LIMIT = 30
@@ -37,12 +39,19 @@ class AgentProcess:
         theirs.close()
         log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         rows = {name: [str(value), "test"] for name, value in settings.items()}
-        record = {"settings": rows, "user": "", "descriptors": ["log", "agent"]}
-        sockets.send_record(self.lifeline, record, [log, agent_end.fileno()])
-        os.close(log)
+        files = {f"tls {path}": os.open(path, os.O_RDONLY) for path in self.tls_files(rows) if os.path.exists(path)}
+        record = {"settings": rows, "user": "", "descriptors": ["log", "agent", *files]}
+        sockets.send_record(self.lifeline, record, [log, agent_end.fileno(), *files.values()])
+        for descriptor in (log, *files.values()):
+            os.close(descriptor)
         agent_end.close()
         for end in (self.lifeline, self.channel):
             end.settimeout(LIMIT)
+
+    @staticmethod
+    def tls_files(rows):
+        """Return the files that master opens for the agent."""
+        return client_files(Config({name: Setting(*row) for name, row in rows.items()}))
 
     def __enter__(self):
         assert sockets.receive_record(self.lifeline) == ({"ready": True}, [])

@@ -141,9 +141,12 @@ class Instance:
 
     def pid_of(self, service: str) -> int:
         """Return the pid of a ready service, 0 when there is none now."""
-        done = self.mailctl("status")
-        found = re.search(rf"^  {service} +pid (\d+) +ready", done.stdout.decode(), re.MULTILINE)
-        return int(found[1]) if found else 0
+        return next(iter(self.pids_of(service)), 0)
+
+    def pids_of(self, service: str) -> list[int]:
+        """Return the pids of all ready processes of a service."""
+        text = self.mailctl("status").stdout.decode()
+        return [int(pid) for pid in re.findall(rf"^  {service} +pid (\d+) +ready", text, re.MULTILINE)]
 
     # --- what came of it --------------------------------------------------------------------
 

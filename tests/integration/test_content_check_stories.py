@@ -122,3 +122,36 @@ def test_what_is_no_verdict_is_an_error_at_start(instance, tmp_path, verdict):
     (tmp_path / "header").write_text(f"/x/ {verdict}\n")
     assert instance.start(check=False).returncode == 78
     assert "header_checks" in instance.output()
+
+
+PARTS = """Subject: parts
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=part
+
+--part
+
+{text}
+--part
+Content-Type: application/octet-stream
+Content-Disposition: attachment;
+ filename="{name}"
+
+AAAA
+--part--
+"""
+
+
+def test_headers_of_parts_are_seen_also_far_behind_the_beginning(instance):
+    (instance.path.parent / "mime").write_text(
+        "/^Content-Disposition:.*name=.*[.]exe/ REJECT no programs\n"
+        "/^Content-Disposition:.*name=.*[.]doc/ REPLACE Content-Disposition: inline\n"
+    )
+    instance.configure(mime_header_checks=f"pcre:{instance.path.parent}/mime")
+    instance.start()
+    filler = "filler line of the first part\n" * 20000  # beyond what is in memory at once
+    submit(instance, PARTS.format(text=filler, name="a.exe").removesuffix("\n\n"), "")
+    assert b"no programs" in instance.wait_for_mail(me(), b"Auto-Submitted")
+    submit(instance, PARTS.format(text=filler, name="a.doc").removesuffix("\n\n"), "the end\n")
+    text = instance.wait_for_mail(me(), b"Content-Disposition: inline\n\nAAAA")
+    assert text.count(b"filler line of the first part\n") >= 20000 and b"a.doc" not in text
+    instance.wait_empty()

@@ -51,6 +51,37 @@ def test_every_manual_page_is_there_for_all(destination: Path, page: str) -> Non
 
 
 @pytest.mark.real("make", "tar")
+def test_the_unit_starts_the_installed_program(destination: Path) -> None:
+    units = destination / "usr/lib/systemd/system"
+    assert {path.name for path in units.iterdir()} == {"sendmail-py.service", "sendmail-py.socket"}
+    assert "ExecStart=/usr/bin/mailctl start --foreground\n" in (units / "sendmail-py.service").read_text()
+
+
+@pytest.mark.real("make", "tar", "bash")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["re"], {"reload"}),
+        (["queue", "h"], {"hold"}),
+        (["-c", "/nowhere", "set"], {"setup"}),
+        (["config", "sendmail_"], set()),
+        (["config", "relayh"], {"relayhost"}),
+    ],
+)
+def test_bash_completes_verbs_and_the_names_of_parameters(
+    destination: Path, words: list[str], expected: set[str]
+) -> None:
+    script = 'source "$0"; COMP_WORDS=(mailctl "$@"); COMP_CWORD=$#; _mailctl; echo "${COMPREPLY[@]}"'
+    completion = destination / "usr/share/bash-completion/completions/mailctl"
+    path = f"{destination}/usr/bin:{os.environ['PATH']}"
+    environment = {"PATH": path, "MAIL_CONFIG": str(destination)}
+    done = subprocess.run(
+        ["bash", "-c", script, completion, *words], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert set(done.stdout.split()) == expected, done.stderr
+
+
+@pytest.mark.real("make", "tar")
 def test_an_upgrade_leaves_no_file_of_the_old_version(destination: Path) -> None:
     assert not list(destination.rglob("left_over*"))
     assert os.listdir(destination / "usr/share/sendmail-py") == ["sendmail_py"]

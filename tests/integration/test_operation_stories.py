@@ -1,8 +1,10 @@
 """The life of an instance: services down and up, the queue's verbs, changes of main.cf, signals."""
 
+import json
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -134,7 +136,7 @@ def test_a_reload_puts_a_new_value_in_force(instance):
 def test_sighup_reads_main_cf_again(instance):
     instance.configure(defer_transports="local", queue_directory="/elsewhere")
     os.kill(instance.master_pid(), signal.SIGHUP)
-    instance.wait_for_log(r"master\[\d+\]: reloaded")
+    instance.wait_for_log(r"master\[\d+\]: reload -- version ")
     assert instance.wait_for_log("warning: queue_directory has changed: that needs a restart")
     assert instance.pid_of("qmgr")
 
@@ -270,3 +272,32 @@ def test_pflogsumm_reads_the_log(instance):
     done = instance.run("/usr/bin/env", "pflogsumm", "--syslog-name=sendmail-py", instance.path / "maillog", check=True)
     totals = re.findall(r"^ +(\d+) +(delivered|deferred|bounced)\b", done.stdout.decode(), re.MULTILINE)
     assert totals == [("3", "delivered"), ("0", "deferred"), ("1", "bounced")], done.stdout.decode()
+
+
+def test_a_queue_that_a_newer_program_has_written_is_refused_and_nothing_in_it_is_touched(tmp_path: Path) -> None:
+    with Instance(tmp_path / "instance") as instance:
+        instance.start()
+        instance.stop()
+        instance.submit(b"Subject: x\n\nwaits for the newer program\n", me())
+        format = instance.path / "queue/lock/format"
+        ours = format.read_text()
+        format.write_text("sendmail-py-queue 2\n")
+        done = instance.start(check=False)
+        assert done.returncode == 69
+        assert "holds mail of queue format 2, written by a newer sendmail-py" in instance.output()
+        format.write_text(ours)  # the newer program, in effect
+        instance.start()
+        instance.wait_for_mail(me())
+
+
+def test_a_log_of_json_has_one_event_for_each_delivery_attempt(resting):
+    resting.configure(log_format="json")
+    resting.start()
+    send(resting, "structured", me(), "nobody-here")
+    resting.wait_empty()
+    events = [json.loads(line) for line in resting.log().splitlines()]
+    attempts = [event for event in events if event["event"] == "delivery"]
+    assert sorted((event["to"].partition("@")[0], event["status"]) for event in attempts) == sorted(
+        [(me(), "sent"), ("nobody-here", "bounced"), (me(), "sent")]  # the last one is the bounce
+    )
+    assert {"submission", "active", "delivery", "removed"} <= {event["event"] for event in events}

@@ -1,52 +1,44 @@
-"""The README's commands work as they are written, in order, in a home directory of their own."""
+"""What the README says to an ordinary user works as it is written, also when a whole block is pasted at once.
+
+What it says to root, and every other page, is in tests/integration/root/test_documents.py.
+"""
 
 import os
-import re
 import subprocess
-import time
 
 import pytest
 
-from tests.integration.instance import LIMIT, PATH, ROOT
+from tests.integration.instance import PATH, ROOT
+from tests.transcript import Block, blocks
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-PRIVILEGED = "# as root"
-
-
-def ordinary_commands():
-    """Return the commands that need no rights; `make test` is what runs this very test."""
-    lines = [line for block in BLOCKS if not block.startswith(PRIVILEGED) for line in block.splitlines()]
-    return [line for line in lines if line != "make test"]
+README = ROOT / "README.md"
 
 
-def run(command, home):
-    """Run a command as a reader of the README would, and return its status and output."""
+def block(first: str) -> Block:
+    """Return the block of commands that begins so."""
+    (found,) = (b for b in blocks(README) if b.kind == "sh" and b.lines[0].startswith(first))
+    return found
+
+
+def paste(text, home):
+    """Have a shell read the lines of a block, as from a terminal; it stops at the first that fails."""
     with open(home / "output", "w+b") as file:
         environment = {"HOME": str(home), "PATH": PATH}
         done = subprocess.run(
-            ["/bin/sh", "-c", command], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-            timeout=150,
-        )  # fmt: skip
+            ["/bin/sh", "-ex"], cwd=ROOT, env=environment, input=text.encode(), stdout=file, stderr=file, timeout=150
+        )
     return done.returncode, (home / "output").read_text("utf-8", "replace")
 
 
 @pytest.mark.real("make")
-def test_every_command_that_needs_no_rights_works_as_written(tmp_path):
-    commands = ordinary_commands()
-    assert commands[0] == "make demo"
-    assert len(commands) > 10
-    for command in commands:
-        end = time.monotonic() + LIMIT
-        status, output = run(command, tmp_path)
-        while status and command.startswith("cat ") and time.monotonic() < end:  # a reader is slower than a delivery
-            time.sleep(0.05)
-            status, output = run(command, tmp_path)
-        assert status == 0, f"{command}\n{output}"
+def test_the_demo_shows_both_messages(tmp_path):
+    status, output = paste(block("make demo").text, tmp_path)
+    assert status == 0, output
+    assert "Both messages arrived" in output
+
+
+def test_an_instance_of_ones_own_works_in_one_paste(tmp_path):
+    status, output = paste(block("bin/mailctl -c ~/try init").text, tmp_path)
+    assert status == 0, output
+    assert "\nIt works.\n" in output and "status=sent" in output and "Mail queue is empty" in output
     assert not os.path.exists(tmp_path / "try")
-
-
-def test_every_local_link_leads_somewhere():
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []

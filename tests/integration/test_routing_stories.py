@@ -47,7 +47,11 @@ def world(tmp_path):
 
 def test_transport_maps_send_domains_where_they_say_and_change_without_a_reload(world, tmp_path):
     it = world(transport_maps=f"hash:{tmp_path}/transport")
-    it.table("transport", "far.test smtp:[127.0.0.2]\nlost.test discard:nobody reads it\nno.test error:5.7.1 never\n")
+    it.table(
+        "transport",
+        "far.test smtp:[127.0.0.2]\nlost.test discard:nobody reads it\nno.test error:5.7.1 never\n"
+        "notyet.test retry:4.2.0 not before May\n",
+    )
     it.instance.start()
     it.send("by-table", "bob@far.test")
     it.arrives(it.two, "by-table")
@@ -55,6 +59,8 @@ def test_transport_maps_send_domains_where_they_say_and_change_without_a_reload(
     it.instance.wait_for_log(r"to=<bob@lost\.test>.*status=sent \(nobody reads it\)")
     it.send("refused", "bob@no.test")
     assert b"5.7.1" in it.instance.wait_for_mail(me(), b"Status: 5.7.1")
+    it.send("put off", "bob@notyet.test")
+    it.instance.wait_for_log(r"to=<bob@notyet\.test>.*dsn=4\.2\.0, status=deferred \(not before May\)")
     it.table("transport", "other.test smtp:[127.0.0.2]\n")
     it.send("directly", "bob@far.test")
     it.arrives(it.one, "directly")
@@ -90,6 +96,15 @@ def test_a_null_client_hands_everything_to_its_hub_by_one_line(world):
     assert it.arrives(it.two, "here").recipients[0].startswith(f"<{me()}@{DOMAIN}>")
     it.arrives(it.two, "elsewhere")
     assert not it.one.messages and not it.instance.mailbox(me())
+
+
+def test_a_satellite_whose_hub_is_away_delivers_to_its_users_and_nothing_to_others(world):
+    it = world(relayhost="[nowhere.test]")
+    it.instance.start()
+    it.send("partly", "bob@far.test", me())
+    it.instance.wait_for_log("to=<bob@far.test>.*status=deferred", count=2)
+    it.instance.wait_for_mail(me(), b"Subject: partly")
+    assert not it.one.connections and it.instance.count() == 1
 
 
 def test_a_null_client_whose_hub_is_away_waits_and_delivers_nothing_itself(world):
@@ -149,7 +164,7 @@ def test_with_soft_bounce_nothing_bounces_and_the_log_says_what_would_have(world
         ("transport_maps", "static:uucp:x", "no transport uucp"),
         ("default_transport", "uucp", "no transport uucp"),
         ("relay_domains", "sqlite:/x", "may stand here"),
-        ("smtp_tls_security_level", "dane", "dane"),
+        ("smtp_tls_security_level", "tlsa", "tlsa"),
     ],
 )
 def test_what_nothing_can_be_routed_by_is_an_error_at_start(world, name, value, said):

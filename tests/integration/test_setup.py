@@ -39,7 +39,9 @@ def test_setup_creates_users_queue_state_and_main_cf_with_their_owners_and_modes
     expected = [
         "/etc/sendmail-py 755 root:root",
         "/etc/sendmail-py/main.cf 644 root:root",
-        f"/var/lib/sendmail-py 700 {own}",
+        f"/var/lib/sendmail-py 711 {own}",
+        "/var/lib/sendmail-py/oauth 700 sendmail-py-net:sendmail-py-net",
+        "/var/lib/sendmail-py/sts 700 sendmail-py-net:sendmail-py-net",
         "/var/spool/sendmail-py 755 root:root",
         *(f"/var/spool/sendmail-py/{name} 700 {own}" for name in ("active", "corrupt", "deferred", "hold", "incoming")),
         f"/var/spool/sendmail-py/lock 700 {own}",
@@ -82,3 +84,21 @@ def test_setup_follows_no_link_in_the_queue(tmp_path: Path) -> None:
     in_the_way, status, target = run(tmp_path, script).splitlines()
     assert "/var/spool/sendmail-py/hold is in the way" in in_the_way
     assert (status, target) == ("status 75", "755 root")
+
+
+@pytest.mark.real("unshare", "useradd", "script", root=True)
+def test_setup_asks_at_the_terminal_where_mail_for_root_goes_until_it_is_told(tmp_path: Path) -> None:
+    script = """cat > /var/lib/ask <<END
+exec "$2" -IS -c 'import sys; sys.path.insert(0, sys.argv[1])
+from sendmail_py.commands.mailctl.setup import main
+sys.exit(main([], "/etc/sendmail-py"))' "$3"
+END
+    printf 'root\\nalice@example.org\\n' | script -qec 'sh /var/lib/ask' /dev/null
+    cat /etc/aliases
+    script -qec 'sh /var/lib/ask' /dev/null < /dev/null
+    """
+    script = script.replace("$2", sys.executable).replace("$3", str(ROOT))
+    said = run(tmp_path, script)
+    assert said.count("Where shall mail for root go?") == 2  # `root` is no answer
+    assert "root: alice@example.org\n" in said
+    assert said.endswith("already set up\n")

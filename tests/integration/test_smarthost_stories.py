@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 
+from tests.integration.agent_harness import free_port
 from tests.integration.instance import Instance
 from tests.servers.certificates import Authority
 from tests.servers.secure_sink import SecureSink
@@ -73,7 +74,7 @@ def test_a_wrong_password_bounces_nothing_says_why_and_is_mended_by_the_right_on
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("smtp_tls_security_level", "dane", "smtp_tls_security_level: dane is not supported"),
+        ("smtp_tls_security_level", "halfdane", "smtp_tls_security_level: halfdane: one of none, may"),
         ("smtp_sasl_password_maps", "static:me:password", "smtp_sasl_password_maps: static: passwords can stand"),
         ("smtp_tls_mandatory_protocols", "SSLv3", "smtp_tls_mandatory_protocols: SSLv3"),
     ],
@@ -82,3 +83,61 @@ def test_what_cannot_be_is_said_at_start(smarthost, name, value, says):
     smarthost.configure(**{name: value})
     assert smarthost.start(check=False).returncode
     assert says in smarthost.output()
+
+
+@pytest.fixture
+def providers(tmp_path):
+    """Two smarthosts with logins of their own: yields the instance; nobody knows the second one's authority."""
+    known, unknown = Authority(tmp_path), Authority(tmp_path, "Unknown")
+    with contextlib.ExitStack() as stack:
+        one = stack.enter_context(SecureSink(known.certificate("127.0.0.1"), {"alice": "a secret"}))
+        two = stack.enter_context(SecureSink(unknown.certificate("127.0.0.1"), {"bob": "b secret"}))
+        instance = Instance(
+            tmp_path / "instance",
+            relayhost=f"[127.0.0.1]:{free_port()}",
+            sender_dependent_relayhost_maps="texthash:$config_directory/relayhosts",
+            smtp_sender_dependent_authentication="yes",
+            smtp_tls_security_level="secure",
+            smtp_tls_policy_maps="texthash:$config_directory/policies",
+            smtp_tls_CAfile=known.file,
+            smtp_sasl_auth_enable="yes",
+            smtp_sasl_password_maps="texthash:$config_directory/passwords",
+        )
+        instance.one, instance.two = one, two
+        hop = f"[127.0.0.1]:{one.port}"
+        other = f"[127.0.0.1]:{free_port()}, [127.0.0.1]:{two.port}"
+        (instance.path / "relayhosts").write_text(f"alice@one.test {hop}\n@two.test {other}\n")
+        (instance.path / "policies").write_text("")
+        (instance.path / "passwords").write_text("alice@one.test alice:a secret\n@two.test bob:b secret\n")
+        (instance.path / "passwords").chmod(0o600)
+        stack.enter_context(instance)
+        yield instance
+
+
+def submit_as(instance, sender):
+    instance.submit(b"Subject: x\n\nhello\n", "-f", sender, "someone@elsewhere.test")
+
+
+def seen(sink):
+    users = [user for verb, _, user in sink.seen_as if verb == "MAIL"]
+    return [
+        (message.sender.partition(" ")[0].strip("<>"), user) for message, user in zip(sink.messages, users, strict=True)
+    ]
+
+
+def test_each_sender_has_a_smarthost_a_login_and_a_policy_of_its_own_and_another_host_where_one_is_down(providers):
+    (providers.path / "policies").write_text(f"[127.0.0.1]:{providers.two.port} encrypt\n")
+    providers.start()
+    submit_as(providers, "alice@one.test")
+    submit_as(providers, "bob@two.test")
+    providers.wait_for(lambda: providers.count() == 0, "an empty queue")
+    assert seen(providers.one) == [("alice@one.test", "alice")]
+    assert seen(providers.two) == [("bob@two.test", "bob")]
+    assert "Connection refused" in providers.log()
+
+
+def test_without_a_policy_of_its_own_a_smarthost_has_that_of_main_cf(providers):
+    providers.start()
+    submit_as(providers, "bob@two.test")
+    providers.wait_for(lambda: "Server certificate not trusted" in providers.mailq(), "the reason in mailq")
+    assert (providers.two.attempts, providers.two.messages) == ([], [])

@@ -16,8 +16,13 @@ LOGINS = {"user@example.org": PASSWORD}
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("authority")).certificate("127.0.0.1")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def certificate(authority):
+    return authority.certificate("127.0.0.1")
 
 
 @pytest.fixture
@@ -159,11 +164,11 @@ def test_auth_that_is_not_offered_defers(start, certificate):
 
 
 def test_mechanisms_that_are_not_known_defer(start, certificate):
-    with SecureSink(certificate, LOGINS, mechanisms="GSSAPI CRAM-MD5") as sink:
+    with SecureSink(certificate, LOGINS, mechanisms="GSSAPI NTLM") as sink:
         agent, hop = start(sink)
         result = agent.result(hop)
         assert result.outcome is DEFERRED
-        assert "offers no mechanism known here: GSSAPI CRAM-MD5" in result.reason
+        assert "offers no mechanism known here: GSSAPI NTLM" in result.reason
 
 
 def test_a_mechanism_is_used_only_when_the_administrator_wants_it(start, certificate):
@@ -174,6 +179,25 @@ def test_a_mechanism_is_used_only_when_the_administrator_wants_it(start, certifi
         sink.mechanisms = "PLAIN"
         result = agent.result(hop)
         assert "offers no mechanism that smtp_sasl_mechanism_filter wants: PLAIN" in result.reason
+
+
+@pytest.mark.parametrize("said", ["235 2.7.0 welcome", "334 bm9uc2Vuc2U=", "334 "])
+def test_a_server_that_need_not_know_the_password_gets_no_mail_by_scram(said, start, certificate):
+    replies = {"AUTH": said, "*": "501 5.7.0 given up"}
+    with SecureSink(certificate, LOGINS, mechanisms="SCRAM-SHA-256", replies=replies) as sink:
+        agent, hop = start(sink)
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.7.0")
+        assert "SASL authentication with 127.0.0.1[127.0.0.1] failed: the server" in result.reason
+        assert sink.messages == []
+
+
+def test_what_proves_the_password_without_telling_it_may_go_in_clear(start, certificate):
+    sink = SecureSink(certificate, LOGINS, starttls=False, clear_auth=True, mechanisms="PLAIN CRAM-MD5")
+    with sink:
+        agent, hop = start(sink)
+        assert agent.result(hop).outcome is SENT
+        assert sink.attempts == [("CRAM-MD5", "user@example.org", PASSWORD)]
 
 
 @pytest.mark.parametrize("level", ["none", "may"])
@@ -190,6 +214,50 @@ def test_a_password_goes_in_clear_when_the_administrator_wants_it(start, certifi
     with SecureSink(certificate, LOGINS, starttls=False, clear_auth=True) as sink:
         agent, hop = start(sink, smtp_sasl_security_options="noanonymous")
         assert agent.result(hop).outcome is SENT
+
+
+@pytest.mark.parametrize(
+    ("level", "settings", "outcome", "forbids"),
+    [
+        ("encrypt", {"smtp_sasl_tls_security_options": "noplaintext"}, DEFERRED, "smtp_sasl_tls_security_options"),
+        (
+            "verify",
+            {"smtp_sasl_tls_security_options": "noplaintext"},
+            DEFERRED,
+            "smtp_sasl_tls_verified_security_options",
+        ),
+        (
+            "encrypt",
+            {"smtp_sasl_tls_security_options": "noplaintext", "smtp_sasl_tls_verified_security_options": "noanonymous"},
+            DEFERRED,
+            "smtp_sasl_tls_security_options",
+        ),
+        (
+            "verify",
+            {"smtp_sasl_tls_security_options": "noplaintext", "smtp_sasl_tls_verified_security_options": "noanonymous"},
+            SENT,
+            "",
+        ),
+        (
+            "verify",
+            {"smtp_sasl_tls_verified_security_options": "noplaintext"},
+            DEFERRED,
+            "smtp_sasl_tls_verified_security_options",
+        ),
+        ("encrypt", {"smtp_sasl_tls_verified_security_options": "noplaintext"}, SENT, ""),
+    ],
+)
+def test_what_a_login_must_not_be_may_depend_on_whether_the_certificate_was_verified(
+    level, settings, outcome, forbids, start, certificate, authority
+):
+    with SecureSink(certificate, LOGINS) as sink:
+        more = {"smtp_tls_security_level": level, "smtp_tls_verify_cert_match": "127.0.0.1"}
+        agent, hop = start(sink, smtp_tls_CAfile=authority.file, **more, **settings)
+        result = agent.result(hop)
+        assert result.outcome is outcome
+        assert bool(sink.attempts) is (outcome is SENT)
+        if forbids:
+            assert f"{forbids} forbids PLAIN with host 127.0.0.1[127.0.0.1]" in result.reason
 
 
 def test_with_a_login_nothing_goes_in_clear_when_the_handshake_fails(start, certificate):
@@ -246,7 +314,7 @@ def test_each_sender_has_the_login_of_its_own(start, certificate):
             ("bob@example.net", "bob"),
             ("carol@example.org", "all"),
         ]
-        assert sink.connections == 4
+        assert sink.connections == 3
 
 
 def mail_users(sink):
@@ -261,3 +329,16 @@ def test_one_senders_wrong_password_holds_up_nobody_else(start, certificate):
         senders = ["alice@example.org", "bob@example.org", "alice@example.org", "bob@example.org"]
         results = agent.send(hop, *(agent.delivery(sender=sender) for sender in senders))
         assert [results[n, 0].outcome for n in range(4)] == [DEFERRED, SENT, DEFERRED, SENT]
+
+
+def test_a_sender_whose_login_is_refused_by_one_smarthost_is_sent_through_the_next(start, certificate):
+    users = {"alice": "a-secret", "bob": "b-secret"}
+    with SecureSink(certificate, users) as first, SecureSink(certificate, users) as second:
+        one, two = (f"[127.0.0.1]:{sink.port}" for sink in (first, second))
+        lines = f"alice@example.org alice:a-secret\n{one} bob:wrong\n{two} bob:b-secret\n"
+        agent, _ = start(first, lines, smtp_sender_dependent_authentication="yes", smtp_permit_loopback_mx="yes")
+        senders = ["bob@example.org", "alice@example.org", "bob@example.org"]
+        results = agent.send(f"{one}, {two}", *(agent.delivery(sender=sender) for sender in senders))
+        assert {r.outcome for r in results.values()} == {SENT}
+        assert (len(first.messages), len(second.messages)) == (1, 2)
+        assert [user for _, user, _ in first.attempts].count("bob") == 1

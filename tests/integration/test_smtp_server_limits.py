@@ -118,7 +118,8 @@ def test_no_second_message_hides_in_a_first_one(tmp_path, policy):
 
 
 def test_bare_newlines_are_refused_where_the_administrator_says_so(tmp_path):
-    with serving(tmp_path, smtpd_forbid_bare_newline="reject") as served:
+    settings = {"smtpd_forbid_bare_newline": "reject", "smtpd_forbid_bare_newline_exclusions": "192.0.2.1"}
+    with serving(tmp_path, **settings) as served:
         for content in (b"Subject: x\n\nx\r\n", b"Subject: x\r\n\r\nx\n.\r\n", b"\nx\r\n"):
             with served.connect() as line:
                 line.reply()
@@ -127,8 +128,20 @@ def test_bare_newlines_are_refused_where_the_administrator_says_so(tmp_path):
                 assert line.reply() == "550 5.5.2 Error: bare <LF> received"
         with served.connect() as line:
             line.reply()
-            line.end.sendall(b"EHLO c.test\n")
-            assert line.reply() == "550 5.5.2 Error: bare <LF> received"
+            line.end.sendall(b"EHLO c.test\nNOOP\r\n")
+            assert line.replies() == ["550 5.5.2 Error: bare <LF> received"]
+
+
+def test_bare_newlines_are_noted_but_not_of_those_who_may_use_them(tmp_path):
+    settings = {"smtpd_forbid_bare_newline": "note", "smtpd_forbid_bare_newline_exclusions": "127.0.0.2"}
+    with serving(tmp_path, **settings) as served:
+        for address in ("127.0.0.2", "127.0.0.3"):
+            with served.connect_from(address) as line:
+                line.reply()
+                line.end.sendall(b"EHLO c.test\r\nNOOP\nQUIT\r\n")
+                assert [answer[:3] for answer in line.replies()] == ["250", "250", "221"]
+        served.wait_for_log(r"disconnect from localhost\[127.0.0.3\] .* commands=3 notes=bare_lf")
+        assert served.log().count("notes=") == 1
 
 
 def test_a_program_that_writes_plain_text_is_understood_on_this_host_and_nowhere_else(tmp_path):

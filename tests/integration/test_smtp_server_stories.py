@@ -377,7 +377,8 @@ def test_a_clients_name_is_believed_only_where_it_leads_back():
 
         async def ask():
             world = World(config, Routing(config), Log("x", "x", "mail", 2))
-            return [await world.client_name(f"192.0.2.{n}") for n in (7, 8, 9, 10)] + [await world.client_name("::1")]
+            addresses = [*(f"192.0.2.{n}" for n in (7, 8, 9, 10)), "::1"]
+            return [(await world.client_names(address))[0] for address in addresses]
 
         assert asyncio.run(ask()) == ["mx.a.test", "unknown", "unknown", "unknown", "localhost"]
 

@@ -1,6 +1,7 @@
 """TLS in the SMTP server: real clients, certificates that change, and every way to get something past the handshake."""
 
 import os
+import re
 import smtplib
 import socket
 import ssl
@@ -9,6 +10,7 @@ import subprocess
 
 import pytest
 
+from sendmail_py.services.tls_files import chains_in
 from tests.integration.instance import LIMIT, PATH
 from tests.integration.smtp_server import Served
 from tests.servers.certificates import Authority
@@ -195,6 +197,8 @@ def test_without_a_certificate_one_is_made_once_for_this_hosts_eyes_alone(tmp_pa
         path = served.path / "data" / "smtpd.pem"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         served.wait_for_log(f"made a certificate for here.test that nobody can verify: {path}")
+        line = f"smtpd: TLS with a certificate of its own, {path}, which no client can verify"
+        assert line in served.mailctl("status").stdout.decode().splitlines()
 
 
 def test_tls_may_be_turned_off(tmp_path):
@@ -218,6 +222,61 @@ def test_a_reload_brings_the_new_certificate(tmp_path, authority):
                 assert names_of(client) == [name]
             os.rename(authority.certificate("new.test"), path)
             served.reload()
+
+
+def test_key_and_chain_may_be_files_of_their_own_and_there_may_be_two_of_a_kind(tmp_path, authority):
+    files = []
+    for name in ("one.test", "two.test"):
+        with open(authority.certificate(name), "rb") as file:
+            text = file.read()
+        key = re.search(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n", text, re.DOTALL)[0]
+        for part, octets in (("key", key), ("chain", text.replace(key, b""))):
+            files.append(tmp_path / f"{name}.{part}")
+            files[-1].write_bytes(octets)
+    texts = [file.read_bytes() for file in files]
+    assert len(chains_in(texts)) == 2
+    assert len(chains_in(texts[1::-1])) == 1
+    both = [texts[1] + texts[0], texts[3] + texts[2]]
+    assert chains_in(both) == both, "certificates before their keys, each in its file"
+    with Served(tmp_path / "i", smtpd_tls_chain_files=" ".join(map(str, files[:2]))) as served:
+        served.start()
+        with served.client() as client:
+            client.starttls(context=trusting(authority))
+            assert names_of(client) == ["one.test"]
+
+
+def shown_by(served, authority):
+    """Return the names in the certificate that a new client is shown."""
+    with served.client() as client:
+        client.starttls(context=trusting(authority))
+        return names_of(client)
+
+
+def test_a_certificate_that_is_renewed_is_used_without_a_reload(tmp_path, authority):
+    path = tmp_path / "chain.pem"
+    os.rename(authority.certificate("old.test"), path)
+    with Served(tmp_path / "i", smtpd_tls_cert_file=path, smtpd_tls_check_interval="1s") as served:
+        served.start()
+        with served.client() as connected:
+            connected.starttls(context=trusting(authority))
+            assert names_of(connected) == ["old.test"]
+            os.rename(authority.certificate("new.test"), path)
+            served.wait_for_log("the certificate of the SMTP server has changed: new clients get the new one")
+            # the server that was there hears of it a moment after the log
+            served.wait_for(lambda: shown_by(served, authority) == ["new.test"], "a new client gets the new one")
+            connected.ehlo()
+            assert connected.sendmail("a@a.test", ["games@here.test"], "Subject: ends as it began\n\nx\n") == {}
+        assert "smtpd: TLS" not in served.mailctl("status").stdout.decode()
+
+
+def test_where_tls_is_required_and_cannot_be_had_starttls_says_so(tmp_path):
+    settings = {"smtpd_tls_cert_file": tmp_path / "missing.pem", "smtpd_tls_security_level": "encrypt"}
+    with Served(tmp_path / "i", **settings) as served:
+        served.start()
+        with served.client() as client:
+            assert client.docmd("EHLO c.test")[0] == 250
+            assert client.docmd("STARTTLS") == (454, b"4.7.0 TLS not available due to local problem")
+            assert client.mail("a@a.test")[0] == 530
 
 
 @pytest.mark.parametrize("text", [None, "no certificate\n"])

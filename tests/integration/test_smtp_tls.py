@@ -1,10 +1,17 @@
 """The smtp agent and TLS: each level against servers that have it, have it not, or have it wrong."""
 
+import hashlib
+import shutil
+import ssl
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from sendmail_py.core.result import Outcome
 from tests.integration.agent_harness import AgentProcess, free_port
 from tests.servers.certificates import Authority
+from tests.servers.name_server import NameServer
 from tests.servers.secure_sink import SecureSink
 from tests.servers.smtp_sink import SmtpSink
 
@@ -303,7 +310,7 @@ def test_a_destination_has_the_policy_that_the_map_gives_it(start, tmp_path, aut
         assert agent.result(hop).status == "4.7.5"
 
 
-@pytest.mark.parametrize("text", ["dane", "secure ciphers=high", None])
+@pytest.mark.parametrize("text", ["dane match=mx.test", "secure ciphers=best", None])
 def test_a_policy_that_cannot_be_told_defers(text, start, certificate, tmp_path):
     policies = tmp_path / "policies"
     with SecureSink(certificate) as sink:
@@ -314,3 +321,96 @@ def test_a_policy_that_cannot_be_told_defers(text, start, certificate, tmp_path)
         assert (result.outcome, result.status) == (DEFERRED, "4.7.5")
         assert result.reason.startswith("smtp_tls_policy_maps: ")
         assert sink.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [({}, "mx.test"), ({"smtp_tls_servername": "Other.test"}, "Other.test"), ({"smtp_tls_servername": ""}, None)],
+)
+def test_the_name_that_is_asked_for_is_the_hosts_or_another(settings, asked, start, certificate):
+    with NameServer({"mx.test": {"A": ["127.0.0.1"]}}) as dns, SecureSink(certificate) as sink:
+        more = {"resolver_nameservers": dns.address, "smtp_permit_loopback_mx": "yes"}
+        agent, _ = start(sink, smtp_tls_security_level="encrypt", **more, **settings)
+        assert agent.result(f"[mx.test]:{sink.port}").outcome is SENT
+        assert sink.names == [asked]
+
+
+def test_a_session_of_tls_is_resumed_in_the_next_connection(start, certificate):
+    with SecureSink(certificate) as sink:
+        agent, hop = start(sink, smtp_tls_security_level="verify", smtp_connection_cache_time_limit=0)
+        assert [agent.result(hop).outcome for _ in range(3)] == [SENT] * 3
+        assert sink.resumed == [False, True, True]
+
+
+def test_sessions_are_not_resumed_where_they_are_not_kept(start, certificate):
+    settings = {"smtp_connection_cache_time_limit": 0, "smtp_tls_session_cache_timeout": 0}
+    with SecureSink(certificate) as sink:
+        agent, hop = start(sink, **settings)
+        assert [agent.result(hop).outcome for _ in range(2)] == [SENT] * 2
+        assert sink.resumed == [False, False]
+
+
+def test_a_resumed_session_does_not_stand_for_another_name(start, certificate, tmp_path):
+    policies = tmp_path / "policies"
+    with SecureSink(certificate) as sink:
+        policies.write_text(f"[127.0.0.1]:{sink.port} secure match=mx.test\n")
+        agent, hop = start(sink, smtp_tls_policy_maps=f"hash:{policies}", smtp_connection_cache_time_limit=0)
+        assert agent.result(hop).outcome is SENT
+        policies.write_text(f"[127.0.0.1]:{sink.port} secure match=elsewhere.test\n")
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.7.5")
+        assert "not for elsewhere.test" in result.reason
+
+
+def test_destinations_with_other_policies_share_no_connection(start, certificate, tmp_path):
+    zone = {name: {"MX": ["10 mx.test."]} for name in ("a.test", "b.test", "c.test")} | {
+        "mx.test": {"A": ["127.0.0.1"]}
+    }
+    (tmp_path / "policies").write_text("a.test may\nb.test encrypt\nc.test encrypt\n")
+    with NameServer(zone) as dns, SecureSink(certificate) as sink:
+        agent, _ = start(
+            sink,
+            smtp_tcp_port=sink.port,
+            smtp_permit_loopback_mx="yes",
+            resolver_nameservers=dns.address,
+            smtp_tls_policy_maps=f"hash:{tmp_path}/policies",
+            smtp_connection_cache_time_limit="30s",
+        )
+        assert [agent.result(domain).outcome for domain in ("a.test", "b.test", "c.test")] == [SENT] * 3
+        assert sink.connections == 2
+
+
+@pytest.mark.parametrize("parameter", ["smtp_tls_chain_files", "smtp_tls_cert_file"])
+def test_a_server_that_asks_is_shown_the_certificate_of_this_host(parameter, start, authority, certificate, tmp_path):
+    ours = shutil.copy(authority.certificate("client.test"), tmp_path / "ours.pem")
+    with SecureSink(certificate) as sink:
+        sink.context.load_verify_locations(authority.file)
+        sink.context.verify_mode = ssl.CERT_REQUIRED
+        agent, hop = start(sink, smtp_tls_security_level="encrypt", smtp_connection_cache_time_limit=0)
+        assert agent.result(hop).outcome is DEFERRED
+        agent, hop = start(sink, smtp_tls_security_level="encrypt", **{parameter: ours})
+        assert agent.result(hop).outcome is SENT
+        assert sink.shown[-1]["subjectAltName"] == (("DNS", "client.test"),)
+
+
+@pytest.mark.parametrize("level", ["may", "encrypt"])
+def test_a_certificate_of_ours_that_cannot_be_read_defers(level, start, certificate):
+    with SecureSink(certificate) as sink:
+        agent, hop = start(sink, smtp_tls_security_level=level, smtp_tls_chain_files="/nowhere/at/all.pem")
+        result = agent.result(hop)
+        assert (result.outcome, result.status) == (DEFERRED, "4.3.5")
+        assert sink.connections == 0
+
+
+def test_the_public_key_may_be_known_instead_of_the_certificate(start, tmp_path, authority):
+    path = authority.certificate("127.0.0.1")
+    with open(path, "rb") as file:
+        pem = file.read()
+    key = x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERT") :]).public_key()
+    octets = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    with SecureSink(path) as sink:
+        settings = {"smtp_tls_security_level": "fingerprint", "smtp_tls_fingerprint_digest": "sha512"}
+        agent, hop = start(sink, smtp_tls_fingerprint_cert_match=hashlib.sha512(octets).hexdigest(), **settings)
+        assert agent.result(hop).outcome is SENT
+        agent, hop = start(sink, **settings)
+        assert "Server certificate not verified: its fingerprint is " in agent.result(hop).reason

@@ -112,6 +112,16 @@ def test_mail_is_queued_whatever_descriptor_is_closed(resting, closed):
     assert text.endswith(b"\n\n" if "<&-" in closed else SIMPLE)
 
 
+@pytest.mark.real("unshare")
+@pytest.mark.parametrize(("closed", "status"), [("", 0), ("<&-", 75), ("2>&-", 75)])
+def test_where_there_is_no_dev_null_mail_is_queued_or_refused_in_one_line(resting, closed, status):
+    script = f'mount -t tmpfs none /dev; exec "$0" -i {me()} {closed}'
+    words = ["/usr/bin/unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"]), "/bin/sh", "-c", script]
+    done = resting.run(*words, f"{resting.tree}/bin/sendmail", input=SIMPLE)
+    assert (done.returncode, len(drops(resting))) == (status, not status)
+    assert done.stderr.count(b"\n") == (status != 0 and "2>" not in closed)
+
+
 @pytest.mark.parametrize("umask", [0o777, 0])
 def test_mail_is_queued_under_any_umask(resting, umask):
     resting.submit(SIMPLE, me(), umask=umask)

@@ -1,6 +1,7 @@
 """The dialogs of dialogs/server/*.txt: with the machine, the real `sendmail -bs` on pipes, and smtpd on a socket.
 
 C: the client says   S: the server says (a last * stands for any text)   L: lf: lines end in a bare LF
+P: the client says, without a line end
 M: a message that was taken: <from> what MAIL wished -> to what RCPT wished, to | content
 Each is played line by line, octet by octet, and with all that the client says at once.
 """
@@ -21,10 +22,12 @@ from sendmail_py.protocol.smtp_server import Content, SmtpServer
 from sendmail_py.spool.store import Store, read_head
 from tests.integration.agent_harness import free_port
 from tests.integration.instance import Instance, wait_until
+from tests.integration.loops import LOOPS, tree_of
 
 DIALOGS = sorted((pathlib.Path(__file__).parent / "dialogs" / "server").glob("*.txt"))
 EXTENSIONS = {
     "PIPELINING": "", "SIZE": "10240000", "8BITMIME": "", "SMTPUTF8": "", "DSN": "", "ENHANCEDSTATUSCODES": "",
+    "CHUNKING": "",
 }  # fmt: skip
 every_dialog = pytest.mark.parametrize("path", DIALOGS, ids=lambda path: path.stem)
 every_way = pytest.mark.parametrize("how", ["lines", "bytes", "at once"])
@@ -36,11 +39,13 @@ def resting(tmp_path_factory):
     return Instance(tmp_path_factory.mktemp("dialogs") / "i")
 
 
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory):
+@pytest.fixture(scope="module", params=LOOPS)
+def serving(request, tmp_path_factory):
     """An instance with an SMTP server, which keeps what it took."""
+    path = tmp_path_factory.mktemp("dialogs")
     instance = Instance(
-        tmp_path_factory.mktemp("dialogs") / "s",
+        path / "s",
+        tree=tree_of(request.param, path / "tree"),
         smtpd_port=free_port(),
         defer_transports="local, smtp",
         smtpd_reject_unlisted_recipient="no",
@@ -75,7 +80,7 @@ class MachineServer:
             self.mail, self.to, self.content = event, [], b""
         elif isinstance(event, Rcpt):
             self.to.append(shown(event.address, ",".join(event.notify), event.original))
-        elif getattr(event, "verb", None) is Verb.DOT:
+        elif getattr(event, "verb", None) in (Verb.DOT, Verb.LAST) and event.answer.code == 250:
             sender = shown(f"<{self.mail.sender}>", self.mail.body, self.mail.ret, self.mail.envid)
             self.messages.append(message_line(sender, self.to, self.content))
 
@@ -129,9 +134,9 @@ class ProcessServer:
 class SocketServer:
     """The SMTP server on a socket."""
 
-    def __init__(self, instance):
+    def __init__(self, instance, port_name="smtpd_port"):
         self.store = Store(f"{instance.path}/queue")
-        port = int(re.findall(r"smtpd_port = (\d+)", (instance.path / "main.cf").read_text())[-1])
+        port = int(re.findall(rf"{port_name} = (\d+)", (instance.path / "main.cf").read_text())[-1])
         self.end_point = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.end_point.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.heard = ""
@@ -153,7 +158,10 @@ class SocketServer:
         self.end_point.shutdown(socket.SHUT_WR)
         assert self.end_point.recv(4096) == b""
         self.end_point.close()
-        return [self.read(queue_id) for queue_id in re.findall(r"queued as (\w+)", self.heard)]
+        return [self.read(queue_id) for queue_id in self.taken()]
+
+    def taken(self):
+        return re.findall(r"queued as (\w+)", self.heard)
 
     def read(self, queue_id):
         wait_until(lambda: self.store.find(queue_id) == "deferred", f"{queue_id} is deferred")
@@ -188,12 +196,12 @@ def play(path, how, server):
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     line_end = b"\n" if "L: lf" in lines else b"\r\n"
     said, expected = b"", []
-    turns = [line for line in lines if line[:2] in ("C:", "S:")]
+    turns = [line for line in lines if line[:2] in ("C:", "P:", "S:")]
     for line, following in zip(turns, [*turns[1:], ""], strict=True):
         if line.startswith("S: "):
             expected.append(line[3:])
         else:
-            said += line[3:].encode() + line_end
+            said += line[3:].encode() + (b"" if line[:1] == "P" else line_end)
         if how == "at once":
             continue
         if line.startswith("S: ") and not following.startswith("S: "):

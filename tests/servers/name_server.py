@@ -3,7 +3,8 @@
 A zone is {name: entry}; an entry maps record types to lists of texts ("MX": ["10 mx.test."]) and
 may hold "ttl": seconds, "rcode": "SERVFAIL", "silent": true (no answer), "truncate": true (UDP
 answers are cut), "leave_cname": true (the client must follow), "no_soa": true (nothing says how
-long a "no" counts), "garble": true (the answer's end is noise). A name that is not there is NXDOMAIN.
+long a "no" counts), "garble": true (the answer's end is noise), "secure": true (an answer made of such entries
+alone has the flag AD, as if DNSSEC had been validated, when the question has it). A name that is not there is NXDOMAIN.
 
     python tests/servers/name_server.py --port P --zone FILE.json
 """
@@ -18,7 +19,10 @@ import threading
 import dns.exception
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
+import dns.rdata
+import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
@@ -26,12 +30,12 @@ import dns.rrset
 class NameServer:
     """A context manager; address is what resolver_nameservers wants, questions what was asked."""
 
-    def __init__(self, zone, port=0):
+    def __init__(self, zone, port=0, host="127.0.0.1"):
         self.zone = {name.rstrip(".").lower(): entry for name, entry in zone.items()}
         self.questions = []
-        self._tcp, self._udp = _bind_both(port)
+        self._tcp, self._udp = _bind_both(port, host)
         self.port = self._udp.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"{host}:{self.port}"
 
     def __enter__(self):
         for serve in (self._serve_udp, self._serve_tcp):
@@ -88,14 +92,20 @@ class NameServer:
         if entry and entry.get("truncate") and how == "udp":
             response.flags |= dns.flags.TC
             return response.to_wire()
-        self._fill(response, name, kind)
+        self._fill(response, name, kind, bool(query.flags & dns.flags.AD))
         if entry and entry.get("garble"):
             return response.to_wire()[:-3] + os.urandom(8)
         return response.to_wire(max_size=65535)
 
-    def _fill(self, response, name, kind):
+    def _fill(self, response, name, kind, wants_ad):
+        is_secure = wants_ad
         for _ in range(10):
             entry = self.zone.get(name)
+            is_secure = is_secure and bool((entry or {}).get("secure"))
+            if is_secure:
+                response.flags |= dns.flags.AD
+            else:
+                response.flags &= ~dns.flags.AD
             if entry is None:
                 response.set_rcode(dns.rcode.NXDOMAIN)
                 break
@@ -104,7 +114,7 @@ class NameServer:
                 return
             ttl = entry.get("ttl", 60)
             if kind in entry:
-                response.answer.append(dns.rrset.from_text(f"{name}.", ttl, "IN", kind, *entry[kind]))
+                response.answer.append(rrset(name, ttl, kind, entry[kind]))
                 return
             if "CNAME" not in entry:
                 break
@@ -117,10 +127,22 @@ class NameServer:
             response.authority.append(dns.rrset.from_text("test.", 60, "IN", "SOA", soa))
 
 
-def _bind_both(port):
+def rrset(name, ttl, kind, texts):
+    """Return records; TLSA is sent as written, also what dnspython would not make."""
+    if kind == "TLSA":
+        datas = [bytes([*map(int, text.split()[:3])]) + bytes.fromhex(text.split()[3]) for text in texts]
+        made = dns.rrset.RRset(dns.name.from_text(name), dns.rdataclass.IN, dns.rdatatype.TLSA)
+        made.update_ttl(ttl)
+        for data in datas:
+            made.add(dns.rdata.GenericRdata(dns.rdataclass.IN, dns.rdatatype.TLSA, data))
+        return made
+    return dns.rrset.from_text(f"{name}.", ttl, "IN", kind, *texts)
+
+
+def _bind_both(port, host):
     """Bind TCP and UDP to one port; with an ephemeral port the UDP one may be taken by others."""
     for _ in range(50):
-        tcp = socket.create_server(("127.0.0.1", port))
+        tcp = socket.create_server((host, port))
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             udp.bind(tcp.getsockname())

@@ -2,13 +2,16 @@
 
     with SecureSink(certificate, logins={"user": "secret"}) as sink: ...
 
+tokens(token) says for whom an access token is good.
 implicit=True: TLS begins with the first octet. mechanisms: what AUTH offers, in clear too when
 clear_auth is set. More keys of `replies`: STARTTLS and AUTH; a text that ends with " PLUS <octets>" is sent
 together with these octets, before TLS begins. "MUTE" as the reply to STARTTLS says 220 and then nothing more.
-`tls` is the list of versions that were agreed on, `names` what clients asked for by SNI, `logged_in` the users.
+`tls` is the list of versions that were agreed on; `ciphers`, `resumed` and `shown` (clients' certificates) go with it.
+`names` is what clients asked for by SNI, `logged_in` the users.
 """
 
 import base64
+import hmac
 import ssl
 
 from tests.servers.smtp_sink import EHLO, Session, SmtpSink
@@ -38,12 +41,15 @@ class SecureSession(Session):
     def start_tls(self):
         self.flush()
         self.end.settimeout(20)
-        self.sink._ends.discard(self.end)
+        self.sink.ends.discard(self.end)
         self.end = self.sink.context.wrap_socket(self.end, server_side=True)
         self.end.settimeout(None)
-        self.sink._ends.add(self.end)
+        self.sink.ends.add(self.end)
         self.secure = True
         self.sink.tls.append(self.end.version())
+        self.sink.ciphers.append(self.end.cipher()[0])
+        self.sink.resumed.append(self.end.session_reused)
+        self.sink.shown.append(self.end.getpeercert())
 
     def command(self, verb, argument):
         line = self.sink.commands[-1]
@@ -59,7 +65,7 @@ class SecureSession(Session):
             self.answer_starttls()
         elif verb == "AUTH":
             self.log_in(line.split())
-        elif verb == "MAIL" and self.sink.logins and not self.user:
+        elif verb == "MAIL" and self.sink.mechanisms and not self.user:
             self.say("530 5.7.0 Authentication required")
         else:
             self.sink.seen_as.append((verb, self.secure, self.user))
@@ -87,6 +93,11 @@ class SecureSession(Session):
         if words[1] == "PLAIN":
             initial = decoded(words[2]) if len(words) > 2 else self.question("")
             _, user, password = initial.split("\0")
+        elif words[1] in ("XOAUTH2", "OAUTHBEARER"):
+            self.take_token(words)
+            return
+        elif words[1] == "CRAM-MD5":
+            user, password = self.cram_md5()
         else:
             user, password = self.question("VXNlcm5hbWU6"), self.question("UGFzc3dvcmQ6")
         self.sink.attempts.append((words[1], user, password))
@@ -95,6 +106,28 @@ class SecureSession(Session):
             self.say("235 2.7.0 welcome")
         else:
             self.say("535 5.7.8 Error: authentication failed")
+
+    def take_token(self, words):
+        """Answer a token; one that is not good is answered by a question, and only then by 535 (RFC 7628 3.2.3)."""
+        said = decoded(words[2]) if len(words) > 2 else self.question("")
+        token = said.partition("auth=Bearer ")[2].partition("\1")[0]
+        user = said.partition("user=")[2].partition("\1")[0] or said.partition("a=")[2].partition(",")[0]
+        self.sink.attempts.append((words[1], user, token))
+        if self.sink.tokens(token) == user:
+            self.user = user
+            self.say("235 2.7.0 welcome")
+            return
+        challenge = base64.b64encode(b'{"status":"invalid_token"}').decode()
+        right = {"XOAUTH2": "", "OAUTHBEARER": "\1"}[words[1]]
+        fits = self.question(challenge) == right
+        self.say("535 5.7.8 Error: the token is not good" if fits else "501 5.5.2 that is no answer")
+
+    def cram_md5(self):
+        challenge = b"<1.2@sink.test>"
+        user, digest = self.question(base64.b64encode(challenge).decode()).rsplit(" ", 1)
+        password = self.sink.logins.get(user, "")
+        right = hmac.digest(password.encode(), challenge, "md5").hex() == digest
+        return user, password if right else "another"
 
     def question(self, text):
         self.say(f"334 {text}")
@@ -118,6 +151,7 @@ class SecureSink(SmtpSink):
         starttls=True,
         mechanisms="PLAIN LOGIN",
         clear_auth=False,
+        tokens=None,
         **more,
     ):
         super().__init__(**{"ehlo": list(EHLO), **more})
@@ -126,6 +160,8 @@ class SecureSink(SmtpSink):
         self.logins = logins or {}
         self.implicit = implicit
         self.starttls = starttls and not implicit
-        self.mechanisms = mechanisms if logins else ""
+        self.tokens = tokens or (lambda token: "")
+        self.mechanisms = mechanisms if logins or tokens else ""
         self.clear_auth = clear_auth
         self.tls, self.names, self.attempts, self.seen_as = [], [], [], []
+        self.ciphers, self.resumed, self.shown = [], [], []

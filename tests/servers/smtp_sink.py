@@ -4,18 +4,25 @@
     python tests/servers/smtp_sink.py --port P --dir DIR     (one file N.eml for each message)
 
 With lmtp=True it speaks LMTP: LHLO, and a reply to the dot for each recipient ("DOT <address>" for one of them);
-with path= it listens on a Unix socket. Keys of `replies` are CONNECT, EHLO, LHLO, HELO, MAIL, RCPT, DATA, DOT, RSET,
-QUIT, or "RCPT <address>" for one recipient; a value is the reply's text, or a list of texts used in turn (the last
-one stays). Special values: "DROP" closes the connection, "SILENT" never answers, "ENDLESS" sends a line without end,
-"CHATTER" sends reply lines without end; "NORMAL" is what it would have said. A text may hold \\n (several lines), and
-" DROP" at its end closes after it.
+with path= it listens on a Unix socket. Where ehlo has CHUNKING it knows BDAT, unless a reply to that begins with 50.
+Keys of `replies` are CONNECT, EHLO, LHLO, HELO, MAIL, RCPT, DATA, DOT, BDAT, LAST (BDAT with LAST), RSET, QUIT, or
+"RCPT <address>" for one recipient; a value is the reply's text, or a list of texts used in turn (the last one stays).
+Special values: "DROP" closes the connection, "SILENT" never answers, "ENDLESS" sends a line without end, "CHATTER"
+sends reply lines without end; "NORMAL" is what it would have said. A text may hold \\n (several lines), and " DROP" at
+its end closes after it.
 """
 
 import argparse
 import os
 import socket
+import sys
 import threading
 import time
+
+if not __package__:  # as a program
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from tests.servers.little_server import LittleServer
 
 EHLO = ["sink.test", "PIPELINING", "SIZE 100000000", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"]
 NORMAL = {
@@ -25,6 +32,8 @@ NORMAL = {
     "RCPT": "250 2.1.5 Ok",
     "DATA": "354 go ahead",
     "DOT": "250 2.0.0 Ok: queued",
+    "BDAT": "250 2.0.0 chunk",
+    "LAST": "250 2.0.0 Ok: queued",
     "RSET": "250 2.0.0 Ok",
     "QUIT": "221 2.0.0 Bye",
 }
@@ -39,8 +48,8 @@ class Message:
         self.content = content
 
 
-class SmtpSink:
-    """A context manager; messages, commands (all lines) and connections tell what happened."""
+class SmtpSink(LittleServer):
+    """messages and commands (all lines) tell what happened."""
 
     def __init__(
         self,
@@ -54,41 +63,18 @@ class SmtpSink:
         lmtp=False,
         path="",
     ):
+        super().__init__(path, host, port)
         self.lmtp = lmtp
         self.replies = dict(replies or {})
         self.ehlo = EHLO if ehlo is None else ehlo
         self.messages = []
         self.commands = []
         self.segments = []
-        self.connections = 0
         self.keep_content = keep_content
         self.octets = 0
         self.read_pause = read_pause
         self.on_message = message
-        if path:
-            self.listener = socket.socket(socket.AF_UNIX)
-            self.listener.bind(path)
-            self.listener.listen(128)
-            self.port = 0
-        else:
-            self.listener = socket.create_server(
-                (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
-            )
-            self.port = self.listener.getsockname()[1]
-        self._ends = set()
         self._lock = threading.Lock()
-
-    def __enter__(self):
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        for end in [self.listener, *self._ends]:
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            end.close()
 
     def reply(self, key, *more):
         """Return what to say, for the most special key that is scripted."""
@@ -103,24 +89,8 @@ class SmtpSink:
             return "\n".join(f"250{' ' if n == len(self.ehlo) - 1 else '-'}{word}" for n, word in enumerate(self.ehlo))
         return NORMAL.get(key, "502 5.5.2 what?")
 
-    def _accept(self):
-        while True:
-            try:
-                end, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self._ends.add(end)
-            threading.Thread(target=self._serve, args=(end,), daemon=True).start()
-
-    def _serve(self, end):
-        try:
-            self.session(self, end).run()
-        except OSError:
-            pass
-        finally:
-            self._ends.discard(end)
-            end.close()
+    def serve(self, end):
+        self.session(self, end).run()
 
 
 class _Drop(OSError):
@@ -139,6 +109,8 @@ class Session:
         self.out = b""
         self.sender = None
         self.recipients = []
+        self.chunks = b""
+        self.chunk_refused = False
 
     def run(self):
         self.say(self.sink.reply("CONNECT"))
@@ -154,11 +126,15 @@ class Session:
                 return
 
     def command(self, verb, argument):
+        if verb == "BDAT" and "CHUNKING" in self.sink.ehlo:
+            self.chunk(self.sink.commands[-1].split())
+            return
         address = argument.partition(">")[0].strip("<")
         said = self.sink.reply(verb, f"{verb} {address}")
-        good = said[:1] in "23"
+        good = said[:1] == "2"
         if verb == "RSET" or (verb == "MAIL" and good):
             self.sender, self.recipients = (argument if verb == "MAIL" else None), []
+            self.chunk_refused = False
         elif verb == "RCPT" and self.sender is None and "RCPT" not in self.sink.replies:
             said = "503 5.5.1 MAIL first"
         elif verb == "RCPT" and good:
@@ -169,19 +145,42 @@ class Session:
         if verb == "DATA" and said.startswith("354"):
             self.content()
 
+    def chunk(self, words):
+        is_last = words[-1] == "LAST"
+        said = "503 5.5.1 one before was refused"
+        if not self.chunk_refused:
+            said = self.sink.reply("LAST" if is_last else "BDAT")
+        if self.chunk_refused or not said.startswith("50"):
+            size = int(words[1])
+            while len(self.buffer) < size:
+                self.flush()
+                self.fill()
+            self.chunks += self.buffer[:size]
+            self.buffer = self.buffer[size:]
+        if is_last and said[:1] == "2":
+            self.keep(self.chunks)
+        self.chunk_refused = said[:1] != "2" and not is_last
+        if is_last or self.chunk_refused:
+            self.chunks = b""
+        self.say(said)
+
     def content(self):
         self.flush()
         content = self.until_dot()
+        recipients = self.recipients
+        self.keep(content)
+        for recipient in recipients if self.sink.lmtp else [""]:
+            address = recipient.partition(">")[0].strip("<")
+            self.say(self.sink.reply("DOT", f"DOT {address}"))
+
+    def keep(self, content):
         if self.recipients:
             with self.sink._lock:
                 message = Message(self.sender, self.recipients, content)
                 self.sink.messages.append(message)
                 if self.sink.on_message:
                     self.sink.on_message(len(self.sink.messages), message)
-        recipients, self.sender, self.recipients = self.recipients, None, []
-        for recipient in recipients if self.sink.lmtp else [""]:
-            address = recipient.partition(">")[0].strip("<")
-            self.say(self.sink.reply("DOT", f"DOT {address}"))
+        self.sender, self.recipients = None, []
 
     def until_dot(self):
         kept = []
@@ -201,7 +200,7 @@ class Session:
             if self.sink.read_pause:
                 time.sleep(self.sink.read_pause)
             self.fill()
-        return b"".join(kept)[2:].replace(b"\r\n.", b"\r\n") if self.sink.keep_content else b""
+        return b"".join(kept).replace(b"\r\n.", b"\r\n")[2:] if self.sink.keep_content else b""
 
     def line(self):
         while b"\r\n" not in self.buffer:

@@ -1,6 +1,7 @@
 """What tests of the queue share: an empty queue in tmp_path, and a way to put messages into it."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from sendmail_py.spool.layout import INCOMING
 from sendmail_py.spool.store import Store
 
 # A busy machine is no failure: nothing here is measured by the clock.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
+settings.register_profile(
+    "patient", deadline=None, max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("patient")
 
 PutMessage = Callable[..., Envelope]
@@ -23,7 +27,8 @@ PutMessage = Callable[..., Envelope]
 def envelope_for(*recipients: str, queue_id: str = "0123456789ABC", sender: str = "alice@example.org") -> Envelope:
     """Return an envelope with these recipients."""
     paths = [Recipient(Address.parse(text)) for text in recipients]
-    return Envelope(queue_id, 1_795_435_041_123_456, Address.parse(sender), paths, Submitter(1000, "alice"))
+    arrived_at = time.time_ns() // 1000  # a message of long ago would be returned instead of deferred
+    return Envelope(queue_id, arrived_at, Address.parse(sender), paths, Submitter(1000, "alice"))
 
 
 @pytest.fixture

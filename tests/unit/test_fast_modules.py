@@ -69,6 +69,18 @@ def test_without_the_file_everything_is_imported_as_always(installed: Path) -> N
     assert "sendmail_py.commands.sendmail" in imported(done)
 
 
+@pytest.mark.parametrize("data", [b"", b"junk", None])
+def test_where_the_file_is_not_whole_everything_is_imported_too(installed: Path, data: bytes | None) -> None:
+    file = installed / "share/sendmail-py/sendmail_py" / FAST
+    file.write_bytes(file.read_bytes()[:-100] if data is None else data)
+    maildrop = spool_of(installed)
+    done = start(installed, "-i", "bob@example.net")
+    assert done.returncode == 0, done.stderr
+    assert "sendmail_py.commands.sendmail" in imported(done)
+    (message,) = maildrop.iterdir()
+    assert message.read_bytes().endswith(b"\n\nhello\n")
+
+
 def test_a_checkout_has_no_such_file() -> None:
     assert not list((ROOT / "sendmail_py").glob("fast.*"))
 

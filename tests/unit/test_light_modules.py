@@ -10,9 +10,20 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIGHT = [
     *("commands.sendmail", "commands.sendmail_options", "commands.addresses", "commands.interrupted"),
-    *("core.address", "core.exitcodes", "core.errors", "core.essentials", "core.envelope", "core.params"),
+    *(
+        "core.address",
+        "core.exitcodes",
+        "core.errors",
+        "core.mail_error",
+        "core.essentials",
+        "core.envelope",
+        "core.params",
+    ),
     *("formats.main_cf", "formats.header", "formats.address_list", "formats.queue_file", "formats.stdin_lines"),
-    *("spool.layout", "spool.maildrop", "host.configuration", "host.configuration_file"),
+    *("spool.layout", "spool.maildrop", "spool.blocked", "host.configuration", "host.configuration_file"),
+    "host.environment_settings",
+    *(f"core.parameters.{name}" for name in ("param", "instance", "submission", "queue", "local", "relay")),
+    *(f"core.parameters.{name}" for name in ("smtp_server", "filters", "log")),
     *("core.config", "formats.logical_lines", "core.access_list", "formats.submit_records"),
 ]
 PRINT_NEW_PYTHON_MODULES = """
@@ -37,7 +48,7 @@ def test_the_list_of_light_modules_names_modules_that_exist() -> None:
 def test_a_light_module_imports_only_c_modules_and_its_like(name: str) -> None:
     command = [sys.executable, "-IS", "-c", PRINT_NEW_PYTHON_MODULES, str(ROOT), name]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
-    packages = {"sendmail_py"} | {f"sendmail_py.{light.partition('.')[0]}" for light in LIGHT}
+    packages = {"sendmail_py"} | {f"sendmail_py.{light.rpartition('.')[0]}" for light in LIGHT}
     ours = {f"sendmail_py.{light}" for light in LIGHT}
     heavy = [m for m in loaded if m not in ours | packages | ALLOWED and m.partition(".")[0] != "encodings"]
     assert not heavy
@@ -66,3 +77,10 @@ def is_python(name: str) -> bool:
     except (ValueError, ModuleNotFoundError):
         return False
     return bool(spec and spec.origin and spec.origin.endswith(".py"))
+
+
+def test_master_knows_neither_asyncio_nor_tls_nor_passwords() -> None:
+    text = "import sys, sendmail_py.services.master; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, cwd=ROOT)
+    heavy = {"asyncio", "ssl", "stringprep", "concurrent.futures", "sendmail_py.services.smtpd_logins"}
+    assert not heavy & set(done.stdout.split())

@@ -19,6 +19,7 @@ from ...core.params import BY_NAME
 from ...formats import main_cf
 from ...host import configuration
 from ...host.configuration_file import read_text
+from . import explain
 from .parser import Parser
 
 _NOT_FOUND = 1
@@ -27,16 +28,23 @@ _NOT_FOUND = 1
 def main(arguments: list[str], directory: str) -> int:
     """Run `mailctl config` for a configuration directory; returns the exit status."""
     try:
-        options = _parser().parse_args(arguments)
-        if options.edit or options.remove:
-            return change(directory, _changes(options))
-        return show(directory, options)
+        return run(arguments, directory)
     except MailError as error:
         _complain(str(error))
         return error.exit_code
     except OSError as error:
         _complain(f"{error.filename or directory}: {error.strerror}")
         return EX_NOPERM if isinstance(error, PermissionError) else EX_CANTCREAT
+
+
+def run(arguments: list[str], directory: str) -> int:
+    """Do the same; raises MailError and OSError for what goes wrong."""
+    if arguments[:1] == ["explain"]:
+        return explain.main(arguments[1:], directory)
+    options = _parser().parse_args(arguments)
+    if options.edit or options.remove:
+        return change(directory, _changes(options))
+    return show(directory, options)
 
 
 def _parser() -> Parser:
@@ -48,7 +56,8 @@ def _parser() -> Parser:
     what.add_argument("-X", dest="remove", action="store_true", help="remove each name from main.cf")
     parser.add_argument("-x", dest="expand", action="store_true", help="show values with $name replaced")
     parser.add_argument("-h", dest="bare", action="store_true", help="show values without names")
-    parser.add_argument("-j", dest="json", action="store_true", help="show everything as JSON")
+    parser.add_argument("-H", dest="names_alone", action="store_true", help="show names without values")
+    parser.add_argument("-j", "--json", dest="json", action="store_true", help="show everything as JSON")
     parser.add_argument("--help", action="help", help="show this text")
     parser.add_argument("names", nargs="*", metavar="name[=value]")
     return parser
@@ -80,6 +89,8 @@ def _all_names(config: Config, changed: bool) -> list[str]:
 def _print(rows: list[tuple[str, str]], config: Config, options: argparse.Namespace) -> None:
     if options.json:
         text = json.dumps([_describe(name, value, config) for name, value in rows], indent=1) + "\n"
+    elif options.names_alone:
+        text = "".join(f"{name}\n" for name, _ in rows)
     elif options.bare:
         text = "".join(f"{value}\n" for _, value in rows)
     else:

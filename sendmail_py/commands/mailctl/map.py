@@ -5,9 +5,11 @@ key each line of standard input is one, and what is found is printed as "key, ta
 """
 
 import sys
+from collections.abc import Iterable
 
 from ...core.errors import MailError, UsageError
 from ...core.exitcodes import EX_OK, EX_TEMPFAIL
+from ...formats.listing import clean_json
 from ...formats.tables import TableError
 from ...host.tables import Tables
 from .parser import Parser
@@ -26,12 +28,17 @@ def main(arguments: list[str], directory: str) -> int:
     parser = Parser("map", "Look a key up in a table.")
     parser.add_argument("table", help="type:name, such as hash:/etc/mail/transport")
     parser.add_argument("key", help="what to look up; - reads keys from standard input")
+    parser.add_argument(
+        "-j", "--json", action="store_true", help="one line of JSON a key; value is null where nothing is"
+    )
     options = parser.parse_args(arguments)
     try:
         tables = Tables([options.table], lambda fault: print(f"mailctl: {fault}", file=sys.stderr))
     except ValueError as error:
         raise UsageError(str(error)) from error
     try:
+        if options.json:
+            return _as_json(tables, [options.key] if options.key != "-" else (line.rstrip("\n") for line in sys.stdin))
         return _each_line(tables) if options.key == "-" else _one(tables, options.key)
     except TableError as error:
         raise _Unavailable(str(error)) from error
@@ -43,6 +50,15 @@ def _one(tables: Tables, key: str) -> int:
         return _NOT_FOUND
     print(found)
     return EX_OK
+
+
+def _as_json(tables: Tables, keys: Iterable[str]) -> int:
+    status = _NOT_FOUND
+    for key in keys:
+        found = tables.look_up(key)
+        print(clean_json({"key": key, "value": found}))
+        status = status if found is None else EX_OK
+    return status
 
 
 def _each_line(tables: Tables) -> int:

@@ -1,14 +1,13 @@
-"""mailctl setup: users, queue, state directory and a first main.cf; run again, it changes nothing.
+"""mailctl setup: programs and names, users, queue, state directory and a first main.cf; run again, it changes nothing.
 
-Guarantees: it never replaces a main.cf, follows no link, and mends owner and mode of the
-directories themselves only, never of what they hold.
+Guarantees: it never replaces a main.cf or another mail system's program, follows no link, and mends
+owner and mode of the directories themselves only, never of what they hold. --remove undoes it.
 """
 
 import argparse
 import grp
 import os
 import pwd
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,27 +21,30 @@ from ...host import configuration
 from ...host.configuration_file import read_text
 from ...spool import directories
 from .config import replace_text
+from .installation import programs_prefix, put_names, put_programs
+from .oauth_directory import token_directories
 from .parser import Parser
+from .removal import NO_HOME, is_done, remove
 
-_USER_OPTIONS = ("--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
+_USER_OPTIONS = ("--system", "--no-create-home", "--home-dir", NO_HOME, "--shell", "/usr/sbin/nologin")
+_QUESTION = "Where shall mail for root go? An address, or nothing to leave it with root: "
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def main(arguments: list[str], directory: str) -> int:
     """Run `mailctl setup` for a configuration directory, as root; returns the exit status."""
-    parser = Parser("setup", "Create users, queue and main.cf where they are missing.")
-    parser.add_argument("--root-alias", type=_address, metavar="ADDRESS", help="where root's mail goes")
+    parser = Parser("setup", "Create programs, users, queue and main.cf where they are missing.")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--root-alias", type=_address, metavar="ADDRESS", help="where root's mail goes")
+    what.add_argument("--remove", action="store_true", help="undo it; mail and a changed main.cf stay")
     try:
         options = parser.parse_args(arguments)
         if os.geteuid() != 0:
             print("mailctl setup: only root can create users and the queue", file=sys.stderr)
             return EX_NOPERM
-        count = 0
-        for line in _steps(directory, options.root_alias):
-            print(line, flush=True)
-            count += 1
-        if not count:
-            print("already set up")
+        steps = remove(directory, _run) if options.remove else _steps(directory, options.root_alias)
+        if not sum([_is_told(line) for line in steps]):
+            print("nothing to remove" if options.remove else "already set up")
     except MailError as error:
         print(f"mailctl setup: {error}", file=sys.stderr)
         return error.exit_code
@@ -63,15 +65,24 @@ def _address(text: str) -> str:
     return text
 
 
+def _is_told(line: str) -> bool:
+    print(line, flush=True)
+    return is_done(line)
+
+
 def _steps(directory: str, root_alias: str | None) -> Iterator[str]:
     """Do what is missing, in order; yields a line for each thing done."""
+    yield from put_programs()
+    if prefix := programs_prefix():
+        yield from put_names(prefix)
     yield from _write_main_cf(directory)
     config, _ = configuration.load(directory)
     for name in dict.fromkeys((config.mail_owner, config.net_owner)):
         yield from ensure_user(name)
     owner = pwd.getpwnam(config.mail_owner)
     yield from directories.create(config.queue_directory, owner.pw_uid, owner.pw_gid)
-    yield from ensure_directory(config.data_directory, 0o700, owner.pw_uid, owner.pw_gid)
+    yield from token_directories(config)
+    root_alias = root_alias or _asked(config)
     if root_alias:
         yield from _set_root_alias(config, root_alias)
 
@@ -114,32 +125,29 @@ def _run(command: list[str]) -> None:
         raise SpoolError(f"{' '.join(command)}: {result.stderr.strip() or f'status {result.returncode}'}")
 
 
-def ensure_directory(path: str, mode: int, uid: int, gid: int) -> Iterator[str]:
-    """Create a directory or mend its owner and mode, through a descriptor, so that no link is followed."""
-    try:
-        os.mkdir(path, 0o700)
-        done = f"created {path}"
-    except FileExistsError:
-        done = ""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        status = os.fstat(descriptor)
-        if (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) != (uid, gid, mode):
-            os.fchown(descriptor, uid, gid)
-            os.fchmod(descriptor, mode)
-            done = done or f"repaired {path}"
-    finally:
-        os.close(descriptor)
-    if done:
-        yield done
-
-
-def _set_root_alias(config: Config, address: str) -> Iterator[str]:
+def _alias_file(config: Config) -> tuple[str, str]:
+    """Return path and text of the file for root's alias; raises SpoolError."""
     path = config.alias_maps[0].rpartition(":")[2] if config.alias_maps else ""
     if not path.startswith("/"):
         raise SpoolError("alias_maps names no file for root's alias")
     path = os.path.realpath(path)
-    before = read_text(path) if os.path.exists(path) else ""
+    return path, read_text(path) if os.path.exists(path) else ""
+
+
+def _asked(config: Config) -> str:
+    """Ask at the terminal where root's mail goes, when nothing says so yet; "" for no answer."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or any(map(_is_roots, _alias_file(config)[1].splitlines())):
+        return ""
+    while answer := input(_QUESTION).strip():
+        try:
+            return _address(answer)
+        except (ValueError, argparse.ArgumentTypeError) as error:
+            print(f"mailctl setup: {error}", file=sys.stderr)
+    return ""
+
+
+def _set_root_alias(config: Config, address: str) -> Iterator[str]:
+    path, before = _alias_file(config)
     after = with_root_alias(before, address)
     if after != before:
         replace_text(path, after)
@@ -158,11 +166,16 @@ def with_root_alias(text: str, address: str) -> str:
             continue
         if line[0] in " \t":
             continue
-        key, colon, value = line.partition(":")
-        replacing = bool(colon) and key.strip().strip('"').lower() == "root"
+        replacing = _is_roots(line)
         if not replacing:
             out.append(line)
         elif not found:
-            out.append(line if value.strip() == address else wanted)
+            out.append(line if line.partition(":")[2].strip() == address else wanted)
             found = True
     return "\n".join(out if found else [*out, wanted]) + "\n"
+
+
+def _is_roots(line: str) -> bool:
+    """Say whether a line of an alias file begins root's entry."""
+    key, colon, _ = line.partition(":")
+    return bool(colon) and key[:1] not in (" ", "\t") and key.strip().strip('"').lower() == "root"

@@ -3,8 +3,10 @@
 The starter returns 0 only when pickup and qmgr are at work; otherwise it says why they are not.
 """
 
+import contextlib
 import os
 import sys
+import time
 
 from ...core.complaints import complaints
 from ...core.config import Config
@@ -12,19 +14,25 @@ from ...core.errors import MailError, UsageError
 from ...core.exitcodes import EX_OK, EX_UNAVAILABLE
 from ...host.configuration import load
 from ...host.daemon import detach
-from ...host.syslog import has_syslog
-from ...services import master
+from ...host.service_manager import from_environment
+from ...host.syslog import ROOTS_LOG, has_syslog
+from ...services import master, once
+from ...services.run_directory import make_run_directory
 from ...services.whole_config import check_config
+from ...spool.lock import release, take
 
+_POLL = 0.1
+_LONGEST_TURN = 20.0
 _READY = "ready"
-_ROOTS_LOG = "/var/log/sendmail-py.log"
 
 
 def main(arguments: list[str], directory: str) -> int:
-    """Run `mailctl start [--foreground]`."""
-    if arguments not in ([], ["--foreground"]):
+    """Run `mailctl start [--foreground]`; --once is for sendmail, where daemonless = yes."""
+    if arguments not in ([], ["--foreground"], ["--once"]):
         raise UsageError("start takes no arguments but --foreground")
     config, faults = load(directory)
+    if arguments == ["--once"]:
+        return _once(config)
     for line in faults + complaints(config.settings):
         print(f"mailctl: {line}", file=sys.stderr)
     check_config(config)
@@ -43,12 +51,41 @@ def _warn_of_name(config: Config) -> None:
 
 
 def _foreground(config: Config) -> int:
+    has_begun = False
+
     def notify(text: str) -> None:
+        nonlocal has_begun
         if text:
             print(f"mailctl: {text}", file=sys.stderr, flush=True)
+        else:
+            has_begun = True
 
-    master.run(config, notify)
-    return EX_OK
+    master.run(config, notify, from_environment())
+    return EX_OK if has_begun else EX_UNAVAILABLE
+
+
+def _once(config: Config) -> int:
+    """Be the master until nothing is left to do now, after another one that is about to leave."""
+    check_config(config)
+    if not config.maillog_file and not has_syslog():
+        with contextlib.suppress(OSError), open(_stderr_path(config), "a", encoding="utf-8") as log:
+            os.dup2(log.fileno(), 2)
+    make_run_directory(config)
+    turn = f"{config.run_directory}/next.lock"
+    if not take(turn):
+        return EX_OK  # whoever has it has not begun yet, and will find what we would
+    end = time.monotonic() + _LONGEST_TURN
+    while True:
+        while once.master_runs(config) and once.leaves(config):
+            time.sleep(_POLL)
+        try:
+            master.run(config, lambda _: release(turn), leaves=True)
+        except master.AlreadyRunning:
+            # Services that stay have been started; or somebody has only looked whether the lock is held.
+            if not once.master_runs(config) and time.monotonic() < end:
+                time.sleep(_POLL)
+                continue
+        return EX_OK
 
 
 def _background(config: Config) -> int:
@@ -70,7 +107,7 @@ def _stderr_path(config: Config) -> str:
     """Return the file for what finds no other way: tracebacks, and the log when there is no syslog."""
     if config.maillog_file and config.maillog_file != "/dev/stdout":
         return str(config.maillog_file)
-    return _ROOTS_LOG if os.getuid() == 0 else f"{config.run_directory}/maillog"
+    return ROOTS_LOG if os.getuid() == 0 else f"{config.run_directory}/maillog"
 
 
 def _detached(config: Config, writer: int) -> None:

@@ -23,6 +23,7 @@ from ...delivery.local_user import Users, check_home, no_files, unknown
 from ...delivery.mailbox_commands import MailboxCommands
 from ...formats.aliases import Alias
 from ...formats.delivery_fields import delivered_to, is_among
+from ...formats.listing import clean_json
 from ...host.alias_files import AliasFiles
 from ...host.alias_sources import read_include
 from ...host.configuration import load
@@ -33,6 +34,7 @@ from ...routing.resolve import transport_of
 from ...services.children import is_one_user
 from ...services.local_checks import check_local
 from ...services.routes import check_routing, routing_of
+from .parser import Parser
 
 _SHOWN = 1000  # results of one expansion
 _HEADER = 1 << 20
@@ -40,8 +42,10 @@ _HEADER = 1 << 20
 
 def main(arguments: list[str], directory: str) -> int:
     """Run `mailctl test-delivery RECIPIENT < message`; 0: delivered, 69: something fails, 75: something waits."""
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        raise UsageError("usage: mailctl test-delivery RECIPIENT < message")
+    parser = Parser("test-delivery", "Say what would become of the message on standard input to a recipient.")
+    parser.add_argument("recipient", metavar="RECIPIENT")
+    parser.add_argument("-j", "--json", action="store_true", help="as JSON")
+    options = parser.parse_args(arguments)
     config, _ = load(directory)
     check_routing(config)
     check_local(config)
@@ -49,12 +53,22 @@ def main(arguments: list[str], directory: str) -> int:
         stay_one_user()
     header = b"" if sys.stdin.isatty() else sys.stdin.buffer.read(_HEADER).partition(b"\n\n")[0]
     try:
-        address = Address.parse(arguments[0])
+        address = Address.parse(options.recipient)
     except ValueError as error:
-        raise UsageError(f"{arguments[0]}: {error}") from error
-    explainer = Explainer(config, header, print)
+        raise UsageError(f"{options.recipient}: {error}") from error
+    steps: list[dict[str, object]] = []
+    explainer = Explainer(config, header, (lambda text: steps.append(_step(text))) if options.json else print)
     explainer.address(address)
-    return explainer.exit_code()
+    code = explainer.exit_code()
+    if options.json:
+        found = {EX_OK: "delivered", EX_TEMPFAIL: "deferred", EX_UNAVAILABLE: "failed"}[code]
+        print(clean_json({"recipient": options.recipient, "outcome": found, "steps": steps}))
+    return code
+
+
+def _step(text: str) -> dict[str, object]:
+    plain = text.lstrip(" ")
+    return {"depth": (len(text) - len(plain)) // 2, "text": plain}
 
 
 class Explainer:

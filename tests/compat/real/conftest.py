@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from callers_machine import CallersMachine, what_lacks
 
 CRONTAB = "MAILTO=bob\n* * * * * echo the night job; echo and its errors >&2; crontab -r\n"  # runs once
+_CALLER = "caller"  # among the user properties of a report
 _open: dict[str, set[str]] = {}  # which tests of a program have not passed, yet
 
 
@@ -31,12 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    for item in session.items:
-        for name in _callers(item):
-            _open.setdefault(name, set()).add(item.nodeid)
-
-
 def _callers(item: pytest.Item) -> list[str]:
     return [name for mark in item.iter_markers("caller") for name in mark.args]
 
@@ -44,10 +39,18 @@ def _callers(item: pytest.Item) -> list[str]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.when == "call" and report.passed:
-        for name in _callers(item):
-            _open[name].discard(item.nodeid)
+    report.user_properties += [(_CALLER, name) for name in _callers(item)]
     return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count where the reports of all workers come together: a program counts when its tests have passed."""
+    for name in [value for key, value in report.user_properties if key == _CALLER]:
+        tests = _open.setdefault(name, set())
+        if report.when == "setup":
+            tests.add(report.nodeid)
+        elif report.when == "call" and report.passed:
+            tests.discard(report.nodeid)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

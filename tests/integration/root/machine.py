@@ -25,11 +25,13 @@ _BEGIN = f"""
 set -eu
 ulimit -c 0
 mount -t tmpfs -o mode=755 none /var/lib
-mkdir /var/lib/checkout /var/lib/etc
+mkdir /var/lib/checkout /var/lib/etc /var/lib/usr /var/lib/usr-work
 mount --bind "$1" {HERE}
+mount -t overlay -o lowerdir=/usr,upperdir=/var/lib/usr,workdir=/var/lib/usr-work none /usr
+rm -f /usr/sbin/sendmail /usr/lib/sendmail /usr/bin/mailq /usr/bin/newaliases
 cp -a /etc/. /var/lib/etc
 mount --bind /var/lib/etc /etc
-for directory in /usr/local /home /run /var/spool /var/mail /var/log; do
+for directory in /usr/local /root /home /run /var/spool /var/mail /var/log; do
     mkdir -p "$directory"
     mount -t tmpfs -o mode=755 none "$directory"
 done

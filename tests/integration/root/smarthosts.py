@@ -5,9 +5,11 @@ take ends in Postfix's mailboxes. Postfix is unpacked by make-postfix and laid o
 """
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from machine import HERE, Machine, wait_until
@@ -19,8 +21,16 @@ PASSWORD = "a long:secret with blanks"
 POSTFIX_HOST, DOVECOT_HOST = "smtp.smarthost.test", "submission.smarthost.test"
 LOG = "/var/log/postfix.log"
 BOX = "/var/lib/smarthost"
+TOKEN_PORT = 8099
+DOMAIN = "smarthost.test"
 AUTHORITY = "/var/lib/authority.pem"
-_ZONE = {POSTFIX_HOST: {"A": ["127.0.0.2"]}, DOVECOT_HOST: {"A": ["127.0.0.3"]}}
+_ZONE = {
+    POSTFIX_HOST: {"A": ["127.0.0.2"]},
+    DOVECOT_HOST: {"A": ["127.0.0.3"]},
+    DOMAIN: {"MX": [f"10 {POSTFIX_HOST}."]},
+    f"mta-sts.{DOMAIN}": {"A": ["127.0.0.4"]},
+    f"_mta-sts.{DOMAIN}": {"TXT": ['"v=STSv1; id=1"']},
+}
 _MAIN_CF = f"""\
 compatibility_level = 3.6
 maillog_file = {LOG}
@@ -45,10 +55,13 @@ notify_classes =
 _MASTER_CF = """\
 postlog unix-dgram n - n - 1 postlogd
 127.0.0.2:25 inet n - n - - smtpd -o smtpd_client_restrictions= -o smtpd_sasl_auth_enable=no
+  -o smtpd_tls_security_level=may
 127.0.0.2:587 inet n - n - - smtpd -o smtpd_tls_security_level=encrypt
 127.0.0.2:588 inet n - n - - smtpd -o smtpd_tls_security_level=may -o smtpd_sasl_mechanism_filter=login
 127.0.0.2:465 inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
 127.0.0.2:589 inet n - n - - smtpd -o smtpd_tls_security_level=none
+127.0.0.2:590 inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=no
+  -o smtpd_tls_req_ccert=yes -o smtpd_tls_CAfile=/var/lib/authority.pem -o smtpd_client_restrictions=permit
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -60,6 +73,15 @@ proxymap unix - - n - - proxymap
 anvil unix - - n - 1 anvil
 local unix - n n - - local
 """
+MANY_AT_ONCE = "smtp unix - - n - 100 smtp\n"  # for master.cf
+# One message to bob in each of so many domains, c0.test, c1.test ..., by way of Postfix.
+_TO_EACH = """
+import smtplib, sys
+with smtplib.SMTP("127.0.0.2", 25) as session:
+    for number in range(int(sys.argv[2])):
+        to = [f"bob@{sys.argv[1]}{number}.test"]
+        session.sendmail("alice@smarthost.test", to, f"Subject: {number}\\n\\nhello\\n")
+"""
 _DOVECOT = f"""\
 base_dir = /run/dovecot
 log_path = /var/log/dovecot.log
@@ -68,11 +90,16 @@ ssl = required
 ssl_cert = </var/lib/dovecot.pem
 ssl_key = </var/lib/dovecot.pem
 ssl_dh =
-auth_mechanisms = plain login
+auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256 xoauth2 oauthbearer
 hostname = {DOVECOT_HOST}
 mail_location = maildir:/var/lib/mail/%u
 submission_relay_host = 127.0.0.2
 submission_relay_port = 25
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = /var/lib/dovecot-oauth2.conf
+}}
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN username_format=%u /var/lib/dovecot-users
@@ -84,6 +111,12 @@ userdb {{
 service auth {{
   unix_listener postfix {{
     mode = 0666
+  }}
+}}
+auth_failure_delay = 0
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
   }}
 }}
 service submission-login {{
@@ -103,6 +136,13 @@ service stats {{
   }}
 }}
 """
+_DOVECOT_OAUTH = f"""\
+introspection_mode = post
+introspection_url = http://127.0.0.1:{TOKEN_PORT}/introspect
+username_attribute = username
+active_attribute = active
+active_value = true
+"""
 _PREPARE = f"""
 mount -t overlay -o lowerdir={POSTFIX}/usr/lib:/usr/lib none /usr/lib
 groupadd --system postdrop
@@ -113,6 +153,7 @@ cp {POSTFIX}/usr/share/postfix/* /etc/postfix 2>/dev/null || true
 chmod 1777 {BOX}
 chown postfix: /var/lib/postfix
 chown alice: /var/lib/mail
+printf '127.0.0.2 {POSTFIX_HOST}\n127.0.0.3 {DOVECOT_HOST}\n' >> /etc/hosts
 cd /var/spool
 mkdir postfix && cd postfix
 mkdir active bounce corrupt defer deferred flush hold incoming private public maildrop saved trace pid
@@ -124,27 +165,37 @@ chmod 730 maildrop
 """
 
 
+def prepare_postfix(machine: Machine) -> None:
+    """Lay Postfix over a machine, with its users and an empty queue; main.cf and master.cf are still to be written."""
+    machine.script(_PREPARE)
+
+
 class Smarthosts:
     """A context manager: the servers on a machine that is installed, and a name server that knows them."""
 
-    def __init__(self, machine: Machine, directory: Path) -> None:
+    def __init__(self, machine: Machine, directory: Path, main_cf: str = "", master_cf: str = "") -> None:
         self.machine = machine
+        self._main_cf = _MAIN_CF + main_cf
+        self._master_cf = _MASTER_CF + master_cf
         self._authority = Authority(directory)
         self._running: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "Smarthosts":
         machine = self.machine
-        machine.script(_PREPARE)
+        prepare_postfix(machine)
         for name, host in (("postfix", POSTFIX_HOST), ("dovecot", DOVECOT_HOST)):
             pem = Path(self._authority.certificate(host)).read_bytes()
             machine.path(f"/var/lib/{name}.pem").write_bytes(pem)
         machine.path(AUTHORITY).write_bytes(Path(self._authority.file).read_bytes())
-        machine.path("/etc/postfix/main.cf").write_text(_MAIN_CF)
-        machine.path("/etc/postfix/master.cf").write_text(_MASTER_CF)
+        machine.path("/etc/postfix/main.cf").write_text(self._main_cf)
+        machine.path("/etc/postfix/master.cf").write_text(self._master_cf)
         machine.path("/var/lib/dovecot.conf").write_text(_DOVECOT)
         password = base64.b64encode(PASSWORD.encode()).decode()
         machine.path("/var/lib/dovecot-users").write_text(f"relay:{{PLAIN.b64}}{password}\n")
         machine.path("/var/lib/zone").write_text(json.dumps(_ZONE))
+        machine.path("/var/lib/dovecot-oauth2.conf").write_text(_DOVECOT_OAUTH)
+        tokens = f"{HERE}/tests/servers/oauth_server.py"
+        self._start(machine.venv_python(), tokens, "--port", TOKEN_PORT)
         self._start("dovecot", "-F", "-c", "/var/lib/dovecot.conf")
         wait_until(lambda: machine.path("/run/dovecot/postfix").is_socket(), "Dovecot listens")
         self._start("/usr/lib/postfix/sbin/master", "-c", "/etc/postfix", "-d")
@@ -153,6 +204,7 @@ class Smarthosts:
         )
         for address, port in (("127.0.0.2", 587), ("127.0.0.3", 587), ("127.0.0.2", 465), ("127.0.0.3", 465)):
             self._wait_for(address, port)
+        self._wait_for("127.0.0.1", TOKEN_PORT)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -160,14 +212,40 @@ class Smarthosts:
             process.terminate()
             process.wait(30)
 
-    def _start(self, *words: object) -> None:
+    def _start(self, *words: object) -> "subprocess.Popen[bytes]":
         command = self.machine.command(words)
         self._running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+        return self._running[-1]
 
     def _wait_for(self, address: str, port: int) -> None:
         text = f"import socket; socket.create_connection(({address!r}, {port}), 5)"
         connect = ["python3", "-I", "-c", text]
         wait_until(lambda: self.machine.run(*connect, check=False).returncode == 0, f"{address}:{port} listens")
+
+    @contextlib.contextmanager
+    def policy_host(self, policy: str) -> Iterator[None]:
+        """Have a policy of MTA-STS published for the domain, at the port that the world knows."""
+        self.machine.path("/var/lib/policy").write_text(policy)
+        self.machine.path("/var/lib/policy.pem").write_bytes(self.certificate(f"mta-sts.{DOMAIN}"))
+        words = [self.machine.venv_python(), f"{HERE}/tests/servers/policy_host.py", "--address", "127.0.0.4"]
+        words += ["--certificate", "/var/lib/policy.pem", "--domain", DOMAIN, "--policy", "/var/lib/policy"]
+        process = self._start(*words)
+        try:
+            self._wait_for("127.0.0.4", 443)
+            yield
+        finally:
+            self._running.remove(process)
+            process.terminate()
+            process.wait(30)
+
+    def send_to_each(self, letter: str, count: int) -> None:
+        """Have Postfix send a message to each of these domains, and wait until each has had its first attempt."""
+        self.machine.python(_TO_EACH, letter, count)
+        wait_until(lambda: self.logs().count(" status=") >= count, "the end of each in Postfix's log")
+
+    def certificate(self, name: str) -> bytes:
+        """Return a certificate and its key of the authority that the servers know."""
+        return Path(self._authority.certificate(name)).read_bytes()
 
     def logs(self) -> str:
         """Return what the servers have logged."""

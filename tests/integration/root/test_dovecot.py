@@ -76,6 +76,38 @@ while taken < int(sys.argv[2]):
     box.quit()
 """
 
+# Each message is fetched when the mailbox says that it has come, and some are deleted on the way: the reader writes
+# the mailbox that is being delivered to.
+FOLLOW_BY_IMAP = """
+import email, imaplib, sys, time
+box = imaplib.IMAP4("127.0.0.1", timeout=20)
+box.login(sys.argv[1], "secret")
+box.select("INBOX")
+seen = {}
+end = time.monotonic() + 60
+while len(seen) < int(sys.argv[2]) and time.monotonic() < end:
+    box.noop()
+    for uid in box.uid("search", "UID", f"{max(seen, default=0) + 1}:*")[1][0].split():
+        if int(uid) in seen:
+            continue
+        content = box.uid("fetch", uid, "(RFC822)")[1][0][1]
+        message = email.message_from_bytes(content)
+        seen[int(uid)] = f"{message['Subject']} {message.get_payload().strip()}"
+        if len(seen) % 3 == 0:
+            box.uid("store", uid, "+FLAGS", r"(\\Deleted)")
+            box.expunge()
+    time.sleep(0.02)
+box.logout()
+print("\\n".join(seen.values()))
+"""
+LDA = """\
+protocol lda {
+  log_path = /dev/stderr
+  mail_location = maildir:~/by-lda
+  postmaster_address = postmaster@host.example.org
+}
+"""
+
 
 @pytest.fixture(params=["mbox", "maildir"])
 def host(request: pytest.FixtureRequest) -> Iterator[Machine]:
@@ -139,20 +171,48 @@ def test_what_we_deliver_is_read_by_imap_as_it_was_sent(host: Machine) -> None:
     assert text.rstrip().endswith("\n\nFrom here\n.\n\nFrom\nend") or "\n\n>From here\n.\n\nFrom\nend" in text
 
 
-def test_mail_taken_by_pop3_while_more_is_delivered_is_taken_once_each(host: Machine) -> None:
-    count = 60
-    taker = subprocess.Popen(
-        host.command(["python3", "-I", "-c", TAKE_BY_POP3, "alice", count]), stdout=subprocess.PIPE, text=True
-    )
-    with taker:
+def deliver_beside(host: Machine, program: str, count: int) -> list[str]:
+    """Deliver messages to alice while a program reads her mailbox; returns the lines it printed, sorted."""
+    command = host.command(["python3", "-I", "-c", program, "alice", count])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
         try:
             for number in range(count):
                 host.submit("bob", "alice", text=f"number {number}")
             wait_empty(host)
-            taken, _ = taker.communicate(timeout=60)
+            printed, _ = reader.communicate(timeout=90)
         finally:
-            taker.kill()
-    assert sorted(taken.split("\n")) == sorted(["", *(f"Subject: number {number}" for number in range(count))])
+            reader.kill()
+    return sorted(printed.splitlines())
+
+
+def test_mail_taken_by_pop3_while_more_is_delivered_is_taken_once_each(host: Machine) -> None:
+    assert deliver_beside(host, TAKE_BY_POP3, 60) == sorted(f"Subject: number {number}" for number in range(60))
+
+
+def test_mail_read_and_deleted_by_imap_while_more_is_delivered_is_whole_and_there_once(host: Machine) -> None:
+    count = 60
+    assert deliver_beside(host, FOLLOW_BY_IMAP, count) == sorted(f"number {n} number {n}" for n in range(count))
+    left = host.python(READ_BY_IMAP, "alice", "INBOX")
+    assert left.count("Subject: number ") == count - count // 3
+
+
+def test_dovecot_lda_takes_the_mail_as_mailbox_command_and_its_status_decides(host: Machine) -> None:
+    config = host.path("/var/lib/dovecot.conf")
+    config.write_text(config.read_text() + LDA)
+    config.chmod(0o644)  # the program runs as the user
+    program = '/usr/lib/dovecot/dovecot-lda -c /var/lib/dovecot.conf -f "$SENDER" -a "$RECIPIENT"'
+    host.configure(mailbox_command=program)
+    host.run("mailctl", "reload")
+    host.submit("bob", "alice", text="by the delivery agent")
+    wait_empty(host)
+    (found,) = host.path("/home/alice/by-lda/new").iterdir()
+    text = found.read_text()
+    assert f"Return-Path: <bob@{HOST}>" in text and "Subject: by the delivery agent" in text
+    assert str(found.stat().st_uid) == host.script("id -u alice").strip()
+    assert "delivered to command: /usr/lib/dovecot/dovecot-lda" in host.log()
+    host.script("chmod 500 /home/alice/by-lda/new /home/alice/by-lda/tmp")  # it cannot store, and exits with 75
+    host.submit("bob", "alice", text="later")
+    host.wait_for_log("status=deferred")
 
 
 QUOTA = """

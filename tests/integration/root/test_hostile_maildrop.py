@@ -152,7 +152,7 @@ FORGED = {
 
 @pytest.mark.parametrize("line", FORGED)
 def test_a_forged_line_of_the_envelope_gives_no_other_identity(running: Machine, line: str) -> None:
-    name = f"forged-{line}"
+    name, before = f"forged-{line}", len(running.log())
     submitter = 'uid=0 login=root pid=1 cwd="/root" command="/sbin/init"'
     words = f'to="bob", head={FORGED[line]!r}, submitter={submitter!r}, text="as root, {line}"'
     as_mallory(running, f"drop({name!r}, envelope({words}))\npoke({name!r})\n")
@@ -166,7 +166,7 @@ def test_a_forged_line_of_the_envelope_gives_no_other_identity(running: Machine,
             uid = running.run("id", "-u", "mallory").stdout.decode().strip()
             running.wait_for_log(f"uid={uid} from=<{sender}>")
             assert name not in running.maildrop()
-        assert "uid=0 from=<" not in running.log()
+        assert "uid=0 from=<" not in running.log()[before:]
     finally:
         clear(running)
 
@@ -232,9 +232,11 @@ while time.monotonic() < end and os.fstat(fd).st_nlink:
     os.pwrite(fd, b"more", 200)
     time.sleep(0.001)
 """
+    before = len(running.log())
     as_mallory(running, program)
     running.submit("alice", "bob", text="after the change")
     running.wait_for_mail("bob", "after the change")
-    assert "ended with status" not in running.log() and "was killed" not in running.log()
+    since = running.log()[before:]
+    assert "ended with status" not in since and "was killed" not in since
     assert not os.listdir(running.path(f"{SPOOL}/corrupt"))
     clear(running)

@@ -93,3 +93,20 @@ def test_the_smtp_client_opens_nothing_of_the_queue_and_reads_messages_by_descri
     assert not [call for call in calls if SPOOL in call]
     assert [call for call in calls if call.startswith("recvmsg") and "SCM_RIGHTS" in call]
     assert [call for call in calls if re.match(r"(pread64|sendfile)\(", call) and "by descriptor" in call]
+
+
+def test_mail_is_signed_with_a_key_that_only_the_smtp_client_can_read(relaying: tuple[Machine, str]) -> None:
+    machine, mail = relaying
+    made = machine.run("mailctl", "dkim", "keygen", HOST, "r1").stdout.decode()
+    assert f"r1._domainkey.{HOST}. IN TXT" in made
+    key = f"/var/lib/sendmail-py/dkim/{HOST}.r1.pem"
+    owners = machine.script(f"stat -c '%a %U:%G' {key} {key.rpartition('/')[0]}").split("\n")
+    assert owners[:2] == [f"600 {NET}:{NET}", f"700 {NET}:{NET}"]
+    for user in ("sendmail-py", "alice"):
+        assert "Permission denied" in machine.script(f"setpriv --reuid={user} --clear-groups cat {key} 2>&1 || true")
+    machine.configure(dkim_domains=f"inline:{{ {{{HOST} = r1}} }}")
+    machine.run("mailctl", "reload")
+    machine.submit("alice", "someone@remote.example", text="signed and sent")
+    message = relayed(machine, mail, "signed and sent")
+    assert f"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d={HOST};" in message
+    assert "PRIVATE" not in machine.script("mailctl dkim show " + HOST)

@@ -33,7 +33,13 @@ def test_with_services_everybody_sees_the_queue(running: Machine, user: str) -> 
 
 
 @pytest.mark.parametrize(
-    "words", [["stop"], ["reload"], ["queue", "hold", "ALL"], ["queue", "release", "ALL"]], ids=" ".join
+    "words",
+    [
+        ["stop"],
+        ["reload"],
+        *(["queue", verb, which] for verb in ("hold", "delete", "requeue") for which in ("ALL", "0123456789ABC")),
+    ],
+    ids=" ".join,
 )
 def test_an_ordinary_user_may_not_change_what_the_services_do(running: Machine, words: list[str]) -> None:
     before = running.services()
@@ -41,6 +47,33 @@ def test_an_ordinary_user_may_not_change_what_the_services_do(running: Machine, 
     assert done.returncode == 77
     assert done.stderr.count(b"\n") == 1 and b"permission denied" in done.stderr
     assert {n: p for n, p in running.services().items() if n in before} == before
+
+
+def test_without_services_root_steers_the_queue_as_its_owner(running: Machine) -> None:
+    running.configure(defer_transports="smtp", canonical_maps="inline:{old@far.example=new@far.example}")
+    running.run("mailctl", "reload")
+    running.run("mailctl", "queue", "delete", "ALL")
+    running.submit("bob", "someone@far.example", text="steered")
+    find = f"find {SPOOL} -type f -path '*/deferred/*'"
+    (path,) = wait_until(lambda: running.script(find).split(), "it is deferred")
+    queue_id = path.rpartition("/")[2]
+    for words in (["show", queue_id], ["delete", "ALL"], ["show", queue_id]):
+        done = running.run("mailctl", "queue", *words, user="mallory", check=False)
+        assert done.returncode == 77 and done.stderr.count(b"\n") == 1, done.stderr
+    running.stop()
+    for words in (["delete", "ALL"], ["hold", queue_id]):
+        done = running.run("mailctl", "queue", *words, user="mallory", check=False)
+        assert done.returncode == 69 and b"services are not running" in done.stderr, done.stderr
+    for verb in ("hold", "expire", "release", "requeue"):
+        assert running.run("mailctl", "queue", verb, "ALL").stdout == f"{verb}: 1 message\n".encode()
+    of_root = running.script(f"find {SPOOL} -mindepth 2 -user root; find /run/sendmail-py -type f -user root")
+    assert SPOOL not in of_root, of_root
+    assert (
+        running.run("mailctl", "queue", "delete", "--recipient", "someone@far.example").stdout == b"delete: 1 message\n"
+    )
+    running.configure(defer_transports="", canonical_maps="")
+    running.start()
+    assert running.run("mailctl", "queue", "count").stdout == b"0\n"
 
 
 def test_an_ordinary_user_cannot_start_or_set_up_anything_of_the_systems(stopped: Machine) -> None:

@@ -1,12 +1,15 @@
 """Real smarthosts that want TLS and a login, with the certificate and the password right and wrong."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import LOG, Machine
-from smarthosts import AUTHORITY, DOVECOT_HOST, PASSWORD, POSTFIX, POSTFIX_HOST, Smarthosts
+from machine import LOG, Machine, wait_until
+from smarthosts import AUTHORITY, DOMAIN, DOVECOT_HOST, PASSWORD, POSTFIX, POSTFIX_HOST, TOKEN_PORT, Smarthosts
+
+from tests.servers.oauth_server import CLIENT, SECRET, USER
 
 pytestmark = pytest.mark.real("dovecot")
 PASSWORDS = "/etc/sendmail-py/sasl_passwd"
@@ -32,6 +35,7 @@ def smarthosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Smarthosts]
                 smtp_tls_security_level="secure",
                 smtp_tls_CAfile=AUTHORITY,
                 smtp_tls_loglevel=1,
+                smtp_log_tls_feature_status="yes",
                 smtp_sasl_password_maps=f"texthash:{PASSWORDS}",
                 smtp_sasl_auth_enable="yes",
             )
@@ -53,7 +57,7 @@ def machine(smarthosts: Smarthosts) -> Machine:
     machine = smarthosts.machine
     machine.path(LOG).write_text("")
     write_passwords(machine, PASSWORD)
-    machine.configure(smtp_tls_security_level="secure", smtp_tls_CAfile=AUTHORITY)
+    machine.configure(smtp_tls_security_level="secure", smtp_tls_CAfile=AUTHORITY, smtp_sasl_mechanism_filter="")
     return machine
 
 
@@ -80,6 +84,26 @@ def test_dovecot_takes_mail_after_a_login(smarthosts: Smarthosts, machine: Machi
     send(machine, f"to Dovecot by {how}", f"[{DOVECOT_HOST}]:{port}")
     assert f"by {DOVECOT_HOST} with ESMTPSA" in smarthosts.message(f"to Dovecot by {how}")
     assert f"Verified TLS connection established to {DOVECOT_HOST}[127.0.0.3]:{port}: TLSv1.3" in machine.log()
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"])
+@pytest.mark.parametrize("host", [POSTFIX_HOST, DOVECOT_HOST])
+def test_each_mechanism_is_taken_from_us_as_from_msmtp(
+    smarthosts: Smarthosts, machine: Machine, host: str, mechanism: str
+) -> None:
+    machine.path("/etc/msmtprc").write_text(
+        f"account default\nhost {host}\nport 587\ntls on\ntls_trust_file {AUTHORITY}\nauth {mechanism.lower()}\n"
+        f'user relay\npassword "{PASSWORD}"\nfrom bob@host.example.org\n'
+    )
+    text = f"by {mechanism} to {host}"
+    message = f"Subject: {text}\n\n{text}, from msmtp\n".encode()
+    machine.run("msmtp", "-C", "/etc/msmtprc", "alice@smarthost.test", input=message)
+    send(machine, f"{text}, from us", f"[{host}]:587", smtp_sasl_mechanism_filter=mechanism)
+    for whose in ("from msmtp", "from us"):
+        smarthosts.message(f"{text}, {whose}")
+    by_postfix, by_dovecot = f"sasl_method={mechanism}, sasl_username=relay", f"user=<relay>, method={mechanism}"
+    how = by_postfix if host == POSTFIX_HOST else by_dovecot
+    wait_until(lambda: smarthosts.logs().count(how) >= 2, how)
 
 
 @pytest.mark.parametrize("host", [POSTFIX_HOST, DOVECOT_HOST])
@@ -142,3 +166,115 @@ def test_neither_the_queue_nor_the_configuration_tells_the_password(smarthosts: 
         "grep -rs seen /var/spool/sendmail-py /var/lib/sendmail-py",
     ):
         assert "never to be seen" not in machine.script(f"{command} || true")
+
+
+def write_token_login(machine: Machine) -> str:
+    """Log in at the token server as an application, for both smarthosts; returns an access token for msmtp."""
+    machine.path("/var/lib/secret").write_text(SECRET)
+    url = f"http://127.0.0.1:{TOKEN_PORT}/token"
+    words = ["oauth", "login", "ours", USER, "--client-credentials", "--client-id", CLIENT, "--token-url", url]
+    machine.run("mailctl", *words, "--client-secret-file", "/var/lib/secret")
+    lines = [f"{host} {USER}:oauth:ours" for host in (POSTFIX_HOST, DOVECOT_HOST)]
+    machine.path(PASSWORDS).write_text("\n".join(lines) + "\n")
+    form = f"grant_type=client_credentials&client_id={CLIENT}&client_secret={SECRET}"
+    answer = machine.run("curl", "-sS", "-d", form, url).stdout
+    return str(json.loads(answer)["access_token"])
+
+
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+@pytest.mark.parametrize("host", [POSTFIX_HOST, DOVECOT_HOST])
+def test_a_token_is_taken_from_us_as_from_msmtp(
+    smarthosts: Smarthosts, machine: Machine, host: str, mechanism: str
+) -> None:
+    token = write_token_login(machine)
+    machine.path("/etc/msmtprc").write_text(
+        f"account default\nhost {host}\nport 587\ntls on\ntls_trust_file {AUTHORITY}\nauth {mechanism.lower()}\n"
+        f'user {USER}\npassword "{token}"\nfrom bob@host.example.org\n'
+    )
+    text = f"by {mechanism} to {host}"
+    message = f"Subject: {text}\n\n{text}, from msmtp\n".encode()
+    machine.run("msmtp", "-C", "/etc/msmtprc", "alice@smarthost.test", input=message)
+    send(machine, f"{text}, from us", f"[{host}]:587", smtp_sasl_mechanism_filter=mechanism)
+    for whose in ("from msmtp", "from us"):
+        smarthosts.message(f"{text}, {whose}")
+    by_postfix, by_dovecot = f"sasl_method={mechanism}, sasl_username={USER}", f"user=<{USER}>, method={mechanism}"
+    how = by_postfix if host == POSTFIX_HOST else by_dovecot
+    wait_until(lambda: smarthosts.logs().count(how) >= 2, how)
+
+
+@pytest.mark.parametrize(("host", "mechanism"), [(POSTFIX_HOST, "XOAUTH2"), (DOVECOT_HOST, "OAUTHBEARER")])
+def test_a_token_that_the_server_refuses_is_replaced_within_the_session(
+    smarthosts: Smarthosts, machine: Machine, host: str, mechanism: str
+) -> None:
+    write_token_login(machine)
+    machine.script('sed -i \'s/"obtained_at": [0-9]*/"obtained_at": 1/\' /var/lib/sendmail-py/oauth/ours+*.json')
+    machine.run("curl", "-sS", "-d", "do=end_access", f"http://127.0.0.1:{TOKEN_PORT}/admin")
+    text = f"replaced for {mechanism} at {host}"
+    send(machine, text, f"[{host}]:587", smtp_sasl_mechanism_filter=mechanism)
+    smarthosts.message(text)
+    assert "status=deferred" not in machine.log()
+
+
+def test_one_command_configures_the_systems_instance(smarthosts: Smarthosts, machine: Machine) -> None:
+    write_token_login(machine)
+    machine.script(f"rm {PASSWORDS}")
+    url = f"http://127.0.0.1:{TOKEN_PORT}/token"
+    words = ["oauth", "login", "ours", USER, "--client-credentials", "--client-id", CLIENT, "--token-url", url]
+    machine.run("mailctl", *words, "--client-secret-file", "/var/lib/secret", "--configure", f"[{POSTFIX_HOST}]:587")
+    assert machine.script(f"stat -c '%a %U' {PASSWORDS}") == "600 sendmail-py-net\n"
+    machine.run("mailctl", "reload")
+    machine.submit("bob", "alice@smarthost.test", text="all by one command")
+    assert f"(Authenticated sender: {USER})" in smarthosts.message("all by one command")
+
+
+def test_nobody_but_the_smtp_client_sees_the_tokens(smarthosts: Smarthosts, machine: Machine) -> None:
+    token = write_token_login(machine)
+    seen = machine.script(
+        "stat -c '%a %U:%G %n' /var/lib/sendmail-py /var/lib/sendmail-py/oauth/ /var/lib/sendmail-py/oauth/*.json"
+    )
+    assert [line.rpartition(" ")[0] for line in seen.splitlines()] == [
+        "711 sendmail-py:sendmail-py",
+        "700 sendmail-py-net:sendmail-py-net",
+        "600 sendmail-py-net:sendmail-py-net",
+    ]
+    for user in ("www-data", "sendmail-py", "alice", "nobody"):
+        for command in ("ls /var/lib/sendmail-py/oauth", "cat /var/lib/sendmail-py/oauth/ours+user@example.org.json"):
+            assert "Permission denied" in machine.script(f"{command} 2>&1 || true", user=user), (user, command)
+    assert token not in machine.log() + smarthosts.machine.script("grep -rs tok /var/spool/sendmail-py || true")
+
+
+def test_postfix_takes_mail_from_a_host_that_shows_its_certificate(smarthosts: Smarthosts, machine: Machine) -> None:
+    machine.path(PASSWORDS).write_text("elsewhere.test relay:secret\n")
+    send(machine, "without a certificate", f"[{POSTFIX_HOST}]:590")
+    machine.wait_for_log("No client certificate presented")
+    machine.path("/etc/ours.pem").write_bytes(smarthosts.certificate("host.example.org"))
+    machine.path("/etc/ours.pem").chmod(0o600)  # root's, whom the SMTP client is not
+    send(machine, "with a certificate", f"[{POSTFIX_HOST}]:590", smtp_tls_chain_files="/etc/ours.pem")
+    smarthosts.message("with a certificate")
+    assert f"relay={POSTFIX_HOST}[127.0.0.2]:590" in machine.wait_for_log("tls=secure, dsn=2.0.0, status=sent")
+    machine.configure(smtp_tls_chain_files="")
+
+
+def test_a_domain_with_a_policy_gets_its_mail_under_it_and_without_its_host_as_well(
+    smarthosts: Smarthosts, machine: Machine
+) -> None:
+    by_mx = {"smtp_permit_loopback_mx": "yes", "smtp_tls_security_level": "may", "smtp_sasl_auth_enable": "no"}
+    file = f"/var/lib/sendmail-py/sts/{DOMAIN}.json"
+    with smarthosts.policy_host(f"version: STSv1\nmode: enforce\nmx: {POSTFIX_HOST}\nmax_age: 86400\n"):
+        send(machine, "under a policy", "", **by_mx)
+        smarthosts.message("under a policy")
+        assert machine.script(f"stat -c '%a %U:%G' {file}") == "600 sendmail-py-net:sendmail-py-net\n"
+        assert f"MTA-STS: policy of {DOMAIN}: mode enforce, max_age 86400, mx {POSTFIX_HOST} (id 1)" in machine.log()
+        assert b"authenticated, as MTA-STS wants it" in machine.run("mailctl", "tls-probe", DOMAIN).stdout
+    machine.script(f"sed -i 's/{POSTFIX_HOST}/other.test/' {file}")  # as if the policy named another host
+    machine.run("mailctl", "reload")
+    machine.submit("bob", f"alice@{DOMAIN}", text="to a host that the policy does not name")
+    text = f"status=deferred (MTA-STS: the policy of {DOMAIN} does not name host {POSTFIX_HOST}: other.test)"
+    wait_until(lambda: text in machine.log(), text)
+    machine.script(f"sed -i 's/other.test/{POSTFIX_HOST}/' {file}")
+    machine.run("mailctl", "reload")
+    machine.run("mailctl", "flush")
+    smarthosts.message("to a host that the policy does not name")
+    assert f"Verified TLS connection established to {POSTFIX_HOST}[127.0.0.2]:25" in machine.log()
+    assert "Untrusted TLS" not in machine.log()
+    machine.configure(smtp_sasl_auth_enable="yes", smtp_permit_loopback_mx="no")

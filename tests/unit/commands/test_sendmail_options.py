@@ -27,7 +27,7 @@ VALUES = sorted(letter for letter, has_value in ALL.items() if has_value and let
 
 
 def meaning(options: Options) -> dict[str, object]:
-    return {name: getattr(options, name) for name in Options.__slots__}
+    return {name: getattr(options, name) for name in vars(Options())}
 
 
 def test_both_programs_agree_on_which_letters_take_a_value() -> None:

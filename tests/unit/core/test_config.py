@@ -38,6 +38,21 @@ def test_a_conditional_gives_its_text_when_the_name_is_not_set() -> None:
     assert config(mydomain="x", relayhost="${mydomain:{none}}").relayhost == ""
 
 
+@pytest.mark.parametrize(
+    "text", ["${stress?{10}:{300}}s", "${stress ? {10} : {300}}s", "${stress:{300}}${stress?{10}}s"]
+)
+def test_a_condition_may_have_two_branches(text: str) -> None:
+    assert config(stress="", smtpd_timeout=text).smtpd_timeout == 300
+    assert config(stress="yes", smtpd_timeout=text).smtpd_timeout == 10
+
+
+def test_under_stress_the_defaults_are_those_of_postfix() -> None:
+    calm, stressed = config(), config(stress="yes")
+    names = ("smtpd_timeout", "smtpd_hard_error_limit", "smtpd_junk_command_limit", "smtpd_starttls_timeout")
+    assert [getattr(calm, name) for name in names] == [300, 20, 100, 300]
+    assert [getattr(stressed, name) for name in names] == [10, 1, 1, 10]
+
+
 def test_macros_in_a_circle_are_an_error_and_not_an_endless_loop() -> None:
     with pytest.raises(ConfigError, match="circle"):
         _ = config(mydomain="$myorigin", myorigin="$mydomain").mydomain
@@ -92,8 +107,8 @@ def test_facts_of_the_machine_are_defaults_that_main_cf_overrides() -> None:
 
 
 def test_a_postfix_parameter_that_has_no_effect_is_named() -> None:
-    assert complaints({"smtpd_milter_maps": Setting("x", "main.cf:12")}) == [
-        "main.cf:12: warning: smtpd_milter_maps is a Postfix parameter that sendmail-py does not have; it is ignored"
+    assert complaints({"smtpd_proxy_filter": Setting("x", "main.cf:12")}) == [
+        "main.cf:12: warning: smtpd_proxy_filter is a Postfix parameter that sendmail-py does not have; it is ignored"
     ]
 
 

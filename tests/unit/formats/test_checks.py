@@ -1,16 +1,19 @@
 """Verdicts of header_checks and body_checks, and what they make of the lines."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sendmail_py.core.address import Address
-from sendmail_py.formats.checks import Checked, apply, parse_action
+from sendmail_py.formats.checks import Checked, Edit, apply, edited, parse_action
 
 LINES = [b"Subject: x\n", b"X-Spam: yes\n", b"To: a\n\tb\n"]
 
 
 def run(*verdicts: str | None, kind: str = "header") -> tuple[list[bytes], Checked]:
     checked = Checked()
-    return apply(LINES, verdicts, kind, checked, lambda line: line.decode().strip()), checked
+    places = apply(LINES, verdicts, kind, checked, lambda line: line.decode().strip())
+    return [line for place in places for line in place], checked
 
 
 def test_lines_without_a_verdict_stay_octet_for_octet() -> None:
@@ -67,3 +70,21 @@ def test_warnings_change_nothing_but_the_log() -> None:
 def test_what_is_no_verdict_is_an_error(verdict: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         parse_action(verdict, is_header=True)
+
+
+@given(
+    st.binary(max_size=40), st.lists(st.tuples(st.integers(0, 6), st.integers(0, 5), st.binary(max_size=3)), max_size=5)
+)
+def test_edits_are_made_in_a_stream_however_it_is_cut(data: bytes, rows: list[tuple[int, int, bytes]]) -> None:
+    edits, expected, position = [], b"", 0
+    for gap, length, new in rows:
+        offset = position + gap
+        if offset + length > len(data) or offset >= len(data):
+            break
+        edits.append(Edit(offset, length, new))
+        expected += data[position:offset] + new
+        position = offset + length
+    expected += data[position:]
+    for size in (1, 3, 50):
+        blocks = [data[i : i + size] for i in range(0, len(data), size)]
+        assert b"".join(edited(blocks, edits)) == expected

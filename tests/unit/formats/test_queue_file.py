@@ -91,7 +91,9 @@ def test_every_offset_points_at_the_octet_of_the_mark(e: Envelope) -> None:
     for recipient in e.recipients:
         assert data[recipient.offset : recipient.offset + 1].decode() == recipient.mark
         assert data[recipient.offset - 1 : recipient.offset] == b"["
-    assert data[e.reported_offset - 1 : e.reported_offset + 11] == (b"[x] reported" if e.reported else b"[ ] reported")
+    for name, on in (("delay-warned", e.delay_warned), ("expire", e.expire), ("reported", e.reported)):
+        box = f"[{'x' if on else ' '}] {name}".encode()
+        assert data[e.boxes[name] - 1 :][: len(box)] == box
     assert head_end(data) == e.content_offset == len(data)
 
 
@@ -114,10 +116,8 @@ def test_a_head_is_printable_lines_of_utf_8_that_no_value_can_break(e: Envelope)
 
 def test_a_flags_line_of_an_earlier_file_has_no_box_for_reports() -> None:
     e = parse(GOLDEN.replace(b"  [ ] report  [x] verify  [ ] reported", b"") + b"hi\n")
-    assert (e.delay_warned, e.queue_only, e.report, e.verify, e.reported, e.reported_offset) == (
-        *(True, True, False, False, False),
-        -1,
-    )
+    assert (e.delay_warned, e.queue_only, e.report, e.verify, e.reported) == (True, True, False, False, False)
+    assert list(e.boxes) == ["delay-warned", "expire", "queue-only"]
 
 
 def test_the_golden_file_means_what_it_says() -> None:
@@ -251,3 +251,10 @@ def test_a_line_of_history_that_a_crash_tore_is_left_out_and_the_others_are_read
         assert queue_reader.read_history(line[:length]) == []
         assert len(queue_reader.read_history(line + line[:length])) == 1
     assert queue_reader.read_history(line[: -len("out\n")] + line) == []
+
+
+def test_a_line_of_flags_without_end_is_refused() -> None:
+    data = GOLDEN
+    at = data.index(b"flags: ") + len(b"flags: ")
+    with pytest.raises(QueueFileError):
+        parse(data[:at] + b"[ ] later  " * 200 + data[at:])

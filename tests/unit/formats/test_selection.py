@@ -2,7 +2,7 @@
 
 import pytest
 
-from sendmail_py.formats.selection import Selection, by_ids, from_rows, parse
+from sendmail_py.formats.selection import Selection, by_origin, from_rows, parse
 
 MESSAGES = {
     "660EE6B8F4E40512A": ("alice@Example.org", ["bob@example.net", "carol@example.com"]),
@@ -70,7 +70,25 @@ def test_what_is_no_form_is_named_in_one_line(value: str) -> None:
 
 
 def test_whole_ids_select_these_messages_only() -> None:
-    assert selected(by_ids(["660EE6B8F4E41512B", "0EE6B8F4E42512C"])) == "B"
+    assert selected(by_origin(["660EE6B8F4E41512B", "0EE6B8F4E42512C"], [], [])) == "B"
+
+
+@pytest.mark.parametrize(
+    ("senders", "domains", "found"),
+    [
+        (["<>"], [], "B"),
+        (["alice@example.ORG"], [], "A"),
+        (["lice@example.org"], [], ""),
+        ([], ["Example.com."], "A"),
+        ([], ["@example.net", "example.org"], "ABC"),
+        ([], ["ample.net"], ""),
+        (["dan@example.net"], ["example.net"], ""),
+    ],
+)
+def test_a_flush_selects_whole_senders_and_whole_domains(senders: list[str], domains: list[str], found: str) -> None:
+    selection = by_origin([], senders, domains)
+    assert selected(selection) == found
+    assert from_rows(selection.rows()) == selection and selection.is_by_origin
 
 
 @pytest.mark.parametrize("values", [["I5", "!R<b", "Sx"], []])

@@ -5,6 +5,8 @@ from email import message_from_bytes
 from email.header import decode_header, make_header
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from sendmail_py.core.address import NULL_SENDER, Address
 from sendmail_py.formats.submission_header import Submission, change_field, full_name_from_gecos, prepare_header
@@ -80,6 +82,16 @@ def test_private_fields_are_removed_in_any_case() -> None:
 )
 def test_bare_addresses_are_qualified_in_place(raw: bytes, expected: bytes) -> None:
     assert change_field(b"to", raw, "o.org") == expected
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b.c", "@", "@x.org", "<", ">", ",", " ", "\t", "\n", "-", "+", '"', ":", "(", "é"]))
+)
+@example(["a", "@x.org", ",", " ", "b.c", " ", "<", "a", "@x.org", ">"])
+@example(["a", "@x.org", ",", "b.c"])
+def test_what_is_seen_at_once_to_be_whole_is_what_reading_it_shows(parts: list[str]) -> None:
+    raw = f"To: {''.join(parts)}\n".encode()
+    assert change_field(b"to", raw, "o.org") == change_field(b"to", raw, "o.org", lambda name, address: address)
 
 
 def test_only_address_fields_are_qualified() -> None:

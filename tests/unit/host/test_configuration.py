@@ -2,6 +2,7 @@
 
 import os
 import posix
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -138,4 +139,70 @@ def test_the_short_way_and_the_whole_configuration_agree(
 
 
 def text_of(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+# --- the environment of a container -----------------------------------------------------------------
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set variables of the environment, as sendmail(1) sees them too."""
+
+    def set_all(**variables: str) -> None:
+        for name, value in variables.items():
+            monkeypatch.setitem(posix.environ, name.encode(), value.encode())
+
+    return set_all
+
+
+def test_settings_of_the_environment_go_before_main_cf_and_behind_o(
+    tmp_path: Path, environment: Callable[..., None]
+) -> None:
+    environment(SENDMAILPY_relayhost="[mx]:587", SENDMAILPY_MYORIGIN="example.org", SENDMAILPY_myhostname="h.example")
+    config, complaints = load(write(tmp_path, "relayhost = [a]\n"), {"myhostname": "o.example"})
+    assert complaints == []
+    assert (config.relayhost, config.origin("relayhost")) == ("[mx]:587", "environment SENDMAILPY_relayhost")
+    assert (config.myorigin, config.myhostname) == ("example.org", "o.example")
+
+
+def test_a_file_named_in_the_environment_holds_the_value(tmp_path: Path, environment: Callable[..., None]) -> None:
+    (tmp_path / "secret").write_text("[mx.example.org]:587\n")
+    environment(SENDMAILPY_relayhost_FILE=f"{tmp_path}/secret", SENDMAILPY_mydestination_FILE="/not/there")
+    config, complaints = load(write(tmp_path, ""))
+    assert config.relayhost == "[mx.example.org]:587"
+    assert complaints == ["environment SENDMAILPY_mydestination_FILE: /not/there: No such file or directory"]
+
+
+def test_a_submission_heeds_the_environment_too(tmp_path: Path, environment: Callable[..., None]) -> None:
+    environment(SENDMAILPY_queue_directory="$config_directory/q", SENDMAILPY_message_size_limit="77")
+    found = essentials(write(tmp_path, "message_size_limit = 5\n"))
+    assert (found["queue_directory"], found["message_size_limit"]) == (f"{tmp_path}/q", "77")
+
+
+def test_a_name_that_is_no_parameter_is_told_as_one_of_main_cf_would_be(
+    tmp_path: Path, environment: Callable[..., None]
+) -> None:
+    environment(SENDMAILPY_relayhosts="[mx]")
+    config, _ = load(write(tmp_path, ""))
+    assert "relayhosts" in config.settings
+
+
+def test_the_origin_may_be_a_file_whose_first_line_has_it(tmp_path: Path) -> None:
+    (tmp_path / "mailname").write_text("example.net\nanother.example\n")
+    (tmp_path / "main.cf").write_text(f"myorigin = {tmp_path}/mailname\nmydestination = $myorigin, localhost\n")
+    config, complaints = configuration.load(str(tmp_path))
+    assert (config.myorigin, config.mydestination, complaints) == ("example.net", ["example.net", "localhost"], [])
+    assert config.text("myorigin") == f"{tmp_path}/mailname"
+
+
+@pytest.mark.parametrize(("text", "why"), [(None, "No such file or directory"), ("", "its first line is empty")])
+def test_an_origin_that_cannot_be_read_is_a_fault_of_its_line(tmp_path: Path, text: str | None, why: str) -> None:
+    if text is not None:
+        (tmp_path / "mailname").write_text(text)
+    (tmp_path / "main.cf").write_text(f"myorigin = {tmp_path}/mailname\n")
+    config, _ = configuration.load(str(tmp_path))
+    with pytest.raises(ConfigError, match=f"main.cf:1: myorigin = .*/mailname: {why}"):
+        config.validate()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 
+import dns.message
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "servers"))
@@ -11,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "servers"
 from name_server import NameServer
 
 from sendmail_py.core.lookup import Found
-from sendmail_py.host.dns import Resolver, parse_server, system_servers
+from sendmail_py.host.dns import Resolver, _parse, parse_server, system_servers
 
 ZONE = {
     "example.test": {"MX": ["10 mx1.example.test.", "20 MX2.example.test."], "A": ["192.0.2.5"]},
@@ -32,17 +33,41 @@ ZONE = {
 }
 
 
+SECURE = {
+    "mx.signed.test": {"A": ["192.0.2.1"], "AAAA": ["2001:db8::1"], "secure": True},
+    "signed.test": {"MX": ["10 mx.signed.test."], "secure": True},
+    "plain.test": {"MX": ["10 mx.signed.test."], "A": ["192.0.2.9"]},
+    "alias.signed.test": {"CNAME": ["mx.signed.test."], "secure": True},
+    "far.signed.test": {"CNAME": ["mx.signed.test."], "leave_cname": True, "secure": True},
+    "out.signed.test": {"CNAME": ["plain.test."], "secure": True},
+    "far-out.signed.test": {"CNAME": ["plain.test."], "leave_cname": True, "secure": True},
+    "in.plain.test": {"CNAME": ["mx.signed.test."], "leave_cname": True},
+    "_25._tcp.mx.signed.test": {"TLSA": [f"3 1 1 {'ab' * 32}", f"2 0 2 {'cd' * 64}"], "secure": True},
+    "_25._tcp.alias.signed.test": {"CNAME": ["_25._tcp.mx.signed.test."], "secure": True},
+    "_25._tcp.short.signed.test": {"TLSA": [f"3 1 1 {'ab' * 20}", f"3 1 1 {'ab' * 32}"], "secure": True},
+    "_25._tcp.shortest.signed.test": {"TLSA": ["3 1 1 abcd"], "secure": True},
+    "_25._tcp.cut.signed.test": {"TLSA": [f"3 0 0 30{n:02x}{'00' * n}" for n in range(60)], "truncate": True},
+    "_25._tcp.broken.signed.test": {"rcode": "SERVFAIL"},
+}
+
+
+@pytest.fixture(scope="module")
+def signed():
+    with NameServer(SECURE) as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
 def server():
     with NameServer(ZONE) as server:
         yield server
 
 
-def ask(server, *questions, timeout=5, families=("AAAA", "A"), servers=None):
+def ask(server, *questions, timeout=5, families=("AAAA", "A"), servers=None, trusted=()):
     """Ask the questions (method, name) one after another of one resolver."""
 
     async def all_of_them():
-        resolver = Resolver(servers or [parse_server(server.address)], timeout, families)
+        resolver = Resolver(servers or [parse_server(server.address)], timeout, families, trusted)
         return [await getattr(resolver, how)(name) for how, name in questions]
 
     return asyncio.run(all_of_them())
@@ -158,8 +183,11 @@ def test_a_dead_server_is_temporary():
 def test_servers_are_read_from_resolv_conf(tmp_path):
     path = tmp_path / "resolv.conf"
     path.write_text("# comment\nsearch x.test\nnameserver 192.0.2.1\nnameserver 2001:db8::1\noptions edns0\n")
-    assert system_servers(str(path)) == [("192.0.2.1", 53), ("2001:db8::1", 53)]
-    assert system_servers(str(tmp_path / "none")) == [("127.0.0.1", 53)]
+    servers = system_servers(str(path))
+    assert list(servers) == [("192.0.2.1", 53), ("2001:db8::1", 53)]
+    assert list(system_servers(str(tmp_path / "none"))) == [("127.0.0.1", 53)]
+    path.write_text("nameserver 192.0.2.99\n")  # another network: who asks the old ones waits for nothing
+    assert list(servers) == [("192.0.2.99", 53)]
 
 
 @pytest.mark.parametrize(
@@ -169,3 +197,65 @@ def test_servers_are_read_from_resolv_conf(tmp_path):
 )  # fmt: skip
 def test_a_name_server_is_an_address_with_a_port(text, server):
     assert parse_server(text) == server
+
+
+@pytest.mark.parametrize(
+    ("name", "secure", "canonical"),
+    [
+        ("mx.signed.test", {"192.0.2.1", "2001:db8::1"}, ""),
+        ("MX.signed.test.", {"192.0.2.1", "2001:db8::1"}, ""),
+        ("alias.signed.test", {"192.0.2.1", "2001:db8::1"}, "mx.signed.test"),
+        ("far.signed.test", {"192.0.2.1", "2001:db8::1"}, "mx.signed.test"),
+        ("plain.test", set(), ""),
+        ("out.signed.test", set(), "plain.test"),
+        ("far-out.signed.test", set(), "plain.test"),
+        ("in.plain.test", set(), "mx.signed.test"),
+    ],
+)
+def test_an_address_is_secure_when_all_on_the_way_to_it_is(signed, name, secure, canonical):
+    trusting, doubting = (ask(signed, ("addresses", name), trusted=trusted)[0] for trusted in (["127.0.0.1"], []))
+    assert (set(trusting.secure), trusting.canonical) == (secure, canonical)
+    assert (set(doubting.secure), doubting.canonical) == (set(), canonical)
+    assert trusting.addresses
+
+
+def test_an_mx_record_may_be_secure(signed):
+    yes, no = ask(signed, ("mx", "signed.test"), ("mx", "plain.test"), trusted=["127.0.0.1"])
+    assert (yes.is_secure, no.is_secure) == (True, False)
+
+
+def test_an_alias_may_be_secure_whatever_it_stands_for(signed):
+    names = ("out.signed.test", "in.plain.test", "mx.signed.test", "broken.signed.test")
+    assert ask(signed, *(("is_secure_alias", n) for n in names), trusted=["127.0.0.1"]) == [True, False, None, None]
+
+
+def test_tlsa_records_are_four_fields(signed):
+    plain, alias = ask(
+        signed, ("tlsa", "_25._tcp.mx.signed.test"), ("tlsa", "_25._tcp.alias.signed.test"), trusted=["127.0.0.1"]
+    )
+    for answer in (plain, alias):
+        assert (answer.found, answer.is_secure) == (Found.YES, True)
+        assert set(answer.records) == {(3, 1, 1, b"\xab" * 32), (2, 0, 2, b"\xcd" * 64)}
+
+
+def test_a_tlsa_record_that_is_impossible_spoils_no_other_and_is_not_forgotten(signed):
+    some, none = ask(signed, ("tlsa", "_25._tcp.short.signed.test"), ("tlsa", "_25._tcp.shortest.signed.test"))
+    assert (3, 1, 1, b"\xab" * 32) in some.records
+    assert (none.found, len(none.records)) == (Found.YES, 1)
+
+
+def test_a_tlsa_answer_that_is_none_is_a_temporary_failure(signed):
+    (answer,) = ask(signed, ("tlsa", "_25._tcp.broken.signed.test"))
+    assert (answer.found, answer.records) == (Found.TEMPORARY, ())
+
+
+def test_an_answer_cut_anywhere_is_none_also_where_impossible_records_are_passed_over(signed):
+    query = dns.message.make_query("_25._tcp.short.signed.test", "TLSA")
+    wire = signed._answer(query.to_wire(), "udp")
+    assert _parse(wire, True)
+    assert not any(_parse(wire[:length], True) for length in range(len(wire)))
+
+
+def test_many_tlsa_records_come_over_tcp(signed):
+    (answer,) = ask(signed, ("tlsa", "_25._tcp.cut.signed.test"))
+    assert len(answer.records) == 60

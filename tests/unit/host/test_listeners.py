@@ -68,3 +68,13 @@ def test_an_ipv6_socket_takes_no_ipv4_client() -> None:
         pytest.skip("no IPv6 here")
     with end, socket.socket() as client:
         assert client.connect_ex(("127.0.0.1", end.getsockname()[1])) != 0
+
+
+def test_a_port_may_name_its_own_interface() -> None:
+    assert names(["loopback-only"], "ipv4", ("25", "all:587", "[::1]:465", "192.0.2.1:submissions")) == [
+        "127.0.0.1:25",
+        "0.0.0.0:587",
+        "192.0.2.1:465",
+    ]
+    with pytest.raises(ValueError, match="host:port expected"):
+        names(["all"], ports=(":587",))

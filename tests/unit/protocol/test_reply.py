@@ -63,3 +63,22 @@ def test_blocks_read_as_the_whole_does(data, step):
     data = data.replace(b"\x01", b"250 x\r\n").replace(b"\x02", b"250-")
     whole, cut = outcome([data]), outcome([data[i : i + step] for i in range(0, len(data), step)])
     assert whole == cut
+
+
+@pytest.mark.parametrize("step", [1, 7, 100000])
+def test_a_question_of_a_login_may_be_longer_than_other_replies(step):
+    octets = (
+        b"334 "
+        + b"A" * 9000
+        + b"\r\n250 "
+        + b"B" * 9000
+        + b"\r\n334-"
+        + b"C" * 9000
+        + b"\r\n334 "
+        + b"D" * 9000
+        + b"\r\n"
+    )
+    reader, replies = ReplyReader(), []
+    for start in range(0, len(octets), step):
+        replies += reader.feed(octets[start : start + step])
+    assert [[len(line) for line in reply.lines] for reply in replies] == [[9000], [508], [508, 508]]

@@ -65,6 +65,29 @@ def test_a_path_that_could_be_misread_is_refused(path):
     assert refusal(f"MAIL FROM:{path} SMTPUTF8") in ("501 5.1.7", "501 5.5.4", "555 5.5.4")
 
 
+def test_the_common_form_means_what_any_other_spelling_of_it_does():
+    """Two blanks, or a quoted name, take the long way."""
+    for path in ("<bob@b.test>", "<B_o.b+x@sub-1.b_c.test>", "<_bob@localhost>", "<0@0>"):
+        quoted = f'<"{path[1:].replace("@", chr(34) + "@", 1)}'
+        for words in ("", " SIZE=0", " SIZE=17", " SIZE=1000"):
+            short, long = read(f"MAIL FROM:{path}{words}"), read(f"mail  from:{quoted}{words}")
+            assert (short, short.sender.local_part, short.sender.domain) == (
+                long,
+                long.sender.local_part,
+                long.sender.domain,
+            )
+        assert read(f"RCPT TO:{path}") == read(f"RCPT  TO:{quoted}") == read(f"rcpt to:{path}")
+    assert refusal("MAIL FROM:<bob@b.test> SIZE=1001") == "552 5.3.4"
+    assert refusal("RCPT TO:<bob@b.test> SIZE=17") == "555 5.5.4"
+    assert refusal("MAIL FROM:<bob@b.test> SIZE=17", reader=BARE_READER) == "555 5.5.4"
+
+
+@pytest.mark.parametrize("path", ["<x y@b.test>", "< bob@b.test>", "<bob@b.test >", "<x y", '<"x" y@b.test>'])
+def test_a_blank_in_brackets_makes_a_bad_address_and_no_parameter(path):
+    assert refusal(f"RCPT TO:{path}") == "501 5.1.3"
+    assert refusal(f"MAIL FROM:{path} SIZE=10") == "501 5.1.7"
+
+
 def test_the_null_path_is_a_sender_and_no_recipient():
     assert read("MAIL FROM:<>").sender == Address("")
     assert refusal("RCPT TO:<>") == "501 5.1.3"

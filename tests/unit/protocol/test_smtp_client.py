@@ -264,3 +264,45 @@ def test_an_answer_of_auth_is_base64_or_gives_up(answer):
 )
 def test_mechanisms_are_read_in_the_old_form_too(words, mechanisms):
     assert ready(*words).mechanisms == mechanisms
+
+
+def in_rcpt(*extensions):
+    """Return a machine whose server has taken a recipient."""
+    machine = ready(*extensions)
+    for verb in (Verb.MAIL, Verb.RCPT):
+        machine.send(Command(verb))
+        machine.receive_data(b"250 ok\r\n")
+        machine.next_event()
+    return machine
+
+
+def test_a_chunk_goes_out_with_the_octets_that_it_announces():
+    machine = in_rcpt("PIPELINING", "CHUNKING")
+    assert machine.send_chunk(b"abc\r\n", is_last=False) == b"BDAT 5\r\nabc\r\n"
+    assert machine.send_chunk(b"", is_last=True) == b"BDAT 0 LAST\r\n"
+    assert machine.send(Command(Verb.MAIL, "FROM:<>")) == b"MAIL FROM:<>\r\n"
+    machine.receive_data(b"250 a\r\n552 b\r\n250 c\r\n")
+    assert [machine.next_event().verb for _ in range(3)] == [Verb.BDAT, Verb.LAST, Verb.MAIL]
+    assert machine.is_answered
+
+
+@pytest.mark.parametrize("verb", [Verb.BDAT, Verb.LAST])
+def test_bdat_is_no_command_without_octets(verb):
+    with pytest.raises(LocalProtocolError):
+        in_rcpt("CHUNKING").send(Command(verb, "5"))
+
+
+def test_no_chunk_is_sent_where_none_is_offered_or_due():
+    for machine in (in_rcpt("PIPELINING"), ready("CHUNKING")):
+        with pytest.raises(LocalProtocolError):
+            machine.send_chunk(b"x", is_last=True)
+    machine = in_rcpt("CHUNKING")
+    machine.send_chunk(b"x", is_last=False)
+    with pytest.raises(LocalProtocolError):
+        machine.send_chunk(b"x", is_last=True)
+
+
+def test_an_ignored_extension_is_not_there():
+    machine = in_rcpt("CHUNKING", "PIPELINING")
+    machine.ignore(["chunking"])
+    assert (machine.chunking, machine.pipelining) == (False, True)

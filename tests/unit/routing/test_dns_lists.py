@@ -7,7 +7,7 @@ from sendmail_py.routing.dns_lists import address_label, split_list
 from sendmail_py.routing.restriction_scene import HOST, Client, Domains, Subject
 from sendmail_py.routing.restrictions import Check, Checks, Rules, parse
 
-DOMAINS = Domains(lambda domain: True, lambda domain: True)
+DOMAINS = Domains(lambda domain: True, lambda domain: domain != "elsewhere.test")
 SUBJECT = Subject(Client("mx.a.test", "192.0.2.1"), "helo.test", Address("x", "sender.test"), Address("y", "rcpt.test"))
 
 
@@ -64,6 +64,12 @@ def test_a_list_may_also_permit() -> None:
     words = "permit_dnswl_client wl.test reject"
     assert not verdict(words, {"1.2.0.192.wl.test": ("127.0.0.2",)})
     assert verdict(words, {}).startswith("554")
+
+
+def test_no_list_opens_the_server_to_relaying() -> None:
+    listed = {"1.2.0.192.wl.test": ("127.0.0.2",)}
+    stranger = Subject(Client("unknown", "192.0.2.1"), "a.test", Address(""), Address("x", "elsewhere.test"))
+    assert verdict("permit_dnswl_client wl.test reject", listed, stranger).startswith("554")
 
 
 def test_an_ipv6_address_is_asked_for_nibble_by_nibble() -> None:

@@ -147,3 +147,20 @@ def test_a_flood_of_mx_hosts_is_cut():
     flood = MxAnswer(Found.YES, tuple((n, f"h{n}.test") for n in range(1000)))
     hosts = mail_hosts(HOP, flood, policy(), random.Random(1))
     assert [host for _, host in hosts] == [f"h{n}.test" for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("six", "four", "limit", "kept"),
+    [(20, 1, 5, (4, 1)), (1, 20, 5, (1, 4)), (20, 20, 5, (2, 3)), (20, 0, 5, (5, 0)), (0, 20, 5, (0, 5)),
+     (2, 2, 5, (2, 2))],
+)  # fmt: skip
+def test_neither_family_crowds_the_other_out(six, four, limit, kept):
+    mx = [(n, f"six{n}.test") for n in range(six)] + [(50 + n, f"four{n}.test") for n in range(four)]
+    addresses = {f"six{n}.test": [f"2001:db8::{n:x}"] for n in range(six)}
+    addresses |= {f"four{n}.test": [f"192.0.2.{n}"] for n in range(four)}
+    answers = {h: AddressAnswer(Found.YES, tuple(addresses[h])) for _, h in mx}
+    chosen = targets(HOP, mx, answers, policy(address_limit=limit), random.Random(1))
+    count = sum(":" in t.address for t in chosen)
+    assert (count, len(chosen) - count) == kept
+    unbalanced = targets(HOP, mx, answers, policy(address_limit=limit, balances=False), random.Random(1))
+    assert [t.host for t in unbalanced] == [h for _, h in mx][:limit]

@@ -10,16 +10,20 @@ from sendmail_py.core.config import Config, Setting
 from sendmail_py.core.lookup import Found
 from sendmail_py.protocol.reply import Reply
 from sendmail_py.routing.dns_lists import DNS_WORDS
+from sendmail_py.routing.login_words import LOGIN_WORDS
+from sendmail_py.routing.policy_words import POLICY_WORDS
 from sendmail_py.routing.restriction_scene import (
     DOMAIN,
     LISTED,
     NULL_MX,
     REVERSE,
     SLEEP,
+    TABLE,
     WARN,
     Ask,
     Client,
     Domains,
+    Facts,
     Subject,
 )
 from sendmail_py.routing.restriction_words import TAKES_TABLE, WORDS
@@ -29,7 +33,7 @@ OURS = {"here.test", ""}
 DOMAINS = Domains(OURS.__contains__, OURS.__contains__, "here.test")
 STRANGER = Client("mail.a.test", "192.0.2.1")
 FRIEND = Client("localhost", "127.0.0.1", in_mynetworks=True)
-USER = Client("mail.a.test", "192.0.2.1", authenticated=True)
+USER = Client("mail.a.test", "192.0.2.7")  # has logged in as alice
 WORLD = {
     (DOMAIN, "a.test"): Found.YES,
     (DOMAIN, "gone.test"): Found.NO_DOMAIN,
@@ -58,7 +62,9 @@ class Answers:
         self.world = world
         self.asked: list[Ask] = []
 
-    def run(self, check: Check) -> Reply | None:
+    def run(self, check: Check | None) -> Reply | None:
+        if check is None:
+            return None
         try:
             ask = next(check)
             while True:
@@ -75,7 +81,8 @@ class Answers:
 def subject(
     client: Client = STRANGER, helo: str = "a.test", sender: str = "alice@a.test", to: str = "bob@here.test"
 ) -> Subject:
-    return Subject(client, helo, Address.parse(sender), Address.parse(to))
+    facts = Facts(sasl_username="alice" if client is USER else "")
+    return Subject(client, helo, Address.parse(sender), Address.parse(to), facts)
 
 
 def verdict(the_rules: Rules, the_subject: Subject, answers: Answers | None = None) -> str:
@@ -126,9 +133,9 @@ AT_RCPT = [
     ("reject_unknown_recipient_domain", subject(to="x@null.test"), "556 5.1.10"),
     ("reject_unknown_client_hostname", subject(), ""),
     ("reject_unknown_client_hostname", subject(replace(STRANGER, address="192.0.2.2")), "450 4.7.25 Client host rej"),
-    ("reject_unknown_client_hostname, permit", subject(replace(STRANGER, address="192.0.2.4")), "450 4.7.1"),
+    ("reject_unknown_client_hostname, permit", subject(replace(STRANGER, address="192.0.2.4")), "450 4.7.25"),
     ("reject_unknown_reverse_client_hostname", subject(replace(STRANGER, address="192.0.2.2")), ""),
-    ("reject_unknown_reverse_client_hostname", subject(replace(STRANGER, address="192.0.2.3")), "450 4.7.25"),
+    ("reject_unknown_reverse_client_hostname", subject(replace(STRANGER, address="192.0.2.3")), "450 4.7.1"),
     ("reject_invalid_helo_hostname", subject(helo="a"), ""),
     ("reject_invalid_helo_hostname", subject(helo="192.0.2.1"), ""),
     ("reject_invalid_helo_hostname", subject(helo="[192.0.2.1]"), ""),
@@ -156,7 +163,8 @@ def test_every_word_has_a_verdict_in_the_table() -> None:
     tried = {word for words, _, _ in AT_RCPT for word in words.replace(",", " ").split()}
     old_names = {word for word in WORDS if list(WORDS.values()).index(WORDS[word]) != list(WORDS).index(word)}
     elsewhere = {"defer_if_permit", "defer_if_reject", "sleep"}
-    assert set(WORDS) - old_names - tried - TAKES_TABLE - set(DNS_WORDS) == elsewhere
+    tables = TAKES_TABLE | set(DNS_WORDS) | set(POLICY_WORDS) | set(LOGIN_WORDS)
+    assert set(WORDS) - old_names - tried - tables == elsewhere
 
 
 # --- words together ----------------------------------------------------------------------------
@@ -267,7 +275,7 @@ def test_no_spelling_of_a_strangers_address_is_relayed(to: str) -> None:
 def test_what_is_delayed_is_not_asked_before_rcpt() -> None:
     checks = Checks(rules(client="reject", helo="reject", sender="reject", relay="permit"))
     for check in (checks.connect, checks.helo, checks.mail):
-        assert Answers().run(check(subject())) is None
+        assert check(subject()) is None
 
 
 def test_without_delay_each_list_speaks_in_its_place() -> None:
@@ -330,3 +338,79 @@ def test_the_defaults_refuse_to_relay_for_strangers_and_take_mail_for_this_host(
     assert verdict(defaults, subject(to="bob@a.test")).startswith("554 5.7.1")
     assert not verdict(defaults, subject(FRIEND, to="bob@a.test"))
     assert not verdict(defaults, subject())
+
+
+# --- who may use a sender's address ------------------------------------------------------------
+
+OWNERS = {
+    "alice@here.test": "alice, Bob",
+    "bob@here.test": "bob",
+    "carol": "carol",
+    "@shared.test": "ALICE",
+    "dora@a.test": "",
+}
+
+
+class Owned(Answers):
+    """Answers of the table OWNERS."""
+
+    def run(self, check: Check) -> Reply | None:
+        answer: object = None
+        try:
+            while True:
+                ask = check.send(answer)
+                assert ask.kind == TABLE, ask
+                answer = next((OWNERS[key] for key, _ in ask.value[1] if key in OWNERS), None)
+        except StopIteration as end:
+            return end.value
+
+
+def login_verdict(word: str, client: Client, sender: str) -> str:
+    domains = Domains(OURS.__contains__, OURS.__contains__, "here.test", "+", ("inline:{}",))
+    lists = dict.fromkeys(("client", "helo", "relay", "recipient", "data", "end_of_data"), ())
+    the_rules = Rules({**lists, "sender": parse([word])}, domains, unlisted_recipient=False)
+    refusal = Owned().run(Checks(the_rules).rcpt(subject(client, sender=sender)))
+    return refusal.text.partition("rejected: ")[2] if refusal else ""
+
+
+NOT_OWNED, NOT_LOGGED_IN = "not owned by user alice", "not logged in"
+
+
+@pytest.mark.parametrize(
+    ("sender", "user_says", "stranger_says", "known_says"),
+    [
+        ("alice@here.test", "", NOT_LOGGED_IN, ""),
+        ("ALICE+lists@Here.test", "", NOT_LOGGED_IN, ""),
+        ("alice", "", NOT_LOGGED_IN, ""),
+        ("bob@here.test", NOT_OWNED, NOT_LOGGED_IN, NOT_OWNED),
+        ("carol@here.test", NOT_OWNED, NOT_LOGGED_IN, NOT_OWNED),
+        ("carol@a.test", NOT_OWNED, "", ""),
+        ("any@shared.test", "", NOT_LOGGED_IN, ""),
+        ("dora@a.test", NOT_OWNED, NOT_LOGGED_IN, NOT_OWNED),
+        ("nobody@a.test", NOT_OWNED, "", ""),
+        ("", "", "", ""),
+    ],
+)
+def test_an_address_is_for_its_owners(sender: str, user_says: str, stranger_says: str, known_says: str) -> None:
+    both, user, stranger, known = (
+        f"reject_{kind}sender_login_mismatch" for kind in ("", "authenticated_", "unauthenticated_", "known_")
+    )
+    assert login_verdict(both, USER, sender) == login_verdict(user, USER, sender) == user_says
+    assert login_verdict(both, STRANGER, sender) == login_verdict(stranger, STRANGER, sender) == stranger_says
+    assert login_verdict(known, USER, sender) == known_says
+    assert login_verdict(user, STRANGER, sender) == login_verdict(stranger, USER, sender) == ""
+    assert login_verdict(known, STRANGER, sender) == ""
+
+
+def test_without_a_table_of_owners_everybody_may_use_every_address() -> None:
+    assert verdict(rules(sender="reject_sender_login_mismatch", relay="permit"), subject(USER)) == ""
+
+
+def test_a_table_of_owners_that_is_away_defers() -> None:
+    domains = Domains(OURS.__contains__, OURS.__contains__, "here.test", "+", ("inline:{}",))
+    lists = dict.fromkeys(("client", "helo", "relay", "recipient", "data", "end_of_data"), ())
+    checks = Checks(Rules({**lists, "sender": parse(["reject_sender_login_mismatch"])}, domains)).rcpt(subject(USER))
+    next(checks)
+    with pytest.raises(StopIteration) as end:
+        checks.throw(OSError("away"))
+    assert end.value.value.text == "451 4.3.0 <alice@a.test>: Temporary lookup failure"

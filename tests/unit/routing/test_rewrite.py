@@ -73,6 +73,15 @@ def test_a_rewriting_without_end_and_a_value_that_is_no_address_are_errors() -> 
         one(rewriter(canonical={"a@x.test": "b@x.test, c@x.test"}), "a@x.test")
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(name, kind) for name in ("", "sender_", "recipient_") for kind in CLASSES if kind.endswith(name.strip("_"))],
+)
+def test_each_canonical_table_applies_to_the_classes_that_main_cf_names_for_it(name: str, kind: str) -> None:
+    it = rewriter({f"{name}canonical_classes": kind}, **{f"{name}canonical": {"a@x.test": "b@x.test"}})
+    assert [one_kind for one_kind in CLASSES if one(it, "a@x.test", one_kind) == "b@x.test"] == [kind]
+
+
 def test_tables_apply_to_their_classes() -> None:
     it = rewriter(
         {"canonical_classes": "header_recipient"},

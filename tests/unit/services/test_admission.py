@@ -5,7 +5,6 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -14,11 +13,11 @@ from sendmail_py.core.config import Config, Setting
 from sendmail_py.core.exitcodes import EX_TEMPFAIL, EX_UNAVAILABLE
 from sendmail_py.host.users import UidCache, User
 from sendmail_py.services.pickup import Pickup
-from sendmail_py.services.service import Service
+from sendmail_py.spool.blocked import blocked_until
 from sendmail_py.spool.layout import BLOCKED, INCOMING, MAILDROP
-from sendmail_py.spool.maildrop import Drop, blocked_until
+from sendmail_py.spool.maildrop import Drop
 from sendmail_py.spool.store import Store, read_message
-from tests.unit.services.test_pickup import KeptLog, lines, submitted
+from tests.unit.services.test_pickup import Played, lines, submitted
 
 MALLORY = 65534 if os.getuid() == 0 else os.getuid()
 
@@ -39,7 +38,7 @@ def make(store: Store, tmp_path: Path) -> MakePickup:
             "myhostname": "mx.example.org",
         } | values
         config = Config({name: Setting(text, "test") for name, text in values.items()})
-        pickup = Pickup(cast(Service, SimpleNamespace(log=KeptLog(), config=config)))
+        pickup = Pickup(Played(config))
         pickup.users = pickup.admission._users = cast(UidCache, Users())
         pickup.admission.publish()
         return pickup

@@ -13,9 +13,9 @@ from sendmail_py.core.route import LOCAL, SMTP, Route
 from sendmail_py.formats.batch import HandBack, Report
 from sendmail_py.host.alias_files import AliasFiles
 from sendmail_py.routing.resolve import Routing
-from sendmail_py.services.active_queue import Message
 from sendmail_py.services.child_messages import Plan
 from sendmail_py.services.expansion import Decision, Expander
+from sendmail_py.services.messages import Message
 from sendmail_py.spool.layout import ACTIVE, TMP
 from sendmail_py.spool.store import Store, read_message
 from tests.unit.conftest import PutMessage, envelope_for

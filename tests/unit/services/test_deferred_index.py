@@ -58,9 +58,9 @@ def test_a_flush_makes_everything_due_and_says_so_once() -> None:
 
 
 def test_a_clock_set_back_makes_due_what_it_put_too_far_ahead_and_nothing_else() -> None:
-    made = index(soon=NOW + 4000, far=NOW + 4001)
+    made = index(CAFE=NOW + 4000, FA=NOW + 4001)
     made.mend_clock(NOW)
-    assert popped(made, NOW) == [("far", False)]
+    assert popped(made, NOW) == [("FA", False)]
     assert made.next_due() == NOW + 4000
 
 
@@ -77,15 +77,15 @@ def test_a_scan_fills_the_index_in_pieces_with_the_times_of_the_files(tmp_path: 
     def entries() -> Iterator[tuple[str, os.stat_result]]:
         for n in range(7):
             taken.append(n)
-            yield f"M{n}", path.stat()
+            yield f"A{n}", path.stat()
 
-    made = index(M0=NOW + 9)
+    made = index(A0=NOW + 9)
     assert not made.scan_some(3)
     made.start_scan(entries())
     assert made.scan_some(3) and len(taken) == 3
     assert made.scan_some(3) and not made.scan_some(3) and not made.scan_some(3)
     assert len(made) == 7
-    assert popped(made, NOW) == [(f"M{n}", False) for n in range(1, 7)]
+    assert popped(made, NOW) == [(f"A{n}", False) for n in range(1, 7)]
     assert made.next_due() == NOW + 9
 
 
@@ -99,3 +99,18 @@ def test_after_any_changes_the_index_holds_the_last_ones(changes: list[tuple[str
     assert len(made) == len(kept) and made.next_due() == min(kept.values(), default=None)
     assert sorted(popped(made, now)) == sorted((q, False) for q, due in kept.items() if due <= now)
     assert len(made) == sum(due > now for due in kept.values())
+
+
+def test_domains_and_hours_are_counted_as_messages_come_and_go() -> None:
+    made = index()
+    first, second = f"{10**13:013X}1A", f"{10**13 + 3600 * 10**6:013X}1B"
+    made.add(first, NOW, ("a@x", "one.test", "two.test"))
+    made.add(second, NOW, ("a@x", "one.test"))
+    made.add(first, NOW + 9)  # another time for the same message
+    assert made.domains == {"one.test": 2, "two.test": 1}
+    assert sorted(made.hours.items()) == [(2777, 1), (2778, 1)]
+    made.learn(first, ("a@x", "three.test"))
+    assert made.domains == {"one.test": 1, "three.test": 1}
+    made.discard(first)
+    assert made.pop_due(NOW) == (second, False)
+    assert not made.domains and not made.hours

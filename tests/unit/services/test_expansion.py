@@ -12,9 +12,9 @@ from sendmail_py.core.result import DeliveryResult, Handover, Outcome
 from sendmail_py.core.route import LOCAL, SMTP, Route
 from sendmail_py.host.alias_files import AliasFiles
 from sendmail_py.routing.resolve import Routing
-from sendmail_py.services.active_queue import Message
 from sendmail_py.services.child_messages import Expanded, Plan
 from sendmail_py.services.expansion import Expander
+from sendmail_py.services.messages import Message
 from sendmail_py.spool.layout import ACTIVE, INCOMING, TMP
 from sendmail_py.spool.store import Store, read_message
 from tests.unit.conftest import PutMessage, envelope_for

@@ -19,8 +19,8 @@ from sendmail_py.core.route import LOCAL, Route
 from sendmail_py.formats.batch import HandBack, Report
 from sendmail_py.host.alias_files import AliasFiles
 from sendmail_py.routing.resolve import Routing
-from sendmail_py.services.active_queue import Message
 from sendmail_py.services.expansion import Decision, Expander
+from sendmail_py.services.messages import Message
 from sendmail_py.spool import directories
 from sendmail_py.spool.layout import ACTIVE, INCOMING, TMP
 from sendmail_py.spool.store import Store, read_message

@@ -13,9 +13,9 @@ from sendmail_py.core.envelope import Envelope
 from sendmail_py.core.result import DeliveryResult, deferred, delivered, failed
 from sendmail_py.formats.queue_reader import read_history
 from sendmail_py.routing.schedule import Schedule
-from sendmail_py.services.active_queue import Message
 from sendmail_py.services.finishing import Ended, Finisher
-from sendmail_py.services.reports import STOPPING
+from sendmail_py.services.messages import Message
+from sendmail_py.services.notices import STOPPING, WITHDRAWN
 from sendmail_py.spool import store as store_module
 from sendmail_py.spool.layout import ACTIVE, DEFERRED, INCOMING, MAILDROP, TMP
 from sendmail_py.spool.store import Store, read_head, read_message
@@ -230,3 +230,22 @@ def test_passes_that_end_together_are_all_moved_before_the_first_is_made_durable
     assert [ended.error for ended in all_ended] == [None] * 3
     assert [step for step in recorded.steps if step in ("move", "sync")] == ["move"] * 3 + ["sync"] * 3
     assert contents(store) == {DEFERRED: [f"{ID}{number}" for number in range(3)]}
+
+
+def test_what_an_administrator_has_stopped_is_not_returned_however_old_it_is(store: Store, put: PutMessage) -> None:
+    message = ended_pass(put("a@x", "b@y", state=ACTIVE), LATER, WITHDRAWN)
+    message.attempted = True
+    (ended,) = finisher(store, lifetime=-1).end_passes([message])
+    assert ended.due is not None and store.has(DEFERRED, ID)  # where it is parked or removed then
+    assert [str(r.forward_path) for r in read_message(store.path(DEFERRED, ID)).pending()] == ["b@y"]
+
+
+@pytest.mark.parametrize(("other", "is_gone"), [(WITHDRAWN, True), (LATER, False)])
+def test_what_is_deleted_before_its_pass_began_goes_at_once(
+    store: Store, put: PutMessage, other: DeliveryResult, is_gone: bool
+) -> None:
+    message = ended_pass(put("a@x", "b@y", state=ACTIVE), WITHDRAWN, other)
+    message.wish = "delete"
+    (ended,) = finisher(store).end_passes([message])
+    assert store.find(ID) == (None if is_gone else DEFERRED)
+    assert (ended.lines == [f"{ID}: removed by the administrator"]) is is_gone

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.core.envelope import MAILBOX, Envelope
-from sendmail_py.services import intake
-from sendmail_py.services.intake import Intake, blocks, unix_line_ends, unix_line_ends_whole
+from sendmail_py.services import content
+from sendmail_py.services.content import blocks, unix_line_ends, unix_line_ends_whole
+from sendmail_py.services.intake import Intake
 from sendmail_py.spool.layout import INCOMING, TMP
 from sendmail_py.spool.store import Store, read_message
 from tests.unit.conftest import envelope_for
@@ -64,7 +65,7 @@ def test_line_ends_are_the_same_whatever_blocks_the_text_comes_in(parts: list[by
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 16, 17])
 def test_blocks_are_the_part_of_the_file_that_was_asked_for(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(intake, "_BLOCK", 8)
+    monkeypatch.setattr(content, "_BLOCK", 8)
     with tempfile.TemporaryFile() as file:
         file.write(bytes(range(20)))
         file.flush()
@@ -77,7 +78,7 @@ def test_blocks_are_the_part_of_the_file_that_was_asked_for(monkeypatch: pytest.
 def test_a_large_body_is_queued_whole_with_unix_line_ends(
     store: Store, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(intake, "_BLOCK", block)
+    monkeypatch.setattr(content, "_BLOCK", block)
     body = b"line\r\nlone\rcr\r\n" * 40 + b"no end"
     queued = submit(store, b"Subject: x\r\nTo: a@b\r\n\r\n" + body)
     header, kept = content_of(store, queued)

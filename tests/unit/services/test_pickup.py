@@ -2,10 +2,10 @@
 
 import os
 import pwd
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -33,6 +33,18 @@ class KeptLog(Log):
         self.kept += texts
 
 
+class Played(Service):
+    """What master gives a pickup; the test is master."""
+
+    def __init__(self, config: Config) -> None:
+        ours, self.master = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        super().__init__("pickup", ours, config, KeptLog(), {})
+
+    def __del__(self) -> None:
+        self.lifeline.close()
+        self.master.close()
+
+
 @pytest.fixture
 def pickup(store: Store) -> Pickup:
     values = {
@@ -42,7 +54,7 @@ def pickup(store: Store) -> Pickup:
         "myhostname": "mx.example.org",
     }
     config = Config({name: Setting(text, "test") for name, text in values.items()})
-    return Pickup(cast(Service, SimpleNamespace(log=KeptLog(), config=config)))
+    return Pickup(Played(config))
 
 
 def lines(pickup: Pickup) -> list[str]:
@@ -78,6 +90,8 @@ def test_an_honest_file_is_copied_with_the_kernels_word_for_who_wrote_it(pickup:
     assert e.maildrop == (name, status.st_ino, status.st_ctime_ns)
     assert e.queue_id == queue_id != "FORGED0123456789" and e.arrived_at == status.st_ctime_ns // 1000
     who = pwd.getpwuid(os.getuid()).pw_name
+    assert not lines(pickup)
+    pickup.qmgr.tell()
     assert lines(pickup)[0] == (
         f'{queue_id}: uid={os.getuid()} from=<alice@example.org> login={who} pid=4711 cwd="/home/alice"'
     )
@@ -255,3 +269,16 @@ def test_a_scan_takes_what_lost_its_trigger_and_passes_junk_by(pickup: Pickup, s
     pickup.scan()
     assert len(queued(store)) == 2
     assert sum("left alone" in line for line in lines(pickup)) == 1
+
+
+def test_what_comes_after_masters_word_is_left_to_the_pickup_that_has_the_new_configuration(
+    pickup: Pickup, store: Store
+) -> None:
+    name = submitted(store)
+    cast(Played, pickup.service).master.send(b"{}")
+    pickup.scan()
+    pickup.triggered(f"\n{name}\n".encode())
+    assert queued(store) == [] and path_of(store, name).exists()
+    pickup.service.lifeline.recv(100)
+    pickup.scan()
+    assert len(queued(store)) == 1

@@ -50,6 +50,23 @@ def test_an_answer_is_sent_piece_by_piece_to_its_end(ends: tuple[socket.socket, 
     assert turns == 3 and answer(theirs) == [{"n": 1}, {"n": 2}]
 
 
+def unreadable(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Answer half of what was asked for."""
+    yield {"n": 1}
+    raise PermissionError(13, "Permission denied", "/queue/active")
+
+
+def test_a_queue_that_cannot_be_read_is_an_error_and_not_an_empty_queue(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = ends
+    made = asker(ours, wait=unreadable)
+    send_record(theirs, {"verb": "wait"})
+    while made.serve():
+        pass
+    assert answer(theirs) == [{"n": 1}, {"error": "/queue/active: Permission denied"}]
+
+
 def resting(ends: tuple[socket.socket, socket.socket]) -> tuple[Asker, Waiting, Later]:
     """Return a connection that waits for the message A."""
     waiting = Waiting()
@@ -71,6 +88,15 @@ def test_an_answer_that_is_there_later_is_the_end_alone(ends: tuple[socket.socke
     later.ready = lambda: over.append(made.serve())
     waiting.ended("A")
     assert over == [False] and answer(ends[1]) == []
+
+
+def test_an_answer_that_is_there_later_may_have_something_to_say(ends: tuple[socket.socket, socket.socket]) -> None:
+    made, waiting, later = resting(ends)
+    later.answer = iter([{"n": 1}])
+    waiting.ended("A")
+    while made.serve():
+        assert made.is_answering
+    assert answer(ends[1]) == [{"n": 1}]
 
 
 @pytest.mark.parametrize("hangs_up", [True, False])

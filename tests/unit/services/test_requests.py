@@ -9,12 +9,13 @@ import pytest
 
 from sendmail_py.routing.schedule import Schedule
 from sendmail_py.services.deferred_index import DeferredIndex
+from sendmail_py.services.messages import Message
 from sendmail_py.services.public import Refused
 from sendmail_py.services.requests import Requests
 from sendmail_py.services.waiting import Later
 from sendmail_py.spool.layout import ACTIVE, DEFERRED, HOLD, INCOMING, MAILDROP
 from sendmail_py.spool.store import Store
-from tests.unit.conftest import PutMessage
+from tests.unit.conftest import PutMessage, envelope_for
 
 FAR = 4e9
 
@@ -25,7 +26,7 @@ class Asked:
     def __init__(self, store: Store) -> None:
         self.deferred = DeferredIndex(Schedule(300, 4000, 432000, 432000))
         self.incoming: deque[str] = deque()
-        self.active: list[str] = []
+        self.active: dict[str, Message] = {}
         self.requests = Requests(store, self.deferred, self.incoming, self.active)
 
     def answer(self, verb: str, **request: Any) -> Any:
@@ -77,6 +78,10 @@ def three(asked: Asked, put: PutMessage) -> Asked:
         ([["S", "<>", False]], ["0123456789AB"]),
         ([["R", "bob", False], ["S", "<>", True]], ["0123456789AA"]),
         ([["R", "bob", False], ["I", "9AC", False]], []),
+        ([["@", "example.net", False]], ["0123456789AA", "0123456789AB"]),
+        ([["@", "example.org", False], ["@", "example.net", False]], ["0123456789AA", "0123456789AB", "0123456789AC"]),
+        ([["<", "", False]], ["0123456789AB"]),
+        ([["@", "example.net", False], ["<", "dan@example.net", False]], []),
     ],
 )
 def test_a_flush_tries_what_its_limits_select(three: Asked, limits: list[list[object]], found: list[str]) -> None:
@@ -100,6 +105,13 @@ def test_a_file_that_is_gone_or_damaged_disturbs_no_flush(three: Asked, store: S
     os.unlink(store.path(DEFERRED, "0123456789AA"))
     Path(store.path(DEFERRED, "0123456789AB")).write_bytes(b"what")
     assert three.flushed(["R", "", False]) == ["0123456789AC"]
+
+
+def test_a_second_flush_of_a_domain_opens_no_file(three: Asked, store: Store) -> None:
+    three.flushed(["@", "nowhere.example", False])
+    for queue_id in ("0123456789AA", "0123456789AB", "0123456789AC"):
+        os.unlink(store.path(DEFERRED, queue_id))
+    assert three.flushed(["@", "example.org", False]) == ["0123456789AC"]
 
 
 # --- waiting -------------------------------------------------------------------------------------
@@ -126,7 +138,10 @@ def test_a_message_that_pickup_has_not_copied_yet_is_waited_for(asked: Asked, st
 
 @pytest.mark.parametrize("where", ["incoming", "active"])
 def test_the_children_of_a_message_that_has_gone_are_waited_for(asked: Asked, where: str) -> None:
-    getattr(asked, where).extend([f"{ID}88", "9999999999999"])
+    if where == "incoming":
+        asked.incoming.extend([f"{ID}88", "9999999999999"])
+    else:
+        asked.active.update({f"{ID}88": Message(f"{ID}88", envelope_for("a@x"), -1, 0)})
     answer = asked.answer("wait", id=ID, maildrop="")
     assert isinstance(answer, Later) and answer.open == {f"{ID}88"}
 
@@ -135,3 +150,16 @@ def test_the_children_of_a_message_that_has_gone_are_waited_for(asked: Asked, wh
 def test_what_is_no_queue_id_or_no_name_is_refused(asked: Asked, queue_id: str, name: str) -> None:
     with pytest.raises(Refused):
         asked.answer("wait", id=queue_id, maildrop=name)
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_messages_are_counted_by_queue_each_once(asked: Asked, store: Store, put: PutMessage, is_whole: bool) -> None:
+    for number, state in enumerate((INCOMING, ACTIVE, DEFERRED, DEFERRED, HOLD)):
+        put("a@x", state=state, queue_id=f"{ID}{number}")
+    asked.active[f"{ID}1"] = Message(f"{ID}1", envelope_for("a@x"), -1, 0)
+    asked.deferred.start_scan(store.entries(DEFERRED))
+    while is_whole and asked.deferred.scan_some(1):
+        pass
+    (answer,) = asked.answer("count")
+    assert answer == {"counts": {INCOMING: 1, ACTIVE: 1, DEFERRED: 2, HOLD: 1}}
+    assert asked.deferred.is_whole is is_whole

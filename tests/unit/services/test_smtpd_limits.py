@@ -1,8 +1,11 @@
 """Counting clients: what one may do, and who counts as one."""
 
+import os
+
 import pytest
 
 from sendmail_py.core.config import Config, Setting
+from sendmail_py.host.shared_counts import SharedCounts, create, forget_process
 from sendmail_py.host.syslog import Log
 from sendmail_py.protocol.commands import Verb
 from sendmail_py.protocol.reply import Reply
@@ -11,6 +14,7 @@ from sendmail_py.protocol.server_replies import reply
 from sendmail_py.routing.networks import Networks
 from sendmail_py.routing.restriction_scene import Client
 from sendmail_py.services.smtpd_limits import Rates, key_of
+from sendmail_py.services.smtpd_load import Load
 from sendmail_py.services.smtpd_log import Tally
 
 STRANGER = Client("mail.a.test", "192.0.2.1")
@@ -26,7 +30,13 @@ class Clock:
 
 def rates(clock: Clock, **settings: object) -> Rates:
     config = Config({name: Setting(str(value), "x") for name, value in {"myhostname": "here.test", **settings}.items()})
-    return Rates(config, Networks(["127.0.0.0/8"]), Log("x", "x", "mail", 2), clock)
+    memory = create()
+    try:
+        forget_process(memory, 0)
+        counts = SharedCounts(memory, 0)
+    finally:
+        os.close(memory)
+    return Rates(config, Networks(["127.0.0.0/8"]), Log("x", "x", "mail", 2), clock, counts)
 
 
 def code(answer: Reply | None) -> int:
@@ -34,11 +44,17 @@ def code(answer: Reply | None) -> int:
 
 
 @pytest.mark.parametrize(
-    ("address", "key"),
-    [("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::/64"), ("2001:db8:0:1::1", "2001:db8:0:1::/64")],
+    ("address", "other", "is_same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8:0:1::1", "2001:db8::1", False),
+        ("::c000:201", "192.0.2.1", False),
+    ],
 )
-def test_an_ipv6_client_is_its_64(address: str, key: str) -> None:
-    assert key_of(address) == key
+def test_an_ipv6_client_is_its_64(address: str, other: str, is_same: bool) -> None:
+    assert (key_of(address) == key_of(other)) is is_same
+    assert len(key_of(address)) == 16
 
 
 def test_a_place_is_free_again_when_a_connection_ends() -> None:
@@ -62,6 +78,42 @@ def test_a_rate_is_counted_by_the_minute() -> None:
     assert [code(counts.recipient(STRANGER)) for _ in range(2)] == [0, 450]
     clock.now += 60
     assert code(counts.message(STRANGER)) == 0
+
+
+def test_the_time_unit_of_rates_is_the_administrators() -> None:
+    clock = Clock()
+    counts = rates(clock, smtpd_client_connection_rate_limit=1, anvil_rate_time_unit="10s")
+    assert [code(counts.opened(STRANGER)) for _ in range(2)] == [0, 421]
+    clock.now += 10
+    assert code(counts.opened(STRANGER)) == 0
+
+
+def test_stress_lasts_longer_than_its_cause() -> None:
+    clock = Clock()
+    counts = rates(clock, smtpd_connection_limit=10)
+    for _ in range(9):
+        counts.opened(FRIEND)
+    assert not counts.is_stressed()
+    counts.opened(FRIEND)
+    assert counts.is_stressed()
+    for _ in range(10):
+        counts.closed(FRIEND)
+    clock.now += 999
+    assert counts.is_stressed()
+    clock.now += 2
+    assert not counts.is_stressed()
+
+
+def test_a_busy_process_wants_another_and_a_calm_one_may_go() -> None:
+    load = Load(0.0, 0.0)
+    spent = 0.0
+    for second in range(1, 4):
+        spent += 0.9
+        load.note(float(second), spent)
+    assert load.is_busy() and not load.is_calm()
+    for second in range(4, 20):
+        load.note(float(second), spent)
+    assert load.is_calm() and not load.is_busy()
 
 
 def test_the_tally_says_what_was_answered_well_and_what_was_not() -> None:

@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -17,11 +16,10 @@ from sendmail_py.formats.submit_records import data_records, end_record
 from sendmail_py.host.sockets import connect, listen, receive_record
 from sendmail_py.services import submit
 from sendmail_py.services.pickup import Pickup
-from sendmail_py.services.service import Service
 from sendmail_py.services.submit import SubmitServer
 from sendmail_py.spool.layout import INCOMING, TMP
 from sendmail_py.spool.store import Store
-from tests.unit.services.test_pickup import KeptLog
+from tests.unit.services.test_pickup import Played
 
 
 class Served:
@@ -30,7 +28,7 @@ class Served:
     def __init__(self, store: Store, path: str) -> None:
         values = {"queue_directory": store.top, "run_directory": path, "data_directory": path, "myorigin": "here.test"}
         config = Config({name: Setting(text, "test") for name, text in values.items()})
-        self.pickup = Pickup(cast(Service, SimpleNamespace(log=KeptLog(), config=config)))
+        self.pickup = Pickup(Played(config))
         self.selector = selectors.DefaultSelector()
         self.server = SubmitServer(self.pickup, self.selector)
         self.path = f"{path}/submit"

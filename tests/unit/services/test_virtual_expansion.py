@@ -10,9 +10,9 @@ from sendmail_py.core.envelope import Envelope
 from sendmail_py.core.result import DeliveryResult, Outcome
 from sendmail_py.core.route import ERROR, LOCAL, SMTP, Route
 from sendmail_py.host.alias_files import AliasFiles
-from sendmail_py.services.active_queue import Message
 from sendmail_py.services.child_messages import Plan
 from sendmail_py.services.expansion import Decision, Expander
+from sendmail_py.services.messages import Message
 from sendmail_py.services.routes import routing_of
 from sendmail_py.spool.layout import ACTIVE, TMP
 from sendmail_py.spool.store import Store, read_message

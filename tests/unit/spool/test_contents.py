@@ -3,6 +3,8 @@
 import os
 import pwd
 
+import pytest
+
 from sendmail_py.core.envelope import Mark
 from sendmail_py.formats.queue_file import history_line, render
 from sendmail_py.spool.contents import listed, waiting
@@ -57,6 +59,19 @@ def test_a_listing_has_sender_size_pending_recipients_and_the_last_reason(store:
     assert message is not None
     assert (message.queue_id, message.size, message.sender) == (e.queue_id, 4, "alice@example.org")
     assert message.recipients == [("b@x", "reason 2"), ("c@x", "")]
+
+
+@pytest.mark.parametrize(("recipients", "octets"), [(1, 30_000), (2000, 10), (2000, 30_000)])
+def test_a_listing_is_complete_where_one_read_does_not_do(
+    store: Store, put: PutMessage, recipients: int, octets: int
+) -> None:
+    e = put(*(f"user{n}@x" for n in range(recipients)), state=DEFERRED, content=b"\n" + b"x" * octets)
+    last = e.recipients[-1].forward_path
+    line = history_line(1, last, "deferred", "4.4.1", "none", "timed out")
+    store.mark(DEFERRED, e.queue_id, [], history=line)
+    (message,) = listed(store)
+    assert message is not None and (message.size, len(message.recipients)) == (octets + 1, recipients)
+    assert message.recipients[-1] == (str(last), "timed out")
 
 
 def test_a_submitted_message_without_a_sender_is_listed_by_the_login_of_its_owner(store: Store) -> None:

@@ -110,3 +110,21 @@ def test_a_file_system_that_does_not_keep_the_mode_of_files_is_refused(
     with pytest.raises(SpoolError, match="cannot hold the queue"):
         check(str(top), UID)
     assert os.listdir(top / MAILDROP) == []
+
+
+def test_a_queue_on_another_file_system_is_refused(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert directories.elsewhere(str(top)) == []
+    real = os.lstat
+
+    class Posix:
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def lstat(self, path: str) -> os.stat_result:
+            status = real(path)
+            return os.stat_result((*status[:2], 999, *status[3:])) if path.endswith("/deferred") else status
+
+    monkeypatch.setattr(directories, "posix", Posix())
+    with pytest.raises(SpoolError, match=r"/deferred is on another file system"):
+        check(str(top), UID)
+    assert directories.elsewhere(str(top)) == [f"{top}/deferred"]

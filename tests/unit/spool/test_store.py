@@ -11,6 +11,7 @@ from sendmail_py.core.envelope import Envelope, Mark, Recipient
 from sendmail_py.core.errors import QueueFileError
 from sendmail_py.formats.queue_file import history_line, render
 from sendmail_py.spool.layout import ACTIVE, CORRUPT, DEFERRED, HOLD, INCOMING, MAILDROP, TMP
+from sendmail_py.spool.recovery import recover_children, remove_leftovers
 from sendmail_py.spool.store import ARROWS, STATES, Store, read_head, read_history, read_message
 from tests.unit.conftest import PutMessage, envelope_for
 
@@ -224,7 +225,7 @@ def test_a_child_whose_parent_is_marked_is_released(store: Store, put: PutMessag
     parent = put("list@here", "b@here", state=state)
     store.mark(state, ID, [(parent.recipients[0], mark)])
     child_of(store, parent, ID + "88")
-    assert list(store.recover_children()) == [(ID + "88", "released")]
+    assert list(recover_children(store)) == [(ID + "88", "released")]
     assert store.find(ID + "88") == INCOMING
 
 
@@ -232,7 +233,7 @@ def test_a_child_whose_parent_is_marked_is_released(store: Store, put: PutMessag
 def test_a_child_whose_parent_is_still_pending_is_discarded(store: Store, put: PutMessage, state: str) -> None:
     parent = put("list@here", state=state)
     child_of(store, parent, ID + "88")
-    assert list(store.recover_children()) == [(ID + "88", "discarded")]
+    assert list(recover_children(store)) == [(ID + "88", "discarded")]
     assert store.find(ID + "88") is None and os.listdir(f"{store.top}/{TMP}") == []
 
 
@@ -240,7 +241,7 @@ def test_a_child_whose_parent_is_gone_is_released(store: Store, put: PutMessage)
     parent = put("list@here", state=ACTIVE)
     child_of(store, parent, ID + "88")
     store.remove(ACTIVE, ID)
-    assert list(store.recover_children()) == [(ID + "88", "released")]
+    assert list(recover_children(store)) == [(ID + "88", "released")]
     assert store.find(ID + "88") == INCOMING
 
 
@@ -251,7 +252,7 @@ def test_what_is_no_child_stays_in_tmp(store: Store, put: PutMessage) -> None:
     torn = store.path(TMP, "0123456789ABD88")
     os.truncate(torn, os.path.getsize(torn) - 1)
     Path(f"{store.top}/{TMP}/new.4711").write_bytes(render(envelope_for()))
-    assert list(store.recover_children()) == []
+    assert list(recover_children(store)) == []
     assert sorted(os.listdir(f"{store.top}/{TMP}")) == [ID, "0123456789ABD88", "new.4711"]
 
 
@@ -260,5 +261,5 @@ def test_old_leftovers_in_tmp_are_removed_and_young_ones_are_not(store: Store) -
         path = Path(store.top, TMP, name)
         path.write_bytes(b"torn")
         os.utime(path, (seconds, seconds))
-    assert sorted(store.remove_leftovers(before=2000)) == [ID, "new.1"]
+    assert sorted(remove_leftovers(store, before=2000)) == [ID, "new.1"]
     assert os.listdir(f"{store.top}/{TMP}") == ["new.2"]

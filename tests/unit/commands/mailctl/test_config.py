@@ -75,12 +75,12 @@ def test_an_unknown_name_is_answered_with_the_nearest_one_and_status_1(
 
 
 def test_warnings_about_main_cf_go_to_standard_error(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (directory / "main.cf").write_text("junk\nsmtpd_milters = hello\n")
+    (directory / "main.cf").write_text("junk\nsmtpd_proxy_filter = hello\n")
     assert main(["queue_run_delay"], str(directory)) == 0
     shown = capsys.readouterr()
     assert shown.out == "queue_run_delay = 300s\n"
     assert "main.cf:1: `name = value` expected: junk" in shown.err
-    assert "main.cf:2: warning: smtpd_milters is a Postfix parameter" in shown.err
+    assert "main.cf:2: warning: smtpd_proxy_filter is a Postfix parameter" in shown.err
 
 
 def test_a_directory_without_main_cf_is_an_error_of_one_line(
@@ -109,7 +109,7 @@ def test_upper_case_x_removes_a_setting(directory: Path) -> None:
         "relayhost=$nothing_is_closed${",
         "relayhost=a\nb = c",
         "relay_host=x",
-        "smtpd_milters=x",
+        "smtpd_proxy_filter=x",
         "config_directory=/tmp",
         "not a name=x",
         "#mydomain=x",

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sendmail_py.commands.mailctl.setup import ensure_directory, ensure_user, main, with_root_alias
+from sendmail_py.commands.mailctl.ensure_directory import ensure_directory
+from sendmail_py.commands.mailctl.setup import ensure_user, main, with_root_alias
 from sendmail_py.core.exitcodes import EX_NOPERM, EX_USAGE
 
 UID, GID = os.getuid(), os.getgid()

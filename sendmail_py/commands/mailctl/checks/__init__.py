@@ -1,0 +1,1 @@
+"""What `mailctl check` looks at: one file an area, whose check() yields what is wrong there."""

@@ -1,0 +1,100 @@
+"""Steering many queued messages from a command: select, then ask qmgr piece by piece, or do it under its lock.
+
+Asked of qmgr while it runs; else the role lock makes this process the only mover, after it has become
+the queue's owner, so that root creates and changes nothing in the queue. Each message is done or
+not begun: whoever is killed half-way leaves a queue as good as before.
+"""
+
+import os
+import pwd
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+
+from ..core.config import Config
+from ..formats.queue_filter import QueueFilter
+from ..services.steering import most_at_once
+from ..spool.layout import CORRUPT, INCOMING
+from ..spool.store import Store
+from .ask import NotRunning, ask_one
+from .queue_view import messages, names
+
+_BAR_FROM = 1000
+_BAR_WIDTH = 40
+
+
+def selected(config: Config, wanted: QueueFilter, states: Collection[str]) -> list[str]:
+    """Return the ids of the messages that are meant; states are the queues that count where none is named.
+
+    Who names a message, or the queue, means it also where it is corrupt.
+    """
+    if wanted.ids and not (wanted.needs_messages or wanted.states):
+        return sorted(wanted.ids)
+    if wanted.needs_messages:
+        now = time.time()
+        found = (m for m in messages(config) if wanted.states or m.queue_name in states)
+        return [message.queue_id for message in found if wanted.selects(message, now)]
+    rows = (row for row in names(config) if wanted.selects_name(*row))
+    states = wanted.states or {*states} - {CORRUPT}
+    return list(dict.fromkeys(queue_id for state, queue_id in rows if state in states))
+
+
+def steer(config: Config, verb: str, ids: list[str]) -> tuple[int, list[str]]:
+    """Do what a verb says to messages; returns for how many there was something to do, and what went wrong."""
+    try:
+        return _in_pieces(verb, ids, lambda piece: ask_one(config, "public", {"verb": verb, "ids": piece}))
+    except NotRunning:
+        return _directly(config, verb, ids)
+
+
+def _in_pieces(verb: str, ids: list[str], do: Callable[[list[str]], dict[str, list[str]]]) -> tuple[int, list[str]]:
+    done = 0
+    errors: list[str] = []
+    together = most_at_once(verb)
+    for start in _shown(range(0, len(ids), together), len(ids)):
+        answer = do(ids[start : start + together])
+        done += len(answer.get("ids", ()))
+        errors += answer.get("errors", ())
+    return done, errors
+
+
+def _shown(starts: range, total: int) -> Iterator[int]:
+    """Yield the starts of the pieces, with a bar on a terminal when there are many."""
+    is_shown = total >= _BAR_FROM and sys.stderr.isatty()
+    for start in starts:
+        if is_shown:
+            full = _BAR_WIDTH * start // total
+            print(f"\r[{'#' * full}{'.' * (_BAR_WIDTH - full)}] {start}/{total} ", end="", file=sys.stderr, flush=True)
+        yield start
+    if is_shown:
+        print(f"\r[{'#' * _BAR_WIDTH}] {total}/{total} ", file=sys.stderr, flush=True)
+
+
+# --- without services ------------------------------------------------------------------------
+
+
+def _directly(config: Config, verb: str, ids: list[str]) -> tuple[int, list[str]]:
+    from ..services.direct_steering import DirectSteering
+    from ..spool.format import claim
+    from ..spool.lock import take_role
+
+    store = Store(config.queue_directory)
+    try:
+        _become_owner(store)
+        if not take_role(store.top, "qmgr"):
+            raise NotRunning("a queue manager holds the queue but does not answer")
+        claim(store.top)
+        direct = DirectSteering(config, store)
+        direct.recover()
+        return _in_pieces(verb, ids, lambda piece: direct.steer(verb, piece))
+    except PermissionError as error:
+        raise NotRunning(f"the services are not running, and the queue is not yours: {error}") from error
+
+
+def _become_owner(store: Store) -> None:
+    """As root become the owner of the queue for the rest of this process."""
+    from ..host.privileges import drop_to
+
+    owner = os.stat(f"{store.top}/{INCOMING}").st_uid
+    if os.getuid() == 0 and owner != 0:
+        drop_to(pwd.getpwuid(owner).pw_name)

@@ -1,0 +1,1 @@
+"""The parameters by what they are for; params.py is the table of all."""

@@ -1,0 +1,92 @@
+"""The verbs of steering.py while no qmgr runs, for who has its role lock: nothing is under delivery then."""
+
+import contextlib
+import os
+import time
+
+from ..core.config import Config
+from ..core.errors import QueueFileError
+from ..core.result import Outcome
+from ..routing.schedule import Schedule
+from ..spool import wishes
+from ..spool.layout import ACTIVE, DEFERRED, INCOMING, MAILDROP
+from ..spool.recovery import recover_children
+from ..spool.store import Store, read_head
+from .finishing import Finisher
+from .messages import Message
+from .requeuing import Requeuer
+from .steering import DELETE, MAILDROP_VERBS, REQUEUE, Steering
+
+
+class DirectSteering:
+    """The verbs, done at once."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self._config = config
+        self._store = store
+        self._steering = Steering(store)
+        self._requeuer: Requeuer | None = None
+
+    def recover(self) -> None:
+        """Settle what a queue manager that was killed has left, so that every message is in a state of rest."""
+        for _ in recover_children(self._store):
+            pass
+        for queue_id, _ in list(self._store.entries(ACTIVE)):
+            self._store.move(queue_id, ACTIVE, INCOMING)
+
+    def steer(self, verb: str, ids: list[str]) -> dict[str, list[str]]:
+        """Do what a verb says to some messages; the answer is that of qmgr."""
+        done: list[str] = []
+        others: list[str] = []
+        errors: list[str] = []
+        for queue_id in ids:
+            try:
+                found = self._requeue(queue_id) if verb == REQUEUE else bool(self._steering.apply(verb, queue_id))
+                (done if found else others).append(queue_id)
+            except OSError as error:
+                errors.append(f"{queue_id}: {error}")
+        if others:
+            self._steer_originals(verb, others, done, errors)
+        return {"ids": done, "errors": errors}
+
+    def _steer_originals(self, verb: str, ids: list[str], done: list[str], errors: list[str]) -> None:
+        """Remove what is still in maildrop/; all else is done when a queue manager runs and pickup brings it."""
+        paths = dict(self._store.original_paths())
+        found = [queue_id for queue_id in ids if queue_id in paths] if verb in MAILDROP_VERBS else []
+        try:
+            if verb != DELETE and found:
+                wishes.add(self._store.top, dict.fromkeys(found, verb))
+            for queue_id in found if verb == DELETE else ():
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(paths[queue_id])
+            done += found
+        except OSError as error:
+            errors.append(f"{MAILDROP}/: {error}")
+
+    def _requeue(self, queue_id: str) -> bool:
+        state = self._steering.bring_in(queue_id)
+        if not state:
+            return False
+        self._store.move(queue_id, DEFERRED if state == DEFERRED else INCOMING, ACTIVE)
+        try:
+            message = self._message(queue_id)
+            if self._requeuer is None:
+                self._requeuer = Requeuer(self._config, self._store)
+            result = self._requeuer.requeue(message)
+            if result.outcome is not Outcome.DELIVERED:
+                raise OSError(result.reason)
+            (ended,) = Finisher(self._config, self._store, Schedule.of(self._config)).end_passes([message])
+            if ended.error is not None:
+                raise ended.error
+        except (OSError, QueueFileError) as error:
+            self._store.moved(queue_id, ACTIVE, INCOMING)
+            raise OSError(str(error)) from error
+        return True
+
+    def _message(self, queue_id: str) -> Message:
+        descriptor = self._store.open(ACTIVE, queue_id)
+        try:
+            envelope = read_head(descriptor)
+        finally:
+            os.close(descriptor)
+        return Message(queue_id, envelope, -1, time.time_ns() // 1000)

@@ -1,0 +1,53 @@
+"""A new message on its way into the queue: written in tmp/ under a passing name, then renamed, then fsynced.
+
+Guarantees: after commit() content and name are on disk, by one fsync: one that comes after a rename
+makes the name last too. Until then its mode says so, and nobody who looks through the directory takes
+it (Store.settled): whatever goes wrong before, discard() leaves nothing, and nothing has been delivered.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+from ..core.envelope import Envelope
+from . import atomic
+from .layout import INCOMING, UNSETTLED_MODE
+from .queue_id import base_id
+from .store import Store, write_envelope
+
+
+class Draft:
+    """One message. queue_id holds the inode of its file, so it is known when the file is. Raises OSError."""
+
+    __slots__ = ("_descriptor", "_path", "_store", "queue_id")
+
+    def __init__(self, store: Store, arrived_at: int) -> None:
+        self._store = store
+        self._path = store.new_path()
+        self._descriptor = atomic.create(self._path, UNSETTLED_MODE)
+        self.queue_id = base_id(arrived_at, os.fstat(self._descriptor).st_ino)
+
+    def write(self, envelope: Envelope, content: Iterable[bytes]) -> None:
+        """Write envelope and content; sets the size. Where it is known, a small message is one write."""
+        write_envelope(self._descriptor, envelope, content)
+
+    def commit(self, state: str = INCOMING) -> None:
+        """Give the message its place; on return it will last."""
+        target = self._store.path(state, self.queue_id)
+        atomic.rename(self._path, target)
+        self._path = target
+        atomic.sync(self._descriptor)
+        os.fchmod(self._descriptor, 0o600)
+        self.close()
+
+    def discard(self) -> None:
+        """Remove what is there, perhaps without being durable: it was not accepted."""
+        self.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

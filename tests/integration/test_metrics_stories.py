@@ -1,0 +1,136 @@
+"""Metrics of a running instance, read over HTTP: by TCP and by a Unix socket."""
+
+import http.client
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.agent_harness import free_port
+from tests.integration.instance import Instance, me
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=20)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(self.path)
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def instance(request, tmp_path):
+    port, path = free_port(), f"{tmp_path}/m"
+    listen = f"127.0.0.1:{port}" if request.param == "tcp" else f"unix:{path}"
+    with Instance(tmp_path / "i", metrics_listen=listen, defer_transports="smtp") as instance:
+        instance.connect = lambda: (
+            http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            if request.param == "tcp"
+            else UnixConnection(path)
+        )
+        yield instance
+
+
+def get(instance, path):
+    connection = instance.connect()
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def metrics(instance):
+    status, text = get(instance, "/metrics")
+    assert status == 200
+    return {
+        (sample.name.removeprefix("sendmailpy_"), *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_what_happens_is_counted_and_the_queue_is_shown_as_it_is(instance):
+    instance.start()
+    instance.wait_for(lambda: get(instance, "/ready")[0] == 200, "ready")
+    for recipient in (me(), "nobody-here", "a@far.test", "b@far.test", "c@other.test"):
+        instance.submit(b"Subject: x\n\nhello\n", "-i", recipient)
+    counted = ("deliveries_total", "local", "sent")
+    instance.wait_for(lambda: metrics(instance).get(counted) == 2, "the delivery and the bounce are counted")
+    instance.wait_for(lambda: metrics(instance).get(("queue_messages", "deferred")) == 3, "three are deferred")
+    found = metrics(instance)
+    assert found["messages_received_total", "local"] == 5
+    assert found["deliveries_total", "bounced", "local"] == 1
+    assert (found["queue_domain_messages", "far.test"], found["queue_domain_messages", "other.test"]) == (2, 1)
+    assert found["queue_age_messages", "3600"] == found["queue_age_messages", "+Inf"] == 3
+    assert found["fsync_seconds_count",] >= 3
+    assert found["service_up", "qmgr"] == found["service_up", "pickup"] == 1
+
+
+def test_services_that_die_are_counted_and_health_says_what_is_missing(instance):
+    instance.start()
+    instance.wait_for(lambda: get(instance, "/ready")[0] == 200, "ready")
+    os.kill(instance.pid_of("pickup"), signal.SIGKILL)
+    instance.wait_for(lambda: metrics(instance).get(("service_restarts_total", "pickup")) == 1, "counted")
+    instance.wait_for(lambda: get(instance, "/health") == (200, "ok\n"), "well again")
+    assert instance.reload().returncode == 0
+    instance.submit(b"Subject: x\n\nhello\n", "-i", me())
+    instance.wait_for(
+        lambda: metrics(instance).get(("deliveries_total", "local", "sent")) == 1, "counted after a reload"
+    )
+    os.kill(instance.pid_of("metrics"), signal.SIGKILL)
+    instance.wait_for(lambda: get(instance, "/health")[0] == 200, "the metrics are back")
+    assert get(instance, "/other")[0] == 404
+
+
+def test_a_client_that_says_nothing_holds_up_neither_mail_nor_others_for_long(instance):
+    instance.start()
+    silent = instance.connect()
+    silent.connect()
+    instance.submit(b"Subject: x\n\nhello\n", "-i", me())
+    instance.wait_for_mail(me())
+    assert get(instance, "/health")[0] in (200, 503)
+    silent.close()
+
+
+def test_a_client_that_speaks_ever_so_slowly_is_let_go(instance):
+    instance.start()
+    slow = instance.connect()
+    slow.connect()
+    asked = threading.Thread(target=lambda: answers.append(get(instance, "/other")[0]))
+    answers = []
+    with pytest.raises(OSError):  # the end comes while it still speaks
+        for octet in b"GET /metrics HTTP/1.1\r\nX: " + bytes(100):
+            slow.sock.sendall(bytes([octet]))
+            if octet == ord("G"):
+                time.sleep(0.2)
+                asked.start()
+            time.sleep(0.2)
+    asked.join(20)
+    assert answers == [404]
+    slow.close()
+
+
+def test_no_file_is_removed_to_listen_in_its_place(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    with Instance(tmp_path / "i", metrics_listen=f"unix:{tmp_path}/precious") as instance:
+        instance.start()
+        assert "something that is no socket is there" in instance.output() + instance.log()
+        assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize("value", ["9154", "unix:relative", "127.0.0.1:99999"])
+def test_what_is_no_place_is_refused_at_start(tmp_path, value):
+    with Instance(tmp_path / "i", metrics_listen=value) as instance:
+        done = instance.start(check=False)
+        assert done.returncode == 78 and "metrics_listen" in instance.output()

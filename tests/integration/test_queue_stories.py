@@ -1,0 +1,194 @@
+"""An administrator steers the queue, with the services running and without them."""
+
+import contextlib
+import json
+import time
+
+import pytest
+
+from tests.integration.instance import Instance
+from tests.servers.smtp_sink import SmtpSink
+
+DOWN = "451 4.3.0 not now"
+
+
+class World:
+    """An instance whose smarthost refuses everything for now."""
+
+    def __init__(self, path, stack, **settings):
+        self.sink = stack.enter_context(SmtpSink({"MAIL": DOWN}))
+        relayhost = f"[127.0.0.1]:{self.sink.port}"
+        self.instance = Instance(path, relayhost=relayhost, minimal_backoff_time="1h", **settings)
+        stack.enter_context(self.instance)
+        self.instance.start()
+        self.ids = {}
+
+    def send(self, name, *to, sender="games"):
+        before = set(self.waiting())
+        self.instance.submit(f"Subject: {name}\n\nhello\n".encode(), "-i", "-f", sender, *to)
+        (self.ids[name],) = self.instance.wait_for(lambda: set(self.waiting()) - before, f"{name} deferred")
+        return self.ids[name]
+
+    def waiting(self, state="deferred"):
+        lines = self.instance.mailctl("queue", "list", "-j", check=True).stdout.splitlines()
+        return [row["queue_id"] for row in map(json.loads, lines) if row["queue_name"] == state]
+
+    def queue(self, *words, **more):
+        return self.instance.mailctl("queue", *words, **more)
+
+    def steer(self, *words):
+        """Run a verb; returns for how many messages there was something to do."""
+        return int(self.queue(*words, check=True).stdout.split()[1])
+
+    def up(self):
+        del self.sink.replies["MAIL"]
+
+    def subjects(self):
+        return sorted(m.content.split(b"Subject: ")[1].split(b"\r\n")[0].decode() for m in self.sink.messages)
+
+
+@pytest.fixture
+def world(tmp_path):
+    with contextlib.ExitStack() as stack:
+        yield World(tmp_path / "i", stack)
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_messages_are_steered_by_what_they_are(world, is_running):
+    world.send("one", "a@near.test", "b@far.test", sender="alice@here.test")
+    world.send("two", "c@far.test", sender="bob@here.test")
+    world.send("three", "d@near.test", sender="bob@here.test")
+    if not is_running:
+        world.instance.stop()
+    assert world.queue("hold").returncode == 64
+    assert world.queue("delete", "--match", "(").returncode == 64
+    dry = world.queue("delete", "--sender", "@here.test", "--dry-run", check=True)
+    assert set(dry.stdout.decode().split()) == set(world.ids.values())
+    assert world.steer("hold", "--domain", "far.test", "--newer", "1d") == 2
+    assert world.steer("hold", "ALL") == 1
+    assert set(world.waiting("hold")) == set(world.ids.values())
+    assert world.steer("delete", "--sender", "alice@here.test", "--match", "not now") == 1
+    assert world.steer("release", world.ids["two"], "0123456789ABCDEF") == 1
+    assert world.steer("expire-now", "--recipient", "d@near.test") == 1
+    if not is_running:
+        world.instance.start()
+    world.instance.wait_for_log(f"{world.ids['three']}: from=<bob@here.test>, status=force-expired")
+    world.up()
+    world.instance.mailctl("queue", "flush", check=True)
+    world.instance.wait_empty()
+    assert world.subjects() == ["two"]
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_requeued_message_is_sent_with_the_addresses_of_today(world, is_running):
+    queue_id = world.send("moved", "old@far.test")
+    if not is_running:
+        world.instance.stop()
+    world.instance.configure(canonical_maps="inline:{old@far.test=new@far.test}")
+    world.up()
+    if is_running:
+        world.instance.reload()
+    assert world.steer("requeue", queue_id) == 1
+    if not is_running:
+        world.instance.start()
+    world.instance.wait_empty()
+    assert world.sink.messages[0].recipients[0].startswith("<new@far.test>")
+    assert len(world.sink.messages) == 1
+
+
+def test_what_is_under_delivery_is_parked_after_its_attempt(world):
+    world.up()
+    reply = world.sink.reply
+    world.sink.reply = lambda key, *more: (time.sleep(2), DOWN)[1] if key == "RCPT" else reply(key, *more)
+    world.instance.submit(b"Subject: slow\n\nhello\n", "-f", "games", "a@far.test")
+    (queue_id,) = world.instance.wait_for(lambda: world.waiting("active"), "it under delivery")
+    assert world.steer("hold", queue_id) == 1
+    world.instance.wait_for(lambda: world.waiting("hold") == [queue_id], "it on hold")
+    world.instance.wait_for_log(f"{queue_id}: placed on hold")
+
+
+def test_what_is_in_maildrop_while_the_services_are_down_is_steered_too(world):
+    world.instance.stop()
+    for name in ("parked", "gone"):
+        world.instance.submit(f"Subject: {name}\n\nhello\n".encode(), "-f", f"{name}@here.test", "a@far.test")
+    assert len(world.waiting("maildrop")) == 2
+    assert world.steer("delete", "--sender", "gone@here.test") == 1
+    assert world.steer("hold", "ALL") == 1
+    assert world.instance.count() == len(world.waiting("maildrop")) == 1
+    world.instance.start()
+    world.instance.wait_for(lambda: len(world.waiting("hold")) == 1, "it on hold")
+    assert world.sink.connections == 0
+
+
+def test_ids_can_come_from_a_pipe_and_counts_are_told_as_json(world):
+    ids = [world.send("one", "a@far.test"), world.send("two", "b@far.test")]
+    assert json.loads(world.queue("count", "--json", check=True).stdout) == {"deferred": 2}
+    assert world.queue("hold", "-", input="\n".join(ids).encode(), check=True).stdout == b"hold: 2 messages\n"
+    assert world.queue("hold", "-", input=b"").returncode == 64
+
+
+@pytest.mark.real("script")
+def test_on_a_terminal_many_messages_are_shown_as_they_go(world, tmp_path):
+    world.instance.stop()
+    deferred = world.instance.path / "queue" / "hold"
+    text = (
+        b"sendmail-py-queue 1\narrived: 1795435041.0 x\nsubmitter: uid=0\nfrom: <>\nto: [ ] <a@x>\nsize: 0000000000\n\n"
+    )
+    for number in range(1200):
+        (deferred / f"0123456789{number:04}").write_bytes(text)
+    piped = world.queue("release", "ALL", check=True)
+    assert (piped.stdout, piped.stderr) == (b"release: 1200 messages\n", b"")
+    command = f"{world.instance.tree}/bin/mailctl -c {world.instance.path} queue delete ALL"
+    shown = world.instance.run("/usr/bin/script", "-qec", command, "/dev/null", check=True).stdout.decode()
+    assert "] 1000/1200 " in shown and "] 1200/1200 " in shown and "delete: 1200 messages" in shown
+    assert list(deferred.iterdir()) == [] and world.instance.count() == 0
+
+
+def test_the_story_of_a_message_is_told_from_its_queue_file(world):
+    queue_id = world.send("shown", "a@far.test")
+    text = world.queue("show", queue_id, check=True).stdout.decode()
+    assert text.startswith(f"{queue_id}  deferred\n") and "<a@far.test> deferred 4.3.0 by 127.0.0.1[127.0.0.1]" in text
+    assert "not now" in text and "login=" in text
+    message = world.queue("show", "--eml", queue_id, check=True).stdout
+    assert message.startswith(b"Received: ") and message.endswith(b"\n\nhello\n")
+    assert json.loads(world.queue("show", "-j", queue_id, check=True).stdout)["recipients"][0]["state"] == "waiting"
+    assert b"far.test 1 1 " in world.queue("summary", "--queue", "deferred", check=True).stdout
+    gone = world.queue("show", "0123456789ABCD")
+    assert gone.returncode == 69 and b"mailctl trace" in gone.stderr
+    world.instance.stop()
+    assert "<a@far.test> deferred 4.3.0" in world.queue("show", queue_id, check=True).stdout.decode()
+
+
+def test_a_message_is_traced_over_alias_restart_requeuing_and_bounce(world):
+    world.instance.configure(mydestination="here.test")
+    (world.instance.path / "aliases").write_text("team: games, gone@far.test\n")
+    world.instance.reload()
+    before = set(world.waiting())
+    world.instance.submit(b"Subject: traced\nMessage-Id: <traced@x>\n\nhello\n", "-i", "-f", "games@here.test", "team")
+    (child,) = world.instance.wait_for(lambda: set(world.waiting()) - before, "the child deferred")
+    world.instance.stop()
+    log = world.instance.path / "maillog"
+    log.rename(f"{log}.1")
+    world.instance.run("/usr/bin/gzip", f"{log}.1", check=True)
+    world.instance.start()
+    assert world.steer("requeue", child) == 1
+    (new,) = world.instance.wait_for(lambda: set(world.waiting()) - before - {child}, "the new one deferred")
+    world.sink.replies["MAIL"] = "550 5.7.1 never"
+    world.instance.mailctl("queue", "flush", check=True)
+    world.instance.wait_empty()
+    told = world.instance.mailctl("trace", "traced@x", check=True).stdout.decode()
+    for queue_id in (child, new):
+        assert world.instance.mailctl("trace", queue_id, check=True).stdout.decode() == told
+    assert told in world.instance.mailctl("trace", "gone@far.test", check=True).stdout.decode()
+    heads = [line for line in told.splitlines() if line[:1] not in (" ", "")]
+    assert [head.partition(" ")[2] for head in heads] == [
+        "(not in the queue now)",
+        f"expanded, from {child[:-2]} (not in the queue now)",
+        f"requeued, from {child} (not in the queue now)",
+        f"sender non-delivery notification, from {new} (not in the queue now)",
+    ]
+    assert "message-id=<traced@x>" in told and f"requeued as {new}" in told
+    assert "status=deferred" in told and "status=bounced" in told and "to=<games@here.test>" in told
+    rows = [json.loads(line) for line in world.instance.mailctl("trace", "-j", new, check=True).stdout.splitlines()]
+    assert [row["queue_id"] for row in rows][2] == new and rows[3]["parent"] == new
+    assert world.instance.mailctl("trace", "nobody@nowhere.test").returncode == 69

@@ -1,0 +1,74 @@
+"""A message that is being made durable: nobody who looks through the queue takes it before that has succeeded."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from sendmail_py.core.address import Address
+from sendmail_py.core.envelope import Envelope, Recipient, Submitter
+from sendmail_py.spool import atomic, directories
+from sendmail_py.spool.draft import Draft
+from sendmail_py.spool.layout import INCOMING
+from sendmail_py.spool.store import SETTLING, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    directories.create(str(tmp_path), os.getuid(), os.getgid())
+    return Store(str(tmp_path))
+
+
+def written(store: Store) -> Draft:
+    draft = Draft(store, time.time_ns() // 1000)
+    envelope = Envelope(
+        draft.queue_id, time.time_ns() // 1000, Address("a", "x"), [Recipient(Address("b", "y"))], Submitter(0)
+    )
+    draft.write(envelope, (b"Subject: x\n\nhello\n",))
+    return draft
+
+
+def test_a_message_is_seen_when_its_fsync_has_succeeded_and_not_before(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        seen.append(store.settled(INCOMING))
+        fsync(descriptor)
+
+    draft = written(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, "fsync", watched)
+        draft.commit()
+    assert seen == [([], True)]
+    assert store.settled(INCOMING) == ([draft.queue_id], False)
+    assert os.stat(store.path(INCOMING, draft.queue_id)).st_mode & 0o777 == 0o600
+
+
+def test_a_message_whose_fsync_fails_is_taken_back_unseen(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(descriptor: int) -> None:
+        raise OSError(5, "no")
+
+    draft = written(store)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no"):
+        patch.setattr(atomic.os, "fsync", failing)
+        draft.commit()
+    assert store.settled(INCOMING) == ([], True)
+    draft.discard()
+    assert store.settled(INCOMING) == ([], False)
+
+
+def test_what_somebody_who_is_gone_has_left_counts_after_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = written(store)
+    os.rename(draft._path, store.path(INCOMING, draft.queue_id))
+    draft.close()
+    assert store.settled(INCOMING) == ([], True)
+    now = time.time()
+    for later in (SETTLING + 1, -60):  # the clock may have been set back
+        monkeypatch.setattr(time, "time", lambda later=later: now + later)
+        os.chmod(store.path(INCOMING, draft.queue_id), 0o400)
+        assert store.settled(INCOMING) == ([draft.queue_id], False)
+    assert os.stat(store.path(INCOMING, draft.queue_id)).st_mode & 0o777 == 0o600
