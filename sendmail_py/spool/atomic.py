@@ -51,14 +51,15 @@ def replace_text(temporary: str, path: str, text: str, mode: int) -> None:
 
 
 def rename(source: str, target: str) -> None:
-    """Rename; a missing hash directory of the target is made."""
+    """Rename; a missing hash directory of the target is made. Raises FileNotFoundError where the source is missing."""
     try:
         os.rename(source, target)
     except FileNotFoundError:
-        parent = os.path.dirname(target)
-        if os.path.isdir(parent):
+        # Whether the directory is there by now says nothing: another thread may have made it since.
+        if not os.path.lexists(source):
             raise
-        with contextlib.suppress(FileExistsError):  # another thread was faster
+        parent = os.path.dirname(target)
+        with contextlib.suppress(FileExistsError):
             os.mkdir(parent, 0o700)
         sync_directory(os.path.dirname(parent))
         os.rename(source, target)
