@@ -7,15 +7,16 @@ is secure when a name server that is trusted with that says so for every part of
 """
 
 import asyncio
-import os
 import random
 import re
 import struct
 import time
 from collections.abc import Awaitable, Callable, Container, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.lookup import AddressAnswer, Found, MxAnswer, TlsaAnswer
+from .dns_wire import over_tcp, over_udp
+from .name_servers import Server
 
 if TYPE_CHECKING:
     import dns.message
@@ -30,61 +31,6 @@ _IMPOSSIBLE = (255, 255, 255, b"")  # a TLSA record that is there, and of no use
 _AUTHENTIC = 0x20  # the flag AD
 _TRUNCATED = 0x02  # of the third octet of the header
 _HOST_NAME = re.compile(r"[A-Za-z0-9._\-\u0080-\U0010ffff]+")
-_SERVER = re.compile(r"\[(?P<v6>[^\]]+)\](?::(?P<port6>\d+))?|(?P<host>[^:]+)(?::(?P<port>\d+))?|(?P<bare6>.+)")
-
-Server = tuple[str, int]
-
-
-def parse_server(text: str) -> Server:
-    """Read "host:port", "[IPv6]:port" or an address alone; raises ValueError."""
-    found = _SERVER.fullmatch(text)
-    if not found:
-        raise ValueError(f"not a name server: {text}")
-    host = found["v6"] or found["host"] or found["bare6"]
-    return host, int(found["port6"] or found["port"] or 53)
-
-
-def system_servers(path: str = "/etc/resolv.conf") -> Sequence[Server]:
-    """Return the name servers of resolv.conf(5), as it is whenever they are asked; this host when it names none."""
-    return _SystemServers(path)
-
-
-class _SystemServers(Sequence[Server]):
-    """Read again when the file has changed: networks come and go while the services run."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._stamp: tuple[int, ...] | None = None
-        self._servers: list[Server] = []
-
-    def _now(self) -> list[Server]:
-        try:
-            status = os.stat(self._path)
-            stamp: tuple[int, ...] = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        except OSError:
-            stamp = ()
-        if stamp != self._stamp:
-            self._stamp, self._servers = stamp, _read_servers(self._path)
-        return self._servers
-
-    def __len__(self) -> int:
-        return len(self._now())
-
-    @overload
-    def __getitem__(self, index: int) -> Server: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Server]: ...
-    def __getitem__(self, index: int | slice) -> Server | Sequence[Server]:
-        return self._now()[index]
-
-
-def _read_servers(path: str) -> list[Server]:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            words = [line.split() for line in file]
-    except OSError:
-        words = []
-    return [(line[1], 53) for line in words if len(line) > 1 and line[0] == "nameserver"] or [("127.0.0.1", 53)]
 
 
 class Resolver:
@@ -293,10 +239,10 @@ async def _exchange(query: "dns.message.QueryMessage", server: Server, wait: flo
 
     query.id = random.SystemRandom().randrange(65536)
     wire = query.to_wire()
-    answer = await _over_udp(wire, server, wait)
+    answer = await over_udp(wire, server, wait)
     if answer[2] & _TRUNCATED:
         try:
-            answer = await asyncio.wait_for(_over_tcp(wire, server), wait)
+            answer = await asyncio.wait_for(over_tcp(wire, server), wait)
         except EOFError:
             return "answer cut short"
     response = _parse(answer, query.question[0].rdtype == dns.rdatatype.TLSA)
@@ -334,41 +280,3 @@ def _parse_most(answer: bytes) -> "dns.message.Message | None":
         return dns.message.from_wire(answer, ignore_trailing=True, continue_on_error=True)
     except Exception:  # likewise
         return None
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """Waits for the datagram that answers wire: same id, same question."""
-
-    def __init__(self, wire: bytes) -> None:
-        self._wire = wire
-        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        same_question = data[12 : len(self._wire)].lower() == self._wire[12:].lower()
-        is_error = len(data) == 12  # a server may leave the question out of an error
-        if not self.answer.done() and data[:2] == self._wire[:2] and (same_question or is_error):
-            self.answer.set_result(data)
-
-    def error_received(self, exc: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(exc)
-
-
-async def _over_udp(wire: bytes, server: Server, wait: float) -> bytes:
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(lambda: _Datagrams(wire), remote_addr=server)
-    try:
-        transport.sendto(wire)
-        return await asyncio.wait_for(protocol.answer, wait)
-    finally:
-        transport.close()
-
-
-async def _over_tcp(wire: bytes, server: Server) -> bytes:
-    reader, writer = await asyncio.open_connection(*server)
-    try:
-        writer.write(struct.pack("!H", len(wire)) + wire)
-        (length,) = struct.unpack("!H", await reader.readexactly(2))
-        return await reader.readexactly(length)
-    finally:
-        writer.close()

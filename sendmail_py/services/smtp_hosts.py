@@ -8,7 +8,8 @@ from ..core.config import Config
 from ..core.errors import ConfigError
 from ..core.lookup import AddressAnswer, Found
 from ..core.result import DeliveryResult, Outcome, Scope, deferred, failed
-from ..host.dns import Resolver, parse_server, system_servers
+from ..host.dns import Resolver
+from ..host.name_servers import parse_server, system_servers
 from ..host.network import is_own_address
 from ..host.syslog import Log
 from ..protocol.tls_policy import parse_level

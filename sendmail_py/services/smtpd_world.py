@@ -14,7 +14,8 @@ from typing import Any
 from ..core.address import Address
 from ..core.config import Config
 from ..core.lookup import Found
-from ..host.dns import Resolver, parse_server, system_servers
+from ..host.dns import Resolver
+from ..host.name_servers import parse_server, system_servers
 from ..host.syslog import Log
 from ..host.tables import Tables
 from ..protocol.reply import Reply

@@ -14,7 +14,8 @@ import pytest
 
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.formats.sts import Kept, StsPolicy
-from sendmail_py.host.dns import Resolver, parse_server
+from sendmail_py.host.dns import Resolver
+from sendmail_py.host.name_servers import parse_server
 from sendmail_py.host.syslog import Log
 from sendmail_py.services.sts_policies import StsPolicies
 from sendmail_py.spool.sts_store import StsStore, directory_of

@@ -20,7 +20,8 @@ from ...core.lookup import Found
 from ...formats import dkim
 from ...host.configuration import load
 from ...host.dkim_keys import ED25519, RSA, Key, make_key, read_key
-from ...host.dns import Resolver, parse_server, system_servers
+from ...host.dns import Resolver
+from ...host.name_servers import parse_server, system_servers
 from ...host.tables import Tables
 from ...services.children import user_of
 from ...services.dkim_domains import Signing, check_names, directory_of, key_path, signings

@@ -12,7 +12,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "servers"
 from name_server import NameServer
 
 from sendmail_py.core.lookup import Found
-from sendmail_py.host.dns import Resolver, _parse, parse_server, system_servers
+from sendmail_py.host.dns import Resolver, _parse
+from sendmail_py.host.name_servers import parse_server, system_servers
 
 ZONE = {
     "example.test": {"MX": ["10 mx1.example.test.", "20 MX2.example.test."], "A": ["192.0.2.5"]},

@@ -8,7 +8,8 @@ from ....core.address import Address
 from ....core.config import Config
 from ....core.lookup import Found
 from ....core.route import SMTP
-from ....host.dns import Resolver, parse_server, system_servers
+from ....host.dns import Resolver
+from ....host.name_servers import parse_server, system_servers
 from ....protocol.tls_policy import Level, parse_level
 from ....routing.hosts import is_address, parse_nexthop
 from ....routing.networks import Networks
