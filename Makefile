@@ -57,12 +57,12 @@ test: check
 # Each of the fuzzers for so long; the properties of the unit tests with a hundred times their examples.
 FUZZ = 300
 fuzz: venv
-	FUZZ_SECONDS=$(FUZZ) .venv/bin/python -m pytest -s tests/fuzz
-	FUZZ_EXAMPLES=10000 .venv/bin/python -m pytest tests/unit/protocol
+	TEST_LIMIT=0 FUZZ_SECONDS=$(FUZZ) .venv/bin/python -m pytest -s tests/fuzz
+	TEST_LIMIT=0 FUZZ_EXAMPLES=10000 .venv/bin/python -m pytest tests/unit/protocol
 
 # Many simulated weeks of the queue: what make test does with a few.
 soak: venv
-	SIMULATIONS=2000 .venv/bin/python -m pytest tests/simulation
+	TEST_LIMIT=0 SIMULATIONS=2000 .venv/bin/python -m pytest tests/simulation
 
 test-deps:
 	apt-get update -q

@@ -25,6 +25,8 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
 
+from tests import limits  # noqa: E402
+
 _SEARCH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 _ran: dict[str, bool] = {}
 _DID_RUN = pytest.StashKey[bool]()
@@ -36,6 +38,7 @@ _ALONE = ("tests/faults",)  # each test of these has its own
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real(*programs, root=False): works with real components of the machine")
     config.addinivalue_line("markers", "alone: no other test runs at the same time")
+    config.pluginmanager.register(limits)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,7 +2,6 @@
 
 import os
 import select
-import socket
 import subprocess
 import sys
 import time
@@ -132,10 +131,3 @@ class AgentProcess:
     def is_readable(self, seconds):
         """Say whether something comes from the agent within some seconds."""
         return bool(select.select([self.channel], [], [], seconds)[0])
-
-
-def free_port():
-    """Return a port where nobody listens."""
-    with socket.socket() as end:
-        end.bind(("127.0.0.1", 0))
-        return end.getsockname()[1]

@@ -7,8 +7,8 @@ import socket
 import ssl
 from pathlib import Path
 
-from tests.integration.agent_harness import free_port
 from tests.integration.instance import LIMIT, Instance
+from tests.servers.ports import free_port
 
 STRANGERS = {"mynetworks": "192.0.2.0/24"}  # loopback is nobody's friend
 
@@ -39,11 +39,6 @@ class Served(Instance):
             line.reply()
             line.say("EHLO c.test", f"MAIL FROM:<{sender}>", "RCPT TO:<games@here.test>", "QUIT")
             return line.replies()[2]
-
-    @staticmethod
-    def free_port() -> int:
-        """Return a port where nobody listens."""
-        return int(free_port())
 
 
 class Line:

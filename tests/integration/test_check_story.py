@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from tests.integration.agent_harness import free_port
 from tests.integration.instance import Instance
+from tests.servers.ports import free_port
 
 
 @pytest.fixture

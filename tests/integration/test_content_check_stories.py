@@ -4,8 +4,8 @@ import smtplib
 
 import pytest
 
-from tests.integration.agent_harness import free_port
 from tests.integration.instance import DOMAIN, Instance, me
+from tests.servers.ports import free_port
 
 HEADER = r"""
 /^Subject: .*forbidden/      REJECT not here

@@ -6,8 +6,9 @@ import tempfile
 import pytest
 
 from sendmail_py.core.result import Handover, Outcome
-from tests.integration.agent_harness import AgentProcess, free_port
+from tests.integration.agent_harness import AgentProcess
 from tests.integration.instance import DOMAIN, Instance, me
+from tests.servers.ports import free_port
 from tests.servers.smtp_sink import SmtpSink
 
 SENT, DEFERRED, FAILED = Outcome.DELIVERED, Outcome.DEFERRED, Outcome.FAILED

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.agent_harness import free_port
 from tests.integration.instance import me, wait_until
 from tests.integration.smtp_server import STRANGERS, Submission
 from tests.servers.name_server import NameServer
+from tests.servers.ports import free_port
 from tests.servers.smtp_sink import SmtpSink
 
 READERS = Path(os.environ.get("LOG_READERS_DIRECTORY", "/var/tmp/sendmail-py-readers")) / "root"

@@ -10,8 +10,8 @@ import time
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.agent_harness import free_port
 from tests.integration.instance import Instance, me
+from tests.servers.ports import free_port
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.instance import LIMIT, wait_until
 from tests.integration.smtp_server import Line, Served
+from tests.servers.ports import free_port
 
 STRANGER = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 25\r\n"
 V2 = b"\r\n\r\n\0\r\nQUIT\n"
@@ -23,8 +24,8 @@ FRIEND = b"PROXY TCP4 192.0.2.200 198.51.100.1 4711 25\r\n"
 def proxied(tmp_path_factory):
     """A server whose friends are 192.0.2.200 and loopback, behind proxies on loopback; another port is direct."""
     path = tmp_path_factory.mktemp("proxied")
-    with Served(path / "i", submissions_port=Served.free_port(), mynetworks="192.0.2.200, 127.0.0.0/8") as served:
-        served.direct = served.free_port()
+    with Served(path / "i", submissions_port=free_port(), mynetworks="192.0.2.200, 127.0.0.0/8") as served:
+        served.direct = free_port()
         served.submissions = int(served.mailctl("config", "submissions_port").stdout.split()[-1])
         served.configure(
             smtpd_port=f"{served.port}, {served.direct}",
@@ -161,7 +162,7 @@ listen checked
 
 @pytest.mark.real("haproxy")
 def test_haproxy_brings_its_clients_with_either_version(proxied, tmp_path):
-    ports = {name: proxied.free_port() for name in ("one", "two", "three")}
+    ports = {name: free_port() for name in ("one", "two", "three")}
     (tmp_path / "haproxy.cfg").write_text(CONFIGURATION.format(port=proxied.port, **ports))
     haproxy = subprocess.Popen(["/usr/sbin/haproxy", "-db", "-f", tmp_path / "haproxy.cfg"], stderr=subprocess.DEVNULL)
     try:

@@ -17,8 +17,8 @@ from sendmail_py.commands.mailctl.main import VERBS, usage
 from sendmail_py.formats.oauth import Account
 from sendmail_py.host.configuration import load
 from sendmail_py.spool.token_store import TokenStore, directory_of
-from tests.integration.agent_harness import free_port
 from tests.integration.instance import LIMIT, ROOT, Instance, me
+from tests.servers.ports import free_port
 
 CHANGING = {"start", "stop", "reload", "flush", "init", "setup"}
 # Each reading verb as it is typed.

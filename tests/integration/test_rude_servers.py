@@ -11,8 +11,9 @@ from itertools import product
 
 import pytest
 
-from tests.integration.agent_harness import AgentProcess, free_port
+from tests.integration.agent_harness import AgentProcess
 from tests.servers.name_server import NameServer
+from tests.servers.ports import free_port
 from tests.servers.smtp_sink import EHLO, SmtpSink
 
 FAULTS = {

@@ -4,9 +4,9 @@ import contextlib
 
 import pytest
 
-from tests.integration.agent_harness import free_port
 from tests.integration.instance import Instance
 from tests.servers.certificates import Authority
+from tests.servers.ports import free_port
 from tests.servers.secure_sink import SecureSink
 
 LOGINS = {"me@provider.test": "the password"}

@@ -8,12 +8,13 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "servers"))
 
-from agent_harness import AgentProcess, free_port
+from agent_harness import AgentProcess
 from smtp_sink import EHLO, SmtpSink
 
 from sendmail_py.core.address import Address
 from sendmail_py.core.envelope import Recipient
 from sendmail_py.core.result import Outcome
+from tests.servers.ports import free_port
 
 SENT, DEFERRED, FAILED = Outcome.DELIVERED, Outcome.DEFERRED, Outcome.FAILED
 

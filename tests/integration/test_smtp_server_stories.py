@@ -19,6 +19,7 @@ from tests.conftest import needs
 from tests.integration.instance import LIMIT, PATH, is_alive
 from tests.integration.smtp_server import STRANGERS, Served
 from tests.servers.name_server import NameServer
+from tests.servers.ports import free_port
 
 POSTFIX = Path(os.environ.get("POSTFIX_DIRECTORY", "/var/tmp/sendmail-py-postfix")) / "root"  # by make-postfix
 SMTP_SOURCE = POSTFIX / "usr/sbin/smtp-source"
@@ -252,7 +253,7 @@ def test_a_reload_moves_the_server_to_another_port(tmp_path):
         served.start()
         with served.client():
             old = served.port
-            served.port = Served.free_port()
+            served.port = free_port()
             served.configure(smtpd_port=served.port)
             served.reload()
             assert served.connect_and_ask("alice@a.test")[:3] == "250"
@@ -278,9 +279,9 @@ def test_a_stop_lets_a_message_end_and_tells_who_is_idle(tmp_path):
 
 def test_a_port_that_is_taken_is_said_and_stops_nothing_else(tmp_path):
     with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
+        port = free_port()
+        other.bind(("127.0.0.1", port))
         other.listen()
-        port = other.getsockname()[1]
         with Served(tmp_path / "i", smtpd_port=port, inet_protocols="ipv4") as served:
             served.start()
             complaint = f"cannot listen on 127.0.0.1:{port}: Address already in use"

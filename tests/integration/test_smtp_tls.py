@@ -9,9 +9,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from sendmail_py.core.result import Outcome
-from tests.integration.agent_harness import AgentProcess, free_port
+from tests.integration.agent_harness import AgentProcess
 from tests.servers.certificates import Authority
 from tests.servers.name_server import NameServer
+from tests.servers.ports import free_port
 from tests.servers.secure_sink import SecureSink
 from tests.servers.smtp_sink import SmtpSink
 

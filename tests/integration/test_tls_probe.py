@@ -11,11 +11,11 @@ import pytest
 from sendmail_py.commands.mailctl.init import create
 from sendmail_py.commands.mailctl.tls_probe import main
 from sendmail_py.core.errors import MailError
-from tests.integration.agent_harness import free_port
 from tests.integration.test_sts_mail import zone_of
 from tests.servers.certificates import Authority, association, read
 from tests.servers.name_server import NameServer
 from tests.servers.policy_host import PolicyHost, policy
+from tests.servers.ports import free_port
 from tests.servers.secure_sink import SecureSink
 
 ROOT = Path(__file__).resolve().parents[2]

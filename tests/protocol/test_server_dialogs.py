@@ -20,9 +20,9 @@ from sendmail_py.protocol.server_commands import Mail, Rcpt
 from sendmail_py.protocol.smtp_client import NEED_DATA
 from sendmail_py.protocol.smtp_server import Content, SmtpServer
 from sendmail_py.spool.store import Store, read_head
-from tests.integration.agent_harness import free_port
 from tests.integration.instance import Instance, wait_until
 from tests.integration.loops import LOOPS, tree_of
+from tests.servers.ports import free_port
 
 DIALOGS = sorted((pathlib.Path(__file__).parent / "dialogs" / "server").glob("*.txt"))
 EXTENSIONS = {

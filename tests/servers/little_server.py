@@ -7,6 +7,8 @@ import contextlib
 import socket
 import threading
 
+from tests.servers.ports import free_port
+
 
 class LittleServer:
     """port is 0 where it listens at a path; connections and clients tell who came, ends are those that are there."""
@@ -21,7 +23,7 @@ class LittleServer:
             self.listener.listen(128)
         else:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self.listener = socket.create_server((host, port), family=family, backlog=128)
+            self.listener = socket.create_server((host, port or free_port()), family=family, backlog=128)
         self.port = 0 if path else self.listener.getsockname()[1]
 
     def __enter__(self):

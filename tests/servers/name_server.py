@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import struct
+import sys
 import threading
 
 import dns.exception
@@ -25,6 +26,11 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+
+if not __package__:  # as a program
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from tests.servers.ports import free_port
 
 
 class NameServer:
@@ -140,19 +146,10 @@ def rrset(name, ttl, kind, texts):
 
 
 def _bind_both(port, host):
-    """Bind TCP and UDP to one port; with an ephemeral port the UDP one may be taken by others."""
-    for _ in range(50):
-        tcp = socket.create_server((host, port))
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            udp.bind(tcp.getsockname())
-            return tcp, udp
-        except OSError:
-            tcp.close()
-            udp.close()
-            if port:
-                raise
-    raise OSError("no port is free for both TCP and UDP")
+    tcp = socket.create_server((host, port or free_port()))
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(tcp.getsockname())
+    return tcp, udp
 
 
 def main():

@@ -13,7 +13,9 @@ alone. approve() is what a user does with a device code. POST /introspect is for
 import argparse
 import base64
 import json
+import os
 import secrets
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +23,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
+
+if not __package__:  # as a program
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from tests.servers.ports import free_port
 
 URN = "urn:ietf:params:oauth:grant-type:"
 CLIENT, SECRET = "client-of-ours", "the-secret-of-the-client"
@@ -70,7 +77,7 @@ class OAuthServer:
     """The server and what it knows."""
 
     def __init__(self, certificate="", port=0, rotation="none", lifetime=3600, delay=0.0, keys=None, host="127.0.0.1"):
-        self.http = ThreadingHTTPServer((host, port), Handler)
+        self.http = ThreadingHTTPServer((host, port or free_port()), Handler)
         self.http.daemon_threads = True
         self.http.state = self
         self.scheme = "http"

@@ -9,10 +9,17 @@ A page is the body, or a dict: body, status, type (the content type), location, 
 """
 
 import argparse
+import os
 import ssl
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+if not __package__:  # as a program
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from tests.servers.ports import free_port
 
 
 def server_context(certificate):
@@ -87,7 +94,7 @@ class PolicyHost:
         self.contexts = {}
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # choose() gives it one with a certificate
         self.context.sni_callback = self.choose
-        self.http = Server((address, port), Handler)
+        self.http = Server((address, port or free_port()), Handler)
         self.http.state = self
         self.port = self.http.server_address[1]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.integration.agent_harness import free_port
 from tests.integration.instance import LIMIT, wait_until
+from tests.servers.ports import free_port
 
 RSPAMD = """
 options {{

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from sendmail_py.core.result import Outcome
-from tests.integration.agent_harness import AgentProcess, free_port
+from tests.integration.agent_harness import AgentProcess
 from tests.integration.instance import wait_until
 from tests.integration.test_sts_mail import start, zone_of
 from tests.servers.certificates import Authority
 from tests.servers.name_server import NameServer
 from tests.servers.policy_host import PolicyHost, policy
+from tests.servers.ports import free_port
 
 EXIM = Path(os.environ.get("EXIM_DIRECTORY", "/var/tmp/sendmail-py-exim")) / "root/usr/sbin/exim4"  # by make-postfix
 HOST = "mx.exim.test"

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from sendmail_py.host.listeners import Place, families_of, listen_at, places, port_number
+from tests.servers.ports import free_port
 
 
 def names(interfaces: list[str], protocols: str = "all", ports: tuple[str, ...] = ("2525",)) -> list[str]:
@@ -45,9 +46,9 @@ def test_what_is_no_port_is_an_error(text: str) -> None:
 
 def test_a_taken_port_is_an_error_and_a_free_one_is_bound() -> None:
     with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
+        taken = free_port()
+        other.bind(("127.0.0.1", taken))
         other.listen()
-        taken = other.getsockname()[1]
         with pytest.raises(OSError, match="in use"):
             listen_at(Place("127.0.0.1", taken))
     end = listen_at(Place("127.0.0.1", taken))

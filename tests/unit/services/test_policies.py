@@ -1,7 +1,6 @@
 """Connections to policy services: kept, renewed, never longer than their time, and an answer only to its question."""
 
 import asyncio
-import socket
 
 import pytest
 
@@ -9,6 +8,7 @@ from sendmail_py.core.config import Config, Setting
 from sendmail_py.host.syslog import Log
 from sendmail_py.services.policies import PolicyClient, policy_service
 from tests.servers.policy_server import PolicyServer
+from tests.servers.ports import free_port
 
 QUICK = "timeout=1 retry_delay=0"
 
@@ -98,9 +98,6 @@ def test_an_answer_that_nobody_asked_for_is_no_answer_to_the_next_question():
 
 
 def test_nobody_there_is_the_default_action():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    one = PolicyClient(
-        policy_service(f"{{ inet:127.0.0.1:{port} {QUICK} }}", Config({"x": Setting("", "")})), Log("x", "x", "mail", 2)
-    )
+    service = policy_service(f"{{ inet:127.0.0.1:{free_port()} {QUICK} }}", Config({"x": Setting("", "")}))
+    one = PolicyClient(service, Log("x", "x", "mail", 2))
     assert asyncio.run(one.ask({})) == "451 4.3.5 Server configuration problem"
