@@ -65,11 +65,15 @@ def test_processes_share_no_ports_and_none_is_given_twice():
 
 def test_a_child_has_other_ports_than_its_parent():
     reader, writer = os.pipe()
-    with os.fdopen(reader) as file:
-        if not (child := os.fork()):
-            os.write(writer, b"%d" % free_port())
-            os._exit(0)
-        os.close(writer)
-        theirs = int(file.read())
+    until, end = os.pipe()
+    if not (child := os.fork()):
+        os.close(end)
+        os.write(writer, b"%d" % free_port())
+        os.read(until, 1)  # its block is its own for as long as it lives
+        os._exit(0)
+    theirs = int(os.read(reader, 10))
+    assert theirs not in {free_port() for _ in range(200)}
+    os.close(end)
     assert os.waitpid(child, 0)[1] == 0
-    assert theirs not in {free_port() for _ in range(100)}
+    for descriptor in (reader, writer, until):
+        os.close(descriptor)
