@@ -9,6 +9,7 @@ from .mail_error import MailError, SpoolError
 
 __all__ = [
     "ConfigError",
+    "Incomplete",
     "MailError",
     "MessageError",
     "NotAllowed",
@@ -29,6 +30,10 @@ class ConfigError(MailError):
     """main.cf cannot be read or holds a bad value; the text names file and line."""
 
     exit_code = EX_CONFIG
+
+
+class Incomplete(ConfigError):
+    """No value is bad, but one needs something that is still missing: another parameter, or a user."""
 
 
 class MessageError(MailError):

@@ -24,7 +24,12 @@ def load(directory: str, overrides: "dict[str, str] | None" = None) -> "tuple[Co
     """
     if directory[:1] != "/":
         directory = f"{posix.getcwd()}/{directory}"
-    settings, complaints = main_cf.parse(read_main_cf(directory), directory + "/main.cf")
+    return from_text(directory, read_main_cf(directory), overrides)
+
+
+def from_text(directory: str, text: str, overrides: "dict[str, str] | None" = None) -> "tuple[Config, list[str]]":
+    """Do the same with a text that directory/main.cf may have; directory is absolute."""
+    settings, complaints = main_cf.parse(text, directory + "/main.cf")
     if "config_directory" in settings:
         complaints.append(f"{settings['config_directory'].origin}: config_directory cannot be set in main.cf")
     if any(key.startswith(PREFIX) for key in posix.environ):

@@ -6,11 +6,15 @@ told, and binds nothing by halves.
 """
 
 import errno
+import ipaddress
+import re
 import socket
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 _BACKLOG = 512
+_LONGEST_NAME = 253
+_NAME = re.compile(r"(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?")
 _FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _WORDS = {"loopback-only": ("127.0.0.1", "::1"), "all": ("0.0.0.0", "::")}
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
@@ -41,8 +45,9 @@ def places(interfaces: Iterable[str], protocols: str, ports: Iterable[str]) -> t
         for word in [host] if host else interfaces:
             try:
                 addresses = _WORDS.get(word.lower()) or _look_up(word)
-            except OSError as error:
-                complaints[f"{'a port of' if host else 'inet_interfaces:'} {word}: {error.strerror or error}"] = None
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else str(error)
+                complaints[f"{'a port of' if host else 'inet_interfaces:'} {word}: {why}"] = None
                 continue
             for address in addresses:
                 if (socket.AF_INET6 if ":" in address else socket.AF_INET) in families:
@@ -74,7 +79,18 @@ def port_number(text: str) -> int:
         raise ValueError(f"{text}: a port between 1 and 65535 expected") from None
 
 
+def check_host(word: str) -> None:
+    """Raise ValueError for what can be neither an address nor the name of a host."""
+    host = word.strip("[]")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if len(host) > _LONGEST_NAME or not _NAME.fullmatch(host) or host.rpartition(".")[2].isdigit():
+            raise ValueError("an address or the name of a host expected") from None
+
+
 def _look_up(word: str) -> tuple[str, ...]:
+    check_host(word)
     rows = socket.getaddrinfo(word.strip("[]"), None, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(row[4][0]) for row in rows))
 

@@ -16,7 +16,7 @@ from ..core.config import Config
 from ..core.errors import ConfigError
 from ..host.activation import Passed, passed_sockets
 from ..host.file_watch import FileWatch
-from ..host.listeners import Place, listen_at, places, split_port
+from ..host.listeners import Place, check_host, listen_at, places, split_port
 from ..host.shared_counts import SLOTS, create, forget_process
 from ..host.syslog import Log
 from .children import Child
@@ -171,13 +171,32 @@ def entries(config: Config, without: set[str]) -> tuple[list[Entry], list[str]]:
 
 
 def check_ports(config: Config) -> None:
-    """Raise ConfigError for a port that is none, and for one of two kinds."""
+    """Raise ConfigError for a host or a port that is none, and for a port of two kinds."""
     kinds: dict[str, str] = {}
+    for host in config.inet_interfaces:
+        _refuse(_check_host, host, "inet_interfaces", config)
     for name in PORTS.values():
         for port in getattr(config, name):
-            try:
-                split_port(port)
-            except ValueError as error:
-                raise ConfigError(f"{config.origin(name)}: {name}: {error}") from error
+            _refuse(_check_port, port, name, config)
             if kinds.setdefault(port, name) != name:
                 raise ConfigError(f"{config.origin(name)}: {name}: {port} is {kinds[port]} already")
+
+
+def _check_port(text: str) -> None:
+    host, _ = split_port(text)
+    if host:
+        _check_host(host)
+
+
+def _check_host(word: str) -> None:
+    try:
+        check_host(word)
+    except ValueError as error:
+        raise ValueError(f"{word}: {error}") from error
+
+
+def _refuse(check: Callable[[str], None], text: str, name: str, config: Config) -> None:
+    try:
+        check(text)
+    except ValueError as error:
+        raise ConfigError(f"{config.origin(name)}: {name}: {error}") from error

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.config import Config
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, Incomplete
 from ..core.route import VIRTUAL
 from ..formats.tables import TEXT_TYPES, LookUp, nothing, split_name
 from ..host.read_file import Warn
@@ -96,7 +96,7 @@ def check_routing(config: Config) -> None:
             raise ConfigError(f"{config.origin(name)}: {name}: {error}") from error
     is_ours = config.virtual_mailbox_maps and whole_transport(config.virtual_transport)[0] == VIRTUAL
     if is_ours and not config.virtual_mailbox_base.startswith("/"):
-        raise ConfigError(f"{config.origin('virtual_mailbox_maps')}: virtual_mailbox_base: an absolute path is needed")
+        raise Incomplete(f"{config.origin('virtual_mailbox_maps')}: virtual_mailbox_base: an absolute path is needed")
 
 
 def _check_transports(names: list[str]) -> None:

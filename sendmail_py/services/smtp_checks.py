@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.access_list import check_patterns
 from ..core.config import Config
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, Incomplete
 from ..formats.tables import TEXT_TYPES, split_name
 from ..host.password_file import path_of
 from ..protocol.sasl import check_filter, check_options
@@ -38,11 +38,11 @@ def check_smtp(config: Config) -> None:
     _check(config, "smtp_sasl_mechanism_filter", check_filter)
     _check(config, "smtp_sasl_password_maps", lambda sources: [path_of(source) for source in sources])
     if config.smtp_sasl_auth_enable and not config.smtp_sasl_password_maps:
-        raise ConfigError(
+        raise Incomplete(
             f"{config.origin('smtp_sasl_auth_enable')}: smtp_sasl_auth_enable needs smtp_sasl_password_maps"
         )
     if config.smtp_tls_wrappermode and parse_level(config.smtp_tls_security_level) is Level.NONE:
-        raise ConfigError(
+        raise Incomplete(
             f"{config.origin('smtp_tls_wrappermode')}: smtp_tls_wrappermode = yes goes with another "
             "smtp_tls_security_level than none"
         )

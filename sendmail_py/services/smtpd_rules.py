@@ -79,6 +79,7 @@ def _networks(config: Config, name: str) -> Networks:
 
 def check_smtpd(config: Config) -> None:
     """Raise ConfigError for what the server could not work with."""
+    _networks(config, "mynetworks")  # first: others have it as their default
     unlimited_clients(config)
     routing = Routing(config)
     for kind in PORTS:

@@ -2,10 +2,11 @@
 
 import os
 import pwd
+from collections.abc import Callable
 
 from ..core.access_list import check_patterns
 from ..core.config import Config
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, Incomplete, MailError
 from ..routing.submission_rate import parse_limit
 from .children import is_one_user
 from .content_checks import check_content_checks
@@ -23,31 +24,30 @@ from .smtpd_rules import check_smtpd
 
 def check_config(config: Config) -> None:
     """Check every value, and that the values go together; raises ConfigError."""
-    config.validate()
-    check_routing(config)
-    check_rewriting(config)
-    check_content_checks(config)
-    policies_of(config)
-    check_local(config)
-    check_notices(config)
-    endpoint_of(config)
-    check_smtp(config)
-    check_ports(config)
-    check_smtpd(config)
-    check_dkim(config)
-    _check_submission(config)
-    _check_users(config)
+    for check in _CHECKS:
+        check(config)
+
+
+def faults(config: Config) -> list[MailError]:
+    """Return what check_config refuses: of each of its parts the first fault, each once."""
+    found: dict[str, MailError] = {}
+    for check in _CHECKS:
+        try:
+            check(config)
+        except MailError as error:
+            found.setdefault(str(error), error)
+    return list(found.values())
 
 
 def _check_users(config: Config) -> None:
     if os.getuid() == 0 and is_one_user(config) and config.home_mailbox:
-        raise ConfigError(f"{config.origin('home_mailbox')}: home_mailbox needs a mail_owner other than root")
+        raise Incomplete(f"{config.origin('home_mailbox')}: home_mailbox needs a mail_owner other than root")
     if os.getuid() == 0 and not is_one_user(config):
         for name in ("mail_owner", "net_owner"):
             try:
                 pwd.getpwnam(getattr(config, name))
             except KeyError:
-                raise ConfigError(
+                raise Incomplete(
                     f"{config.origin(name)}: {name} = {getattr(config, name)}: no such user; `mailctl setup` makes it"
                 ) from None
 
@@ -63,3 +63,21 @@ def _check_submission(config: Config) -> None:
             check(getattr(config, name))
         except ValueError as error:
             raise ConfigError(f"{config.origin(name)}: {name}: {error}") from error
+
+
+_CHECKS: tuple[Callable[[Config], object], ...] = (
+    Config.validate,
+    check_routing,
+    check_rewriting,
+    check_content_checks,
+    policies_of,
+    check_local,
+    check_notices,
+    endpoint_of,
+    check_smtp,
+    check_ports,
+    check_smtpd,
+    check_dkim,
+    _check_submission,
+    _check_users,
+)

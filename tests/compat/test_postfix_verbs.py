@@ -71,9 +71,18 @@ def test_postconf_tells_versions_types_and_names(run):
     assert {"relayhost", "mydestination"} <= set(run("postconf -dH").split())
 
 
+def test_postconf_sets_one_of_two_parameters_that_need_each_other_with_a_warning(run, instance):
+    said = run("postconf -e", "smtp_sasl_auth_enable=yes")
+    assert "warning" in said and "smtp_sasl_auth_enable needs smtp_sasl_password_maps" in said
+    run("postconf -e", "smtp_sasl_password_maps=hash:/etc/postfix/sasl_passwd")
+    assert run("postconf -h smtp_sasl_auth_enable") == "yes\n"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ("postconf -e inet_interfaces=mail..example.org", "inet_interfaces: mail..example.org: an address"),
+        ("postconf -e smtp_tls_security_level=strong", "smtp_tls_security_level"),
         ("postconf -M", "option -M"),
         ("postconf -e nonsense=1", "nonsense"),
         ("postconf -#  relayhost", "use -X"),

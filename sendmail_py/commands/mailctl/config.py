@@ -1,7 +1,7 @@
 """mailctl config: show main.cf as postconf does, and change it safely.
 
-Guarantees of a change: it is checked before it is written, the file is replaced as a whole or
-not at all (a temporary file, fsync, rename), and it keeps its comments, owner and mode.
+Guarantees of a change: what would not load afterwards is refused, the file is replaced as a whole
+or not at all (a temporary file, fsync, rename), and it keeps its comments, owner and mode.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from ...formats import main_cf
 from ...host import configuration
 from ...host.configuration_file import read_text
 from . import explain
+from .config_check import refuse_faults
 from .parser import Parser
 
 _NOT_FOUND = 1
@@ -37,13 +38,13 @@ def main(arguments: list[str], directory: str) -> int:
         return EX_NOPERM if isinstance(error, PermissionError) else EX_CANTCREAT
 
 
-def run(arguments: list[str], directory: str) -> int:
-    """Do the same; raises MailError and OSError for what goes wrong."""
+def run(arguments: list[str], directory: str, is_step: bool = False) -> int:
+    """Do the same; raises MailError and OSError for what goes wrong. is_step: a change is one of several."""
     if arguments[:1] == ["explain"]:
         return explain.main(arguments[1:], directory)
     options = _parser().parse_args(arguments)
     if options.edit or options.remove:
-        return change(directory, _changes(options))
+        return change(directory, _changes(options), is_step)
     return show(directory, options)
 
 
@@ -121,8 +122,12 @@ def _changes(options: argparse.Namespace) -> dict[str, str | None]:
     return changes
 
 
-def change(directory: str, changes: dict[str, str | None]) -> int:
-    """Set (or with None remove) parameters in main.cf; raises ConfigError and writes nothing for a bad one."""
+def change(directory: str, changes: dict[str, str | None], is_step: bool = False) -> int:
+    """Set (or with None remove) parameters in main.cf; raises ConfigError and writes nothing for a bad one.
+
+    is_step: others will follow, so that what still misses another parameter is written with a warning.
+    """
+    directory = os.path.abspath(directory)
     lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -134,7 +139,9 @@ def change(directory: str, changes: dict[str, str | None]) -> int:
             after = main_cf.edit(after, name, value)
         _check(before, after, changes)
         if after != before:
+            warnings = refuse_faults(directory, before, after, changes, is_step)
             replace_text(path, after)
+            _complain(*warnings)
     finally:
         os.close(lock)
     return EX_OK

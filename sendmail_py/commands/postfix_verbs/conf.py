@@ -1,4 +1,7 @@
-"""postconf: show and change main.cf. There is no master.cf, and what asks for it is refused."""
+"""postconf: show and change main.cf. There is no master.cf, and what asks for it is refused.
+
+Ansible's roles set one parameter at a time: what only misses another one yet is written with a warning.
+"""
 
 from ...core.errors import MailError, UsageError
 from ...core.exitcodes import EX_OK
@@ -30,7 +33,9 @@ def main(name: str, options: list[tuple[str, str]], arguments: list[str], direct
         if not arguments:
             return EX_OK
     try:
-        return config.run([*(letter for letter in letters if letter in _PASSED), *_separated(arguments)], directory)
+        return config.run(
+            [*(letter for letter in letters if letter in _PASSED), *_separated(arguments)], directory, is_step=True
+        )
     except OSError as error:
         raise MailError(f"{error.filename or directory}: {error.strerror}") from error
 

@@ -38,6 +38,15 @@ def test_a_name_that_nobody_knows_is_a_complaint() -> None:
     assert complaints[0].startswith("inet_interfaces: nobody.invalid: ")
 
 
+@pytest.mark.parametrize(
+    "word", ["mail..example.org", "a" * 64 + ".test", "192.0.2.300", "mail example", "[", "eth0/24"]
+)
+def test_what_can_be_no_host_is_a_complaint_too(word: str) -> None:
+    found, complaints = places([word], "all", ["25"])
+    assert found == []
+    assert complaints == [f"inet_interfaces: {word}: an address or the name of a host expected"]
+
+
 @pytest.mark.parametrize("text", ["0", "65536", "x25", "-1", "\u0662\u0665", "25 "])
 def test_what_is_no_port_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="a port between 1 and 65535 expected"):
