@@ -32,7 +32,7 @@ class DirectSteering:
         for _ in recover_children(self._store):
             pass
         for queue_id, _ in list(self._store.entries(ACTIVE)):
-            self._store.move(queue_id, ACTIVE, INCOMING)
+            self._store.moved(queue_id, ACTIVE, INCOMING)
 
     def steer(self, verb: str, ids: list[str]) -> dict[str, list[str]]:
         """Do what a verb says to some messages; the answer is that of qmgr."""

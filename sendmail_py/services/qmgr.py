@@ -101,7 +101,8 @@ class QueueManager:
         for name in remove_leftovers(self.store, time.time() - _LEFTOVER_AGE):
             self.log.info(f"removed tmp/{name}: never finished")
         for queue_id, _ in list(self.store.entries(ACTIVE)):
-            self.store.move(queue_id, ACTIVE, INCOMING)
+            if not self.store.moved(queue_id, ACTIVE, INCOMING):
+                continue  # pickup has removed a torn copy, to take its original again
             self.log.info(f"{queue_id}: was being delivered when the queue manager ended; a delivery may be repeated")
         self.requests.steering.remember()
         self.activation.begin()

@@ -56,18 +56,22 @@ class Drop:
 
     def __init__(self, top: str) -> None:
         self.top = top
+        try:
+            self._create()
+        except OSError as error:
+            failure = SpoolError(f"queue {top}/{MAILDROP}: {error.strerror}")
+            failure.no_way_in = _is_kept_out(error)
+            raise failure from error
+
+    def _create(self) -> None:
         self.path = ""
         while not self.path:
             name = f"{time.time_ns() // 1000:013X}.{posix.getpid():X}"
-            path = f"{top}/{MAILDROP}/{name}"
+            path = f"{self.top}/{MAILDROP}/{name}"
             try:
                 self.descriptor = posix.open(path, _FLAGS, UNFINISHED_MODE)
             except FileExistsError:
                 continue
-            except OSError as error:
-                failure = SpoolError(f"queue {top}/{MAILDROP}: {error.strerror}")
-                failure.no_way_in = _is_kept_out(error)
-                raise failure from error
             self.name, self.path = name, path
 
     def write(self, data: bytes) -> None:
@@ -91,6 +95,8 @@ class Drop:
     def finish(self) -> None:
         """Make the file complete and durable. From here the mail is safe."""
         try:
+            if not posix.fstat(self.descriptor).st_nlink:
+                self._write_again()
             posix.fchmod(self.descriptor, COMPLETE_MODE)
             posix.fsync(self.descriptor)
             status = posix.fstat(self.descriptor)
@@ -112,6 +118,18 @@ class Drop:
             posix.close(self.descriptor)
         except OSError:
             pass  # everything is on disk: an error here takes nothing back
+
+    def _write_again(self) -> None:
+        """Write what the file holds into a new one: what is silent for too long is removed by pickup."""
+        old, offset = self.descriptor, 0
+        try:
+            self._create()
+            while data := posix.pread(old, 65536, offset):
+                offset += len(data)
+                while data:
+                    data = data[posix.write(self.descriptor, data) :]
+        finally:
+            posix.close(old)
 
     def announce(self) -> None:
         """Tell pickup about the finished file."""

@@ -42,12 +42,17 @@ def remove_leftovers(store: Store, before: float) -> Iterator[str]:
     """Remove what has been in tmp/ since before a time (seconds since the epoch); yields the names.
 
     Call it after recover_children(): what is left then, and old, is what a crash tore.
+    pickup and smtpd go on writing meanwhile: what has left by the time it is looked at was theirs.
     """
     with os.scandir(f"{store.top}/{TMP}") as entries:
         for entry in entries:
-            if entry.stat(follow_symlinks=False).st_mtime < before:
+            try:
+                if entry.stat(follow_symlinks=False).st_mtime >= before:
+                    continue
                 os.unlink(entry.path)
-                yield entry.name
+            except FileNotFoundError:
+                continue
+            yield entry.name
 
 
 def _mark_rest(store: Store, queue_id: str) -> None:
@@ -64,10 +69,18 @@ def _mark_rest(store: Store, queue_id: str) -> None:
 
 def _is_marked(store: Store, parent: str, offset: int) -> bool:
     state = store.find(parent)
-    if state is None:
+    if state is None or not _is_whole(store.path(state, parent)):
         # A parent leaves only after its children were released: never lose one. But a copy that
-        # a power cut took is made again from its original, and then makes its children again.
+        # a power cut took, or tore, is made again from its original, and then makes its children again.
         return parent not in set(store.originals())
     with open(store.path(state, parent), "rb") as file:
         file.seek(offset)
         return file.read(1) != Mark.PENDING.encode()
+
+
+def _is_whole(path: str) -> bool:
+    try:
+        read_message(path)
+    except (QueueFileError, FileNotFoundError):
+        return False
+    return True

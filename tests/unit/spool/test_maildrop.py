@@ -158,3 +158,18 @@ def test_a_poke_reaches_whoever_reads_the_trigger_and_nobody_is_missed_when_none
 def test_a_name_that_pickup_looks_at_is_short_and_plain_and_not_hidden(name: str) -> None:
     plain = name.isascii() and all(c.isalnum() or c in "._-" for c in name)
     assert is_name(name) == (plain and 0 < len(name) <= 64 and not name.startswith("."))
+
+
+def test_a_file_that_is_taken_away_while_it_is_written_is_written_again(store: Store) -> None:
+    """pickup removes what looks forgotten: a job was silent for days, or the clock has jumped."""
+    drop = Drop(store.top)
+    content = b"x" * 200_000
+    drop.write(b"head 0000\n" + content)
+    os.unlink(drop.path)
+    drop.write(b"the rest")
+    drop.rewrite(5, b"0007")
+    drop.finish()
+    assert drops(store) == [drop.name]
+    assert Path(drop.path).read_bytes() == b"head 0007\n" + content + b"the rest"
+    assert stat.S_IMODE(os.stat(drop.path).st_mode) == 0o640
+    assert drop.identity == (os.stat(drop.path).st_ctime_ns, os.stat(drop.path).st_ino)

@@ -11,6 +11,7 @@ from sendmail_py.core.envelope import Envelope, Mark, Recipient
 from sendmail_py.core.errors import QueueFileError
 from sendmail_py.formats.queue_file import history_line, render
 from sendmail_py.spool.layout import ACTIVE, CORRUPT, DEFERRED, HOLD, INCOMING, MAILDROP, TMP
+from sendmail_py.spool.queue_id import base_id
 from sendmail_py.spool.recovery import recover_children, remove_leftovers
 from sendmail_py.spool.store import ARROWS, STATES, Store, read_head, read_history, read_message
 from tests.unit.conftest import PutMessage, envelope_for
@@ -245,6 +246,25 @@ def test_a_child_whose_parent_is_gone_is_released(store: Store, put: PutMessage)
     assert store.find(ID + "88") == INCOMING
 
 
+@pytest.mark.parametrize("torn", [b"", b"\0" * 500], ids=["empty", "zeros"])
+@pytest.mark.parametrize(("has_original", "what"), [(True, "discarded"), (False, "released")])
+def test_a_copy_that_a_power_cut_tore_answers_for_no_child(
+    store: Store, put: PutMessage, torn: bytes, has_original: bool, what: str
+) -> None:
+    """Its original is taken again, and makes the child again; without one nobody else would make it."""
+    original = Path(store.top, MAILDROP, "original")
+    original.write_bytes(b"the message")
+    original.chmod(0o640)
+    status = original.stat()
+    queue_id = base_id(status.st_ctime_ns // 1000, status.st_ino)
+    parent = put("list@here", queue_id=queue_id, state=ACTIVE)
+    child_of(store, parent, queue_id + "88")
+    Path(store.path(ACTIVE, queue_id)).write_bytes(torn)
+    if not has_original:
+        original.unlink()
+    assert list(recover_children(store)) == [(queue_id + "88", what)]
+
+
 def test_what_is_no_child_stays_in_tmp(store: Store, put: PutMessage) -> None:
     store.write(envelope_for("bob@here"), [b"\n"], durable=False)
     parent = put("list@here", queue_id="0123456789ABD", state=ACTIVE)
@@ -263,3 +283,15 @@ def test_old_leftovers_in_tmp_are_removed_and_young_ones_are_not(store: Store) -
         os.utime(path, (seconds, seconds))
     assert sorted(remove_leftovers(store, before=2000)) == [ID, "new.1"]
     assert os.listdir(f"{store.top}/{TMP}") == ["new.2"]
+
+
+def test_what_leaves_tmp_while_leftovers_are_looked_for_is_left_to_whoever_writes_it(store: Store) -> None:
+    names = {"new.1", "new.2", "new.3"}
+    for name in names:
+        path = Path(store.top, TMP, name)
+        path.write_bytes(b"being written")
+        os.utime(path, (1000, 1000))
+    found = remove_leftovers(store, before=2000)
+    for name in names - {next(found)}:
+        os.rename(f"{store.top}/{TMP}/{name}", f"{store.top}/{INCOMING}/{name}")  # as pickup and smtpd do
+    assert list(found) == []
