@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.integration.agent_harness import free_port
 from tests.integration.instance import Instance
+from tests.servers.ports import free_port
 
 BAD_HOST = "mail..example.org"  # looking such a name up is an error of its own kind
 SAID = f"inet_interfaces: {BAD_HOST}: an address or the name of a host expected"
