@@ -20,7 +20,7 @@ def readable_tree() -> Path:
     if os.getuid():
         return ROOT
     if (
-        subprocess.run([*_AS_NOBODY, "/bin/sh", "-c", _PROBE, str(ROOT)], capture_output=True, timeout=30).returncode
+        subprocess.run([*_AS_NOBODY, "/bin/sh", "-c", _PROBE, str(ROOT)], capture_output=True, timeout=60).returncode
         == 0
     ):
         return ROOT

@@ -74,7 +74,7 @@ class StsPolicies:
         now = time.time()
         kept = self._known(domain)
         if version and not (kept and (kept.has_failed(version, now) or (kept.id == version and kept.is_in_force(now)))):
-            kept = await self._fetched(domain, version, kept)
+            kept, trouble = await self._fetched(domain, version, kept)
         elif version and kept and kept.is_old(now) and not kept.has_failed(version, now):
             self._fetch(domain, version, again=True)
         if kept is None or not kept.is_in_force(now):
@@ -98,16 +98,17 @@ class StsPolicies:
 
     # --- fetching --------------------------------------------------------------------------------
 
-    async def _fetched(self, domain: str, version: str, before: Kept | None) -> Kept | None:
-        """Return what is known once a version was asked for; what was known before when that takes too long."""
+    async def _fetched(self, domain: str, version: str, before: Kept | None) -> tuple[Kept | None, str]:
+        """Return what is known once a version was asked for; what was known before, and why, when it takes too long."""
         try:
-            async with asyncio.timeout(self._config.smtp_mta_sts_timeout + _GRACE):
-                return await asyncio.shield(self._fetch(domain, version))
+            async with asyncio.timeout(self._config.smtp_mta_sts_timeout + self._config.resolver_timeout + _GRACE):
+                return await asyncio.shield(self._fetch(domain, version)), ""
         except TimeoutError:
-            self._log.info(f"MTA-STS: the policy of {domain} is not there in time; what is known counts, or nothing")
+            trouble = f"the policy of {domain} is not there in time"
+            self._log.info(f"MTA-STS: {trouble}; what is known counts, or nothing")
+            return before, trouble
         except Exception:  # a fetch that fails for any reason is as none (RFC 8461 3.3); _ended() has logged this one
-            pass
-        return before
+            return before, ""
 
     def _fetch(self, domain: str, version: str, again: bool = False) -> "asyncio.Future[Kept]":
         key = domain, version

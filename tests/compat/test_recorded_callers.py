@@ -145,7 +145,7 @@ def test_a_call_that_cannot_work_leaves_stdin_to_the_next_program(recording, tmp
     words = " ".join(f"'{word}'" for word in recording.argv[1:])
     script = f"{instance.tree}/bin/sendmail {words} 2>/dev/null; cat"
     done = subprocess.run(
-        ["/bin/sh", "-c", script], input=recording.stdin, capture_output=True, timeout=30, env=instance.environment
+        ["/bin/sh", "-c", script], input=recording.stdin, capture_output=True, timeout=60, env=instance.environment
     )
     assert done.stdout == recording.stdin
 

@@ -54,7 +54,7 @@ class Place:
         try:
             return agent.deliver("games", message, target=target, uid=GAMES.pw_uid)[0]
         except (AssertionError, OSError):
-            agent.process.wait(20)
+            agent.process.wait(60)
             return None
 
     def attempt(

@@ -41,7 +41,7 @@ def test_a_second_queue_manager_waits_and_says_so_and_a_killed_one_frees_the_que
             second.wait_for_log("queue active")
             second.wait_settled()
             assert [first.copies("games", m) for m in (marker, later)] == [1, 1]
-            assert starting.wait(30) == 0
+            assert starting.wait(60) == 0
         finally:
             starting.kill()
             starting.wait()
@@ -75,7 +75,7 @@ def test_the_role_can_be_taken_once_and_by_its_file_only(tmp_path):
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from sendmail_py.spool.lock import take_role; "
     program += f"sys.exit(take_role({str(tmp_path)!r}, 'qmgr'))"
     python = ROOT / ".venv" / "bin" / "python"
-    assert subprocess.run([python, "-c", program], timeout=30).returncode == 0  # False: not taken
+    assert subprocess.run([python, "-c", program], timeout=60).returncode == 0  # False: not taken
 
 
 @pytest.mark.real("strace")
@@ -112,6 +112,6 @@ def test_a_start_opens_no_undue_deferred_message(tmp_path):
             assert patient.count() == count
         finally:
             patient.stop()
-            started.wait(30)
+            started.wait(60)
         opened = re.findall(rf'"{deferred}/../[0-9A-F]+"', trace.read_text())
         assert opened == []

@@ -25,7 +25,7 @@ def submit(patient: Patient, *options: str) -> tuple[int, str, list[str]]:
     trace = patient.path / "trace"
     command = ["strace", "-q", "-y", "-o", str(trace), *options, f"{ROOT}/bin/sendmail", "games"]
     done = subprocess.run(
-        command, input=message(marker), env=patient.environment, cwd="/", timeout=30, capture_output=True
+        command, input=message(marker), env=patient.environment, cwd="/", timeout=60, capture_output=True
     )
     return done.returncode, marker, trace.read_text("utf-8", "replace").splitlines()
 

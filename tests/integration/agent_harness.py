@@ -15,7 +15,7 @@ from sendmail_py.host import sockets
 from sendmail_py.services.tls_files import client_files
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-LIMIT = 30
+LIMIT = 60
 
 
 class AgentProcess:

@@ -87,7 +87,7 @@ def test_mail_is_redirected_copied_and_warned_of(instance):
 def test_a_client_is_told_at_the_end_of_its_message(instance):
     instance.start()
     port = int(instance.mailctl("config", "smtpd_port", check=True).stdout.split()[-1])
-    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
         with pytest.raises(smtplib.SMTPDataError) as caught:
             client.sendmail("a@b.test", [f"{me()}@{DOMAIN}"], "Subject: forbidden\r\n\r\nx\r\n")
         assert (caught.value.smtp_code, caught.value.smtp_error) == (550, b"5.7.1 not here")

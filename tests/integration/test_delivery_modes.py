@@ -152,7 +152,7 @@ def test_odi_returns_with_0_when_the_queue_manager_dies_meanwhile(up):
             wait_until(lambda: any("MAIL FROM" in line for line in silent.commands), "the session is under way")
             assert running.poll() is None
             os.kill(up.instance.pid_of("qmgr"), signal.SIGKILL)
-            assert running.wait(30) == 0
+            assert running.wait(60) == 0
         finally:
             running.kill()
     with SmtpSink(host="127.0.0.3", port=up.knows.port) as again:

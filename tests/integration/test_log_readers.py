@@ -112,7 +112,7 @@ def exporter(log):
 
     def scrape():
         try:
-            text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20).read().decode()
+            text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read().decode()
         except OSError:
             return {}
         families = [family for family in text_string_to_metric_families(text) if family.name.startswith("postfix_")]

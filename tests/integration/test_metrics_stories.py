@@ -18,12 +18,12 @@ class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path):
-        super().__init__("localhost", timeout=20)
+        super().__init__("localhost", timeout=60)
         self.path = path
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
+        self.sock.settimeout(60)
         self.sock.connect(self.path)
 
 
@@ -33,7 +33,7 @@ def instance(request, tmp_path):
     listen = f"127.0.0.1:{port}" if request.param == "tcp" else f"unix:{path}"
     with Instance(tmp_path / "i", metrics_listen=listen, defer_transports="smtp") as instance:
         instance.connect = lambda: (
-            http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             if request.param == "tcp"
             else UnixConnection(path)
         )
@@ -116,7 +116,7 @@ def test_a_client_that_speaks_ever_so_slowly_is_let_go(instance):
                 time.sleep(0.2)
                 asked.start()
             time.sleep(0.2)
-    asked.join(20)
+    asked.join(60)
     assert answers == [404]
     slow.close()
 

@@ -184,7 +184,7 @@ def test_a_login_by_a_browser_takes_the_address_that_the_browser_ends_at(place):
     asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     assert asked["code_challenge_method"] == "S256" and asked["login_hint"] == USER
     place.oauth.codes["the-code"] = asked["redirect_uri"], asked["code_challenge"]
-    said, _ = process.communicate(f"{asked['redirect_uri']}?code=the-code&state={asked['state']}\n", timeout=30)
+    said, _ = process.communicate(f"{asked['redirect_uri']}?code=the-code&state={asked['state']}\n", timeout=60)
     place.out.append(said)
     assert process.returncode == 0 and "is logged in" in said
 

@@ -204,7 +204,7 @@ def test_status_and_health_name_a_throttled_service_and_status_a_refused_reload_
         instance.start()
         instance.wait_for(lambda: killed_again(instance, "pickup"), "pickup has to wait for seconds")
         with pytest.raises(urllib.error.HTTPError, match="503"):
-            urllib.request.urlopen(f"http://{place}/health", timeout=20)
+            urllib.request.urlopen(f"http://{place}/health", timeout=60)
         instance.configure(relayhost="[a", minimal_backoff_time="soon")
         assert instance.reload().returncode == 78
         shown = instance.mailctl("status", check=True).stdout.decode()

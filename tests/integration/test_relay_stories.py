@@ -226,12 +226,12 @@ def test_a_stop_lets_the_delivery_in_progress_finish(make_world):
 
     def hold(number, message):
         inside.set()
-        assert go_on.wait(30)
+        assert go_on.wait(60)
 
     world.one.on_message = hold
     world.instance.start()
     world.send("in progress", "x@simple.test")
-    assert inside.wait(30)
+    assert inside.wait(60)
     stopper = threading.Thread(target=world.instance.stop)
     stopper.start()
     world.instance.wait_for_log(r"master\[\d+\]: stopping")

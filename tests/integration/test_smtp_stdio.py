@@ -47,7 +47,7 @@ class Client(smtplib.SMTP):
 def client_of(instance, *words):
     """Run sendmail -bs for a client; it must end well by itself when the client has gone."""
     ours, theirs = socket.socketpair()
-    ours.settimeout(30)
+    ours.settimeout(60)
     command = [instance.tree / "bin" / "sendmail", "-bs", *words]
     with theirs:
         process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=2, env=instance.environment)
@@ -55,10 +55,10 @@ def client_of(instance, *words):
         with ours, Client(ours) as client:
             client.process = process
             yield client
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(60)
 
 
 def answers(instance, octets, *words, status=0, **more):
@@ -182,7 +182,7 @@ def test_a_session_killed_in_the_middle_leaves_nothing_that_would_be_taken(resti
         client.send(b"Subject: half\r\n")
         wait_until(lambda: drops(resting)[0].read_bytes().endswith(b"half\r\n"), "the beginning of the content")
         client.process.kill()
-        client.process.wait(30)
+        client.process.wait(60)
         assert [path.stat().st_mode for path in drops(resting)] == [0o100600]
         raise smtplib.SMTPServerDisconnected
 

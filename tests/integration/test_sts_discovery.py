@@ -84,7 +84,7 @@ NEVER = {"same id", "no record", "record with mistake", "two records", "DNS is s
 
 def settings(tmp_path, **more):
     """Return a configuration; its directory of policies is there."""
-    given = {"data_directory": tmp_path, "smtp_permit_loopback_mx": "yes", "resolver_timeout": "1s", **more}
+    given = {"data_directory": tmp_path, "smtp_permit_loopback_mx": "yes", "resolver_timeout": "5s", **more}
     config = Config({name: Setting(str(value), "test") for name, value in given.items()})
     os.makedirs(directory_of(config), exist_ok=True)
     return config
@@ -115,7 +115,7 @@ def page(defect, domain, ours, stranger):
     body = policy("enforce", "new.test")
     host = f"mta-sts.{domain}"
     return {
-        "slow": {"delay": 20, "body": body},
+        "slow": {"delay": 600, "body": body},
         "drips": {"drip": 0.2, "body": body},
         "redirect": {"status": 301, "location": f"https://{host}/.well-known/mta-sts.txt", "body": body},
         "not found": {"status": 404, "body": body},
@@ -163,7 +163,7 @@ def outcomes(tmp_path_factory):
     for (defect, _), domain in domains.items():
         zone |= zone_of(defect, domain)
     with PolicyHost(ours, pages) as host, NameServer(zone) as names, SilentHost("127.0.0.7", host.port):
-        config = settings(tmp_path, smtp_mta_sts_port=host.port, smtp_mta_sts_timeout="2s", smtp_tls_CAfile=ours.file)
+        config = settings(tmp_path, smtp_mta_sts_port=host.port, smtp_mta_sts_timeout="10s", smtp_tls_CAfile=ours.file)
         for (_, state), domain in domains.items():
             if state != "nothing":
                 known(config, domain, age=600 if state == "known" else 200000)
@@ -286,6 +286,24 @@ def test_a_policy_that_ages_is_used_at_once_and_renewed_beside_the_mail(place):
     answer, before = asyncio.run(ask())
     assert answer.policy == before == MONTH, "the mail has waited for the policy host"
     assert host.times("old.test") == 1
+
+
+def test_who_waits_behind_too_many_slow_policy_hosts_is_told_so(place, monkeypatch):
+    monkeypatch.setattr("sendmail_py.services.sts_policies._AT_ONCE", 1)
+    config, names, host = place
+    short = {"smtp_mta_sts_timeout": "1s", "resolver_timeout": "1s", "smtp_mta_sts_port": host.port}
+    config = settings(config.data_directory, smtp_tls_CAfile=config.smtp_tls_CAfile, **short)
+    domains = ["old.test", "young.test", "unused.test", "ended.test", "failing.test", "other.test"]
+    host.pages |= {domain: {"delay": 600} for domain in domains}
+
+    async def ask():
+        policies = finder(config, names)
+        return await asyncio.gather(*(policies.find(domain) for domain in domains))
+
+    answers = asyncio.run(ask())
+    assert [answer.policy for answer in answers] == [None] * 6
+    assert all(answer.trouble for answer in answers)
+    assert answers[5].trouble == "the policy of other.test is not there in time"
 
 
 def test_an_address_and_a_host_of_this_machine_are_not_asked(place):

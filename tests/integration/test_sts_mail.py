@@ -224,7 +224,7 @@ HOLES = {
     "record.test": {"_mta-sts.record.test": {"silent": True}},
 }
 SAID = {
-    "host.test": "no policy of host.test: mta-sts.host.test did not answer within 4 s",
+    "host.test": "no policy of host.test: mta-sts.host.test did not answer within 8 s",
     "address.test": "no policy of address.test: mta-sts.address.test: the name servers did not answer in time",
     "record.test": "the TXT record of _mta-sts.record.test cannot be had: the name servers did not answer in time",
 }
@@ -240,14 +240,14 @@ def test_black_holes_hold_up_no_other_mail_and_that_of_their_own_for_so_long(tmp
         NameServer(zone) as names,
         PolicyHost(authority, pages) as policies,
         SilentHost("127.0.0.7", policies.port),
-        start(tmp_path, authority, names, policies, smtp_mta_sts_timeout="4s", resolver_timeout="4s") as agent,
+        start(tmp_path, authority, names, policies, smtp_mta_sts_timeout="8s", resolver_timeout="8s") as agent,
     ):
         waiting = [agent.give(f"{domain}:{sink.port}", agent.delivery()) for domain in HOLES for _ in range(10)]
-        others = [agent.result(f"other.test:{sink.port}") for _ in range(40)]
-        assert {result.outcome for result in others} == {SENT}
-        assert len(sink.messages) == 40, "other mail has waited for them"
+        others = [agent.give(f"other.test:{sink.port}", agent.delivery()) for _ in range(10)]
+        assert {agent.results(number)[0, 0].outcome for number in others} == {SENT}
+        assert len(sink.messages) == 10, "other mail has waited for them"
         assert {agent.results(number)[0, 0].outcome for number in waiting} == {SENT}
-        assert len(sink.messages) == 70
+        assert len(sink.messages) == 40
         asked = [agent.log().count(said) for said in SAID.values()]
         assert asked[:2] == [1, 1] and asked[2] >= 1
         assert {agent.result(f"{domain}:{sink.port}").outcome for domain in HOLES} == {SENT}

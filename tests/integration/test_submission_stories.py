@@ -165,7 +165,7 @@ def test_no_recipients_is_64_and_stdin_is_not_read(resting):
     reader, writer = os.pipe()  # never written, never closed while sendmail runs
     try:
         done = subprocess.run(
-            [f"{resting.tree}/bin/sendmail", "-i"], stdin=reader, capture_output=True, timeout=30,
+            [f"{resting.tree}/bin/sendmail", "-i"], stdin=reader, capture_output=True, timeout=60,
             env=resting.environment,
         )  # fmt: skip
     finally:

@@ -110,14 +110,14 @@ class ProcessServer:
         """Every answer has to come while the client is silent and the pipe is open."""
         data = b""
         while data.count(b"\n") < len(expected):
-            assert select.select([self.process.stdout], [], [], 30)[0], f"no answer after {data!r}"
+            assert select.select([self.process.stdout], [], [], 60)[0], f"no answer after {data!r}"
             more = os.read(self.process.stdout.fileno(), 4096)
             assert more, f"no answer any more after {data!r}"
             data += more
         check(data.decode().splitlines(), expected)
 
     def end(self):
-        rest, complaints = self.process.communicate(timeout=30)
+        rest, complaints = self.process.communicate(timeout=60)
         assert (rest, complaints, self.process.returncode) == (b"", b"", 0)
         return [self.read(name) for name in sorted(set(os.listdir(self.maildrop)) - self.before)]
 
@@ -137,7 +137,7 @@ class SocketServer:
     def __init__(self, instance, port_name="smtpd_port"):
         self.store = Store(f"{instance.path}/queue")
         port = int(re.findall(rf"{port_name} = (\d+)", (instance.path / "main.cf").read_text())[-1])
-        self.end_point = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.end_point = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.end_point.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.heard = ""
 

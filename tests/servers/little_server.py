@@ -11,12 +11,16 @@ from tests.servers.ports import free_port
 
 
 class LittleServer:
-    """port is 0 where it listens at a path; connections and clients tell who came, ends are those that are there."""
+    """port is 0 where it listens at a path; connections and clients tell who came, ends are those that are there.
+
+    ending is set in the end.
+    """
 
     def __init__(self, path="", host="127.0.0.1", port=0):
         self.connections = 0
         self.clients = []
         self.ends = set()
+        self.ending = threading.Event()
         if path:
             self.listener = socket.socket(socket.AF_UNIX)
             self.listener.bind(str(path))
@@ -31,6 +35,7 @@ class LittleServer:
         return self
 
     def __exit__(self, *_):
+        self.ending.set()
         shut(self.listener)
         self.drop_all()
 

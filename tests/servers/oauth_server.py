@@ -54,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         state = self.server.state
         if path in ("/token", "/device"):
-            time.sleep(state.delay)
+            state.ending.wait(state.delay)
         try:
             if path in ("/token", "/device") and state.answers:
                 status, text = state.answers.pop(0)
@@ -91,6 +91,7 @@ class OAuthServer:
         self.keys = keys or {}  # e-mail of a service account: its public key
         self.answers, self.asked = [], []
         self.lock = threading.Lock()
+        self.ending = threading.Event()
         self.devices = {}  # device code: (user code, "pending", "approved", "denied")
         self.codes = {}  # authorization code: (redirect, challenge)
         self.access, self.refresh, self.replaced = {}, {}, {}
@@ -102,6 +103,7 @@ class OAuthServer:
         return self
 
     def __exit__(self, *_):
+        self.ending.set()
         self.http.shutdown()
         self.http.server_close()
 

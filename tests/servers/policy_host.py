@@ -13,7 +13,6 @@ import os
 import ssl
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 if not __package__:  # as a program
@@ -60,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         step = 1 if "drip" in page else len(body) or 1
         for n in range(0, len(body), step):
             self.wfile.write(body[n : n + step])
-            time.sleep(page.get("drip", 0))
+            host.ending.wait(page.get("drip", 0))
 
     def log_message(self, *_):
         pass

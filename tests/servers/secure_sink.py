@@ -40,7 +40,7 @@ class SecureSession(Session):
 
     def start_tls(self):
         self.flush()
-        self.end.settimeout(20)
+        self.end.settimeout(60)
         self.sink.ends.discard(self.end)
         self.end = self.sink.context.wrap_socket(self.end, server_side=True)
         self.end.settimeout(None)

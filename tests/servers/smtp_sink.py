@@ -222,7 +222,8 @@ class Session:
             self.end.sendall(b"x" * 1000 if text == "ENDLESS" else b"220-and so on\r\n" * 100)
         if text == "SILENT":
             self.flush()
-            threading.Event().wait(60)
+            self.sink.ending.wait()
+            raise _Drop
         drop = text.endswith("DROP")
         text = text.removesuffix("DROP").rstrip()
         if text:

@@ -25,7 +25,7 @@ def test_after_a_kill_at_any_step_a_second_attempt_delivers_every_message(tree: 
     fault = f"inject={call}:signal=SIGKILL:when={number}"
     doomed = tree.start(wrapper=("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", fault))
     doomed.send("daemon", [tree.message(b"Subject: %d\n\n" % n) for n in range(5)])
-    doomed.process.wait(20)
+    doomed.process.wait(60)
     second = tree.start(stale_lock_time="1s", deliver_lock_attempts="20", deliver_lock_delay="1s")
     results = second.deliver("daemon", *(tree.message(b"Subject: %d\n\n" % n) for n in range(5)))
     assert {r and r.outcome for r in results} == {Outcome.DELIVERED}

@@ -13,7 +13,7 @@ from sendmail_py.core.result import Outcome
 def as_owner(tree: Tree, *words: object) -> "subprocess.CompletedProcess[bytes]":
     """Run a program as whom the instance runs as."""
     options = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
-    return subprocess.run(list(map(str, words)), timeout=20, capture_output=True, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(list(map(str, words)), timeout=60, capture_output=True, **options)  # type: ignore[call-overload, no-any-return]
 
 
 LOCKERS = [

@@ -284,7 +284,7 @@ def test_a_stop_lets_a_program_finish_and_defers_those_that_wait(tree: Tree, age
         *["2.0.0"] * 2,
         *["4.3.2"] * 2,
     ]
-    assert agent.process.wait(20) == 0
+    assert agent.process.wait(60) == 0
 
 
 def test_without_a_queue_manager_programs_are_asked_to_end(tree: Tree, agent: Agent) -> None:
@@ -295,7 +295,7 @@ def test_without_a_queue_manager_programs_are_asked_to_end(tree: Tree, agent: Ag
     wait_until((out / "on").exists)
     agent.channel.close()
     wait_until((out / "asked").exists)
-    assert agent.process.wait(20) == 0
+    assert agent.process.wait(60) == 0
 
 
 def test_a_forwarding_loop_ends_before_the_program(tree: Tree, agent: Agent) -> None:

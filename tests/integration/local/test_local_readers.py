@@ -29,7 +29,7 @@ CONTENTS = {
 def as_owner(*words: object, **more: object) -> "subprocess.CompletedProcess[bytes]":
     """Run a program as whom the instance runs as."""
     options = {"user": ME.pw_uid, "group": ME.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
-    return subprocess.run(list(map(str, words)), timeout=30, capture_output=True, **options, **more)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(list(map(str, words)), timeout=60, capture_output=True, **options, **more)  # type: ignore[call-overload, no-any-return]
 
 
 @contextmanager

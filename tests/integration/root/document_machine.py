@@ -92,7 +92,7 @@ class DocumentMachine(Machine):
 
     def __exit__(self, *exception: Any) -> None:
         self._world.terminate()
-        self._world.wait(30)
+        self._world.wait(60)
         assert self._world.stdout
         self._world.stdout.close()
         super().__exit__(*exception)

@@ -130,7 +130,7 @@ class SignedDns:
     def __exit__(self, *_: object) -> None:
         for process in reversed(self._running):
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
     def ask(self, *words: str) -> str:
         """Return what drill says to a question."""

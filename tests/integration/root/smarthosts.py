@@ -210,7 +210,7 @@ class Smarthosts:
     def __exit__(self, *_: object) -> None:
         for process in reversed(self._running):
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
     def _start(self, *words: object) -> "subprocess.Popen[bytes]":
         command = self.machine.command(words)
@@ -236,7 +236,7 @@ class Smarthosts:
         finally:
             self._running.remove(process)
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
     def send_to_each(self, letter: str, count: int) -> None:
         """Have Postfix send a message to each of these domains, and wait until each has had its first attempt."""

@@ -95,7 +95,7 @@ class Outcomes:
                     smarthosts.send_to_each("t", len(CELLS))
                     self.postfix, self.received = self._said("\n"), self._said("")
                     self.log = smarthosts.logs()
-            self._servers.wait(30)
+            self._servers.wait(60)
 
     def _said(self, order: str):  # type: ignore[no-untyped-def]
         assert self._servers.stdin and self._servers.stdout

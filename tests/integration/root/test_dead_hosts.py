@@ -57,7 +57,7 @@ def machine() -> Iterator[Machine]:
         machine.stop()
         for process in running:
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
 
 def arrived(machine: Machine, text: str) -> bool:

@@ -60,7 +60,7 @@ import poplib, sys, time
 taken = 0
 while taken < int(sys.argv[2]):
     try:
-        box = poplib.POP3("127.0.0.1", timeout=20)
+        box = poplib.POP3("127.0.0.1", timeout=60)
         box.user(sys.argv[1])
         box.pass_("secret")
     except poplib.error_proto as error:
@@ -80,7 +80,7 @@ while taken < int(sys.argv[2]):
 # the mailbox that is being delivered to.
 FOLLOW_BY_IMAP = """
 import email, imaplib, sys, time
-box = imaplib.IMAP4("127.0.0.1", timeout=20)
+box = imaplib.IMAP4("127.0.0.1", timeout=60)
 box.login(sys.argv[1], "secret")
 box.select("INBOX")
 seen = {}

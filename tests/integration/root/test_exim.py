@@ -80,7 +80,7 @@ class Exim:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(60)
         self._directory.cleanup()
 
     def _listens(self) -> bool:

@@ -49,7 +49,7 @@ def send(machine: Machine, server: str, sender: str, envid: str, ret: str, to: s
     script = (
         "import smtplib, sys\n"
         "server, sender, envid, ret, to, notify = sys.argv[1:]\n"
-        "with smtplib.SMTP(server, timeout=30) as smtp:\n"
+        "with smtplib.SMTP(server, timeout=60) as smtp:\n"
         "    smtp.sendmail(sender, [to], f'Subject: {envid}\\n\\nthe body\\n',\n"
         f"        [f'ENVID={{envid}}', f'RET={{ret}}'], [f'NOTIFY={{notify}}', 'ORCPT={ORCPT}'])\n"
     )

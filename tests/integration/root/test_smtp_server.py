@@ -5,7 +5,7 @@ from machine import SPOOL, Machine, wait_until
 SEND = """
 import smtplib, ssl, sys
 host, sender, recipient, text = sys.argv[1:]
-with smtplib.SMTP(host, 25, timeout=30) as client:
+with smtplib.SMTP(host, 25, timeout=60) as client:
     client.starttls(context=ssl._create_unverified_context())
     client.sendmail(sender, [recipient], f"Subject: {text}\\n\\n{text}\\n")
     print(client.noop())
@@ -18,7 +18,7 @@ chmod 600 /etc/smtpd.pem
 """
 SUBJECT = """
 import smtplib, ssl
-with smtplib.SMTP("127.0.0.1", 25, timeout=30) as client:
+with smtplib.SMTP("127.0.0.1", 25, timeout=60) as client:
     client.starttls(context=ssl._create_unverified_context())
     print(ssl.DER_cert_to_PEM_cert(client.sock.getpeercert(True)))
 """

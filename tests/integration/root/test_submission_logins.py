@@ -68,7 +68,7 @@ def scram(challenge=None):
     if challenge.startswith(b"v="):
         return proof.check(challenge.decode()) or ""
     return proof.final(challenge.decode())
-client = smtplib.SMTP("127.0.0.1", 587, timeout=20)
+client = smtplib.SMTP("127.0.0.1", 587, timeout=60)
 client.starttls(context=ssl._create_unverified_context())
 client.ehlo()
 print(client.esmtp_features.get("auth", "").strip())
@@ -86,7 +86,7 @@ except smtplib.SMTPResponseException as error:
 ASK_BY_SIZE = """
 import smtplib
 for size in (5000, 500000):
-    with smtplib.SMTP("127.0.0.1", 25, timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", 25, timeout=60) as client:
         client.ehlo()
         client.mail("a@a.example", [f"SIZE={size}"])
         code, text = client.rcpt("alice@host.example.org")
@@ -143,7 +143,7 @@ def test_dovecot_tells_who_its_own_and_pams_users_are_and_whose_mailbox_is_full(
             assert send(machine, "PLAIN", "bob", "secret word", "wrong")[1:] == ["535"]
         finally:
             dovecot.terminate()
-            dovecot.wait(30)
+            dovecot.wait(60)
 
 
 def test_the_password_file_is_for_root_and_the_services_alone(machine: Machine) -> None:

@@ -69,7 +69,7 @@ def postfix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         assert servers.stdin and servers.stdout and servers.stdout.readline() == "ready\n"
         with Smarthosts(machine, tmp_path_factory.mktemp("authority"), _MAIN_CF, MANY_AT_ONCE) as smarthosts:
             smarthosts.send_to_each("c", len(CELLS))
-        cells, _ = servers.communicate("\n", timeout=30)
+        cells, _ = servers.communicate("\n", timeout=60)
         yield json.loads(cells)
 
 

@@ -318,7 +318,7 @@ def machine() -> Iterator[Machine]:
             machine.stop()
             for process in running:
                 process.terminate()
-                process.wait(30)
+                process.wait(60)
 
 
 def write_postfix(machine: Machine) -> None:

@@ -60,7 +60,7 @@ def test_the_request_names_the_id_that_pickup_will_give(directory: str) -> None:
         thread = threading.Thread(target=hear)
         thread.start()
         afterwards.wait(directory, Written())
-        thread.join(10)
+        thread.join(60)
     queue_id = base_id(1_795_435_041_000_007, 41651)
     assert asked == [({"verb": "wait", "id": queue_id, "maildrop": "0123456789ABC.1"}, [])]
 

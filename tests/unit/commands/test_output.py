@@ -34,4 +34,4 @@ def test_a_reader_who_leaves_is_no_error(text: str) -> None:
         process.stdout.close()
         process.stdin.write("\n")
         process.stdin.close()
-        assert process.stderr.read() == "" and process.wait(30) == 0
+        assert process.stderr.read() == "" and process.wait(60) == 0

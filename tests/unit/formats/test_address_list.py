@@ -214,7 +214,7 @@ def test_the_fast_start_pays_for_no_heavy_module() -> None:
     )
     root = str(Path(__file__).resolve().parents[3])
     command = [sys.executable, "-IS", "-c", code, root]
-    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip() == "[]"
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip() == "[]"
 
 
 # The grammar of RFC 5322 3.4 and 4.4, spoken at random.

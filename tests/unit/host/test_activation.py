@@ -28,7 +28,7 @@ def ask(ends: list[socket.socket], names: str = "", **environment: str) -> list[
         capture_output=True,
         text=True,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": root, **environment},
-        timeout=30,
+        timeout=60,
     )
     assert not done.stderr
     return done.stdout.splitlines()

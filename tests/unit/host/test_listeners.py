@@ -62,7 +62,7 @@ def test_a_taken_port_is_an_error_and_a_free_one_is_bound() -> None:
             listen_at(Place("127.0.0.1", taken))
     end = listen_at(Place("127.0.0.1", taken))
     assert end is not None
-    with end, socket.create_connection(("127.0.0.1", taken), timeout=10):
+    with end, socket.create_connection(("127.0.0.1", taken), timeout=60):
         assert end.getsockname() == ("127.0.0.1", taken)
 
 

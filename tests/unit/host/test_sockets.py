@@ -22,7 +22,7 @@ records = st.recursive(st.none() | st.booleans() | st.integers() | texts, lambda
 def ends() -> Iterator[Ends]:
     one, other = pair()
     with one, other:
-        other.settimeout(20)
+        other.settimeout(60)
         yield one, other
 
 
@@ -106,7 +106,7 @@ def test_a_path_of_any_length_can_be_listened_at_and_connected_to(tmp_path: Path
     directory.mkdir()
     path = f"{directory}/public"
     for _ in range(2):  # the second takes the place of the first
-        with listen(path, 0o666) as listener, connect(path, timeout=20) as end:
+        with listen(path, 0o666) as listener, connect(path, timeout=60) as end:
             assert stat.S_IMODE(os.stat(path).st_mode) == 0o666
             accepted, _ = listener.accept()
             with accepted:

@@ -69,14 +69,14 @@ def test_after_a_rotation_the_descriptor_of_the_log_is_of_the_new_file_and_of_no
 def test_lines_go_to_syslog_with_the_priority_of_the_facility(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(syslog, "_SOCKET_PATH", f"{tmp_path}/log")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-        end.settimeout(20)
+        end.settimeout(60)
         end.bind(f"{tmp_path}/log")
         log = Log("sendmail-py", "smtp", facility="local3")
         log.lines(["one", "two"])
         assert end.recv(1000).startswith(b"<158>") and end.recv(1000).endswith(b": two")
     os.unlink(f"{tmp_path}/log")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:  # syslogd was started again
-        end.settimeout(20)
+        end.settimeout(60)
         end.bind(f"{tmp_path}/log")
         log.info("three")
         assert end.recv(1000).endswith(b": three")
@@ -121,7 +121,7 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.s
     """A log daemon's socket; it reads only when a test does."""
     monkeypatch.setattr(syslog, "_SOCKET_PATH", f"{tmp_path}/log")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-        end.settimeout(20)
+        end.settimeout(60)
         end.bind(f"{tmp_path}/log")
         yield end
 

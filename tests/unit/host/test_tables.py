@@ -111,7 +111,7 @@ def test_a_pattern_process_that_was_killed_is_started_again(tmp_path: Path, monk
     assert found.look_up("a") == "x"
     assert shared._process is not None
     shared._process.kill()
-    shared._process.wait(30)
+    shared._process.wait(60)
     assert found.look_up("a") == "x"
 
 

@@ -50,7 +50,7 @@ def serving(service: Played) -> Iterator[Counted]:
     thread.start()
     yield pickup
     service.master.close()
-    thread.join(timeout=30)
+    thread.join(timeout=60)
     assert not thread.is_alive()
 
 

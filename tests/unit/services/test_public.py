@@ -18,7 +18,7 @@ ANYBODY = 61234
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = pair()
-    theirs.settimeout(10)
+    theirs.settimeout(60)
     yield ours, theirs
     ours.close()
     theirs.close()

@@ -36,7 +36,7 @@ class Served:
         self.selector.register(self.listener, selectors.EVENT_READ, lambda: self.server.accept(self.listener))
 
     def client(self) -> socket.socket:
-        end = connect(self.path, timeout=20)
+        end = connect(self.path, timeout=60)
         self.turn()
         return end
 

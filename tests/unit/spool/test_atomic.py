@@ -13,7 +13,7 @@ def test_threads_that_need_the_same_new_directory_all_succeed(tmp_path: Path, mo
     names = [f"m{n}" for n in range(4)]
     for name in names:
         (tmp_path / name).write_bytes(b"")
-    together = threading.Barrier(len(names), timeout=10)
+    together = threading.Barrier(len(names), timeout=60)
     exists = atomic.os.path.lexists
 
     def all_see_it_missing(path: str) -> bool:
@@ -33,7 +33,7 @@ def test_threads_that_need_the_same_new_directory_all_succeed(tmp_path: Path, mo
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert errors == []
     assert sorted(path.name for path in (tmp_path / "deferred" / "AB").iterdir()) == names
 

@@ -33,7 +33,7 @@ def another_process(path: Path) -> Iterator[tuple[subprocess.Popen[str], bool]]:
             yield process, process.stdout.readline() == "True\n"
         finally:
             process.kill()
-            process.wait(20)
+            process.wait(60)
 
 
 def test_a_lock_is_one_processs_until_it_is_killed(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_lock_is_one_processs_until_it_is_killed(tmp_path: Path) -> None:
         assert got_it
         assert not lock.take(str(path))
         holder.send_signal(signal.SIGKILL)
-        holder.wait(20)
+        holder.wait(60)
         assert lock.take(str(path))
     with another_process(path) as (_, got_it):
         assert not got_it
