@@ -8,7 +8,8 @@ Twenty imports cost 200 system calls and more than 2 ms, beside 5 ms for the int
 start; out of one file they cost a fourth of that. Its name bears the interpreter's cache tag: a
 checkout has no such file, a new interpreter finds none, and both import as always, as does every
 module that is not in it, and all of them where it cannot be read whole. It holds the code of fast_start.py,
-which the launcher runs, and of the modules. Run as a script this writes it: `fast_modules.py TREE PLACE`,
+which the launcher runs, and of the modules, without what only people and checkers read: docstrings,
+annotations, line numbers. Run as a script this writes it: `fast_modules.py TREE PLACE`,
 PLACE being where TREE will stand.
 """
 
@@ -16,6 +17,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ast
     from _frozen_importlib import ModuleSpec
     from types import CodeType, ModuleType
 
@@ -67,8 +69,43 @@ def write(tree: str, place: str) -> None:
 
 
 def _compiled(path: str, shown: str) -> "CodeType":
+    import ast
+
     with open(path, encoding="utf-8") as file:
-        return _without_lines(compile(file.read(), shown, "exec", dont_inherit=True, optimize=_NO_DOCSTRINGS))
+        tree = _without_annotations(ast.parse(file.read()))
+    return _without_lines(compile(tree, shown, "exec", dont_inherit=True, optimize=_NO_DOCSTRINGS))
+
+
+def _without_annotations(tree: "ast.Module") -> "ast.Module":
+    """Leave out annotations, which a function would be made with, and what is for type checkers only."""
+    import ast
+
+    class Plain(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+            node.returns = None
+            return self.generic_visit(node)
+
+        def visit_arg(self, node: ast.arg) -> ast.AST:
+            node.annotation = None
+            return node
+
+        def visit_AnnAssign(self, node: ast.AnnAssign) -> "ast.AST | None":
+            return ast.copy_location(ast.Assign([node.target], node.value), node) if node.value else None
+
+        def visit_Assign(self, node: ast.Assign) -> "ast.AST | None":
+            return None if _is_for_checkers(node.targets[0]) else self.generic_visit(node)
+
+        def visit_If(self, node: ast.If) -> "ast.AST | None":
+            return None if _is_for_checkers(node.test) else self.generic_visit(node)
+
+    plain: ast.Module = ast.fix_missing_locations(Plain().visit(tree))
+    return plain
+
+
+def _is_for_checkers(node: "ast.expr") -> bool:
+    import ast
+
+    return isinstance(node, ast.Name) and node.id == "TYPE_CHECKING"
 
 
 def _without_lines(code: "CodeType") -> "CodeType":

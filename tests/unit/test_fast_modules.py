@@ -1,9 +1,13 @@
 """The one file of byte code that an installed sendmail(1) starts from."""
 
+import dis
+import marshal
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -83,6 +87,27 @@ def test_where_the_file_is_not_whole_everything_is_imported_too(installed: Path,
 
 def test_a_checkout_has_no_such_file() -> None:
     assert not list((ROOT / "sendmail_py").glob("fast.*"))
+
+
+def test_the_file_holds_nothing_that_only_people_and_checkers_read(installed: Path) -> None:
+    start, modules = marshal.loads((installed / "share/sendmail-py/sendmail_py" / FAST).read_bytes())
+    codes = [code for module in (start, *(row[3] for row in modules)) for code in nested(module)]
+    assert len(codes) > 50
+    assert not {"TYPE_CHECKING", "__annotations__"} & {name for code in codes for name in code.co_names}
+    makers = [i for code in codes for i in dis.get_instructions(code) if i.opname in MAKERS]
+    assert makers and not [i for i in makers if i.arg and i.arg & HAS_ANNOTATIONS]
+    assert not [code for code in codes if code.co_linetable or code.co_flags & HAS_DOCSTRING]
+
+
+MAKERS, HAS_ANNOTATIONS, HAS_DOCSTRING = ("MAKE_FUNCTION", "SET_FUNCTION_ATTRIBUTE"), 4, 0x4000000
+
+
+def nested(code: CodeType) -> Iterator[CodeType]:
+    """Yield a code object and all within it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from nested(constant)
 
 
 def test_links_to_the_launcher_lead_to_its_tree_and_its_mode(installed: Path) -> None:
