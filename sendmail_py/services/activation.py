@@ -88,8 +88,9 @@ class Activation:
             return
         if self._steering.deletions.postpones(queue_id, lambda: self._activate(entrant)):
             return
-        wish = self._steering.wish_for(queue_id)
+        wish = ""
         try:
+            wish = self._steering.wish_for(queue_id)
             is_parked = wish == HOLD_VERB and self._store.moved(queue_id, state, HOLD)
             message = None if is_parked else self._take(entrant)
         except _NoRoom:

@@ -5,6 +5,7 @@ import os
 import time
 
 from ..core.config import Config
+from ..core.envelope import Mark
 from ..core.errors import QueueFileError
 from ..core.result import Outcome
 from ..routing.schedule import Schedule
@@ -54,11 +55,12 @@ class DirectSteering:
         paths = dict(self._store.original_paths())
         found = [queue_id for queue_id in ids if queue_id in paths] if verb in MAILDROP_VERBS else []
         try:
-            if verb != DELETE and found:
-                wishes.add(self._store.top, dict.fromkeys(found, verb))
             for queue_id in found if verb == DELETE else ():
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(paths[queue_id])
+                    self._steering.delete(queue_id)  # pickup may have taken it just now, or have it open yet
+            if found:
+                wishes.add(self._store.top, dict.fromkeys(found, verb))
             done += found
         except OSError as error:
             errors.append(f"{MAILDROP}/: {error}")
@@ -75,6 +77,7 @@ class DirectSteering:
             result = self._requeuer.requeue(message)
             if result.outcome is not Outcome.DELIVERED:
                 raise OSError(result.reason)
+            message.results = {i: result for i, r in enumerate(message.envelope.recipients) if r.mark == Mark.PENDING}
             (ended,) = Finisher(self._config, self._store, Schedule.of(self._config)).end_passes([message])
             if ended.error is not None:
                 raise ended.error

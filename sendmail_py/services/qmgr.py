@@ -83,6 +83,7 @@ class QueueManager:
     def ended(self, ended: Ended) -> None:
         """Take note that a message has left active/."""
         self.incoming.extend(ended.children)
+        self.requests.steering.fulfil_for(ended.message, ended.children)
         self.requests.waiting.ended(ended.message.queue_id, ended.children, ended.error is None)
         if ended.due is not None:
             self.deferred.add(ended.message.queue_id, ended.due, origin_of(ended.message.envelope))

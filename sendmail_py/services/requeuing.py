@@ -63,10 +63,13 @@ class Requeuer:
         try:
             path = self._store.write(child, self._content(e, descriptor), durable=False, born=time.time_ns() // 1000)
             self._store.name_child(path, child.queue_id)
-            error = self._store.mark(TMP, child.queue_id, (), read_history(descriptor, e), durable=True)
-            if error is not None:
-                self._store.remove(TMP, child.queue_id)
-                raise error
+            try:
+                error = self._store.mark(TMP, child.queue_id, (), read_history(descriptor, e), durable=True)
+                if error is not None:
+                    raise error
+            except OSError:
+                self._store.remove(TMP, child.queue_id)  # by its name there the next start would release it some day
+                raise
         finally:
             os.close(descriptor)
         return child

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, islice
 from typing import Any
 
@@ -28,6 +28,7 @@ from .steering import (
     EXPIRE,
     EXPIRE_NOW,
     GONE,
+    HOLD_VERB,
     LOG_LINES,
     MAILDROP_VERBS,
     RELEASE,
@@ -39,6 +40,7 @@ from .steering import (
 from .waiting import Later
 
 _NAMED_AT_ONCE = 1000
+_EXPECTED = 1000  # pickup has a hundred open at most
 
 
 class SteeringRequests:
@@ -65,6 +67,7 @@ class SteeringRequests:
         self._note = note
         self.asked_at = -math.inf  # when something was steered last, by time.monotonic()
         self._wishes: dict[str, str] = {}  # of messages that are to be taken up, by id
+        self._expected: deque[str] = deque(maxlen=_EXPECTED)  # those that are to be deleted then
         self.handlers: dict[str, Handler] = {
             "ids": self._ids,
             **dict.fromkeys(VERBS, self._steer),
@@ -175,15 +178,25 @@ class SteeringRequests:
             return True
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-            self.steering.delete(queue_id)  # pickup may have taken it just now
+            if not self.steering.delete(queue_id):  # pickup may have taken it just now, or have it open yet
+                self._expect(queue_id)
             self._note(f"{queue_id}: {LOG_LINES[DELETE]}")
             return True
         return self._steer_one(verb, queue_id)
 
+    def _expect(self, queue_id: str) -> None:
+        """Have a message deleted that pickup was perhaps copying; of the last ones, for most never come."""
+        if len(self._expected) == _EXPECTED:
+            self._wishes.pop(self._expected[0], None)
+        self._expected.append(queue_id)
+        self._wishes[queue_id] = DELETE
+
     def remember(self) -> None:
         """Take over what was asked for while no queue manager ran."""
         for queue_id, verb in take_wishes(self.store.top).items():
-            if verb in MAILDROP_VERBS:
+            if verb == DELETE:
+                self._expect(queue_id)
+            elif verb in MAILDROP_VERBS:
                 self.wish(queue_id, verb)
 
     def wish(self, queue_id: str, verb: str) -> None:
@@ -192,14 +205,22 @@ class SteeringRequests:
             self._wishes[queue_id] = verb
 
     def wish_for(self, queue_id: str) -> str:
-        """Return what was asked for of a message that is taken up now; what can be done is done."""
-        wish = self._wishes.pop(queue_id, "") if self._wishes else ""
-        if wish in (EXPIRE, EXPIRE_NOW):
+        """Return what was asked for of a message that is taken up now; what can be done is done. Raises OSError."""
+        wish = self._wishes.get(queue_id, "") if self._wishes else ""
+        if wish == DELETE:
+            self.steering.delete(queue_id)
+        elif wish in (EXPIRE, EXPIRE_NOW):
             self.steering.expire(queue_id)
-            return ""
-        return wish
+        self._wishes.pop(queue_id, None)
+        return wish if wish in (HOLD_VERB, REQUEUE) else ""
 
     def fulfil(self, message: Message) -> None:
         """Do what was asked for of a message that is in deferred/ now, after its pass."""
         if message.wish:
             self._steer_resting(message.wish, message.queue_id)
+
+    def fulfil_for(self, message: Message, children: Iterable[str]) -> None:
+        """Do what was asked for while a message was made anew to the new one; other children are mail of their own."""
+        for queue_id in children:
+            if message.wish and not queue_id.startswith(message.queue_id):
+                self._steer_resting(message.wish, queue_id)

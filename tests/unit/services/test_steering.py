@@ -1,5 +1,6 @@
 """hold, release, delete, expire and requeue on a real queue: by qmgr, and without it."""
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable
@@ -292,6 +293,77 @@ def test_a_crash_while_a_message_is_requeued_loses_nothing_and_doubles_nothing(
     copies = [read_message(store.path(INCOMING, queue_id)) for queue_id, _ in store.entries(INCOMING)]
     assert sorted(len(copy.pending()) for copy in copies) == ([0, 2] if is_marked else [2])
     assert list(store.entries(TMP)) == []
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_new_message_that_cannot_be_finished_is_not_left_for_the_next_start_to_find(
+    store: Store, put: PutMessage, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There it would be released once somebody else's delivery of the old one had set the mark."""
+    put("a@x", "b@x", state=ACTIVE)
+    message = Message(ID, read_message(store.path(ACTIVE, ID)), -1, 0)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(store, "mark", _failing_after(calls, store.mark, full))
+    assert Requeuer(config(), store).requeue(message).outcome is Outcome.DEFERRED
+    assert os.listdir(f"{store.top}/{TMP}") == []
+
+
+def test_marks_that_cannot_all_be_set_at_once_are_set_before_the_new_message_goes(
+    store: Store, put: PutMessage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("a@x", "b@x", state=DEFERRED)
+    direct, mark = DirectSteering(config(), store), store.mark
+    calls = iter((mark, mark, _failing_after(0, mark, OSError(errno.EIO, "Input/output error"))))
+    monkeypatch.setattr(store, "mark", lambda *words, **more: next(calls, mark)(*words, **more))
+    assert direct.steer("requeue", [ID]) == {"ids": [ID], "errors": []}
+    ((queue_id, _),) = store.entries(INCOMING)
+    assert state_of(store) is None and len(read_message(store.path(INCOMING, queue_id)).pending()) == 2
+
+
+@pytest.mark.parametrize(("verb", "after"), [("hold", HOLD), ("delete", None)])
+def test_what_is_asked_for_while_a_message_is_made_anew_is_done_to_the_new_one(
+    store: Store, put: PutMessage, qmgr: Qmgr, verb: str, after: str | None
+) -> None:
+    message = active(store, put, qmgr)
+    assert Requeuer(config(), store).requeue(message).outcome is Outcome.DELIVERED
+    (new,) = message.unreleased
+    assert qmgr.steer(verb, [ID])["ids"] == [ID]
+    store.move(new, TMP, INCOMING)
+    qmgr.incoming.append(new)
+    qmgr.requests.steering.fulfil_for(message, [new])
+    assert store.find(new) == after
+    assert qmgr.lines[-1].startswith(f"{new}: ")
+
+
+def test_the_children_of_an_expansion_are_messages_of_their_own(store: Store, put: PutMessage, qmgr: Qmgr) -> None:
+    message = active(store, put, qmgr)
+    put("carol@here", queue_id=ID + "88")
+    qmgr.steer("delete", [ID])
+    qmgr.requests.steering.fulfil_for(message, [ID + "88"])
+    assert store.find(ID + "88") == INCOMING
+
+
+def test_what_is_deleted_while_pickup_copies_it_is_gone_when_it_comes(
+    store: Store, put: PutMessage, steer: Qmgr | DirectSteering
+) -> None:
+    _, queue_id, _ = original_of(store)
+    assert steer.steer("delete", [queue_id])["ids"] == [queue_id]
+    put("a@x", queue_id=queue_id)  # by pickup, which had it open
+    qmgr = steer if isinstance(steer, Qmgr) else Qmgr(store)
+    qmgr.requests.steering.remember()
+    qmgr.requests.steering.wish_for(queue_id)
+    assert store.find(queue_id) is None
+
+
+def _failing_after(calls: int, mark: Callable[..., OSError | None], error: OSError) -> Callable[..., OSError | None]:
+    left = iter(range(calls))
+
+    def one(*words: Any, **more: Any) -> OSError | None:
+        if next(left, None) is None:
+            raise error
+        return mark(*words, **more)
+
+    return one
 
 
 def _crashing_after(calls: int, mark: Callable[..., OSError | None]) -> Callable[..., OSError | None]:
