@@ -78,9 +78,9 @@ each_file_system = [
 ]
 
 
-def patient_on(disk):
+def patient_on(disk, **settings):
     """Return an instance on a disk; what set-up made is durable, as on a system that has been up for a while."""
-    patient = Patient(disk.top / "p")
+    patient = Patient(disk.top / "p", **settings)
     (patient.path / "aliases").write_text("both: games, bin\n")
     os.sync()
     return patient
@@ -141,3 +141,27 @@ def test_a_power_cut_amid_deliveries_loses_nothing_that_was_accepted(tmp_path, k
             patient.wait_settled()
             for user in ("games", "bin", "daemon"):
                 assert missing(patient, promised, user) == [], patient.log()
+
+
+@pytest.mark.parametrize("kind", each_file_system)
+def test_what_waits_in_the_queue_when_its_original_is_gone_outlasts_a_power_cut(tmp_path, kind):
+    with Disk(tmp_path, kind) as disk:
+        patient = patient_on(disk, defer_transports="local", minimal_backoff_time="1h", maximal_backoff_time="1h")
+        patient.start()
+        markers = [new_marker() for _ in range(20 if WHOLE else 5)]
+        for marker in markers:
+            patient.submit(message(marker), "games")
+            wait_until(lambda: not os.listdir(patient.queue / "maildrop"), "the original is removed")
+        pids = [patient.master_pid(), *patient.services().values()]
+        disk.cut()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(is_alive(pid) for pid in pids), "the services have ended")
+        disk.repower()
+        patient.configure(defer_transports="")
+        with patient:
+            patient.start()
+            patient.mailctl("flush")
+            patient.wait_settled()
+            assert [patient.copies("games", marker) for marker in markers] == [1] * len(markers), patient.log()
