@@ -64,12 +64,12 @@ fuzz: venv
 soak: venv
 	TEST_LIMIT=0 SIMULATIONS=2000 .venv/bin/python -m pytest tests/simulation
 
+# The two roots at the same time: each waits for the network and the disk while the other computes.
 test-deps:
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(TEST_PACKAGES)
-	tests/compat/real/make-root
-	tests/integration/root/make-postfix
-	tests/integration/make-log-readers
+	tests/integration/root/make-fresh & fresh=$$!; tests/compat/real/make-root && \
+		tests/integration/root/make-postfix && tests/integration/make-log-readers; made=$$?; wait $$fresh && exit $$made
 
 bench:
 	N="$(N)" ROUNDS="$(ROUNDS)" benchmarks/run

@@ -1,59 +1,26 @@
 """Every command in the documents is typed; what cannot be has a reason here.
 
-The documents are played in order on one machine, each from a main.cf that sets nothing: a block of the kind `main.cf`
-becomes that file, a block of `sh` is typed by root, a `console` is a transcript (tests/transcript.py). The other kinds
-are only shown, and no command of ours may hide in them.
+The documents are played in order on one machine, each from a main.cf that sets nothing: played.py says what becomes
+of a block. What is only shown there may hide no command of ours. The README's are typed on a machine of its own.
 """
 
-import json
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pytest
 from document_machine import WORLD, DocumentMachine
 from machine import ROOT
+from played import MAIN_CF, NOT_TYPED, is_done, play, reason
 
 from tests.servers.oauth_server import SECRET
-from tests.transcript import Block, Step, blocks, steps_of
+from tests.transcript import Step, blocks
 
 DOCUMENTS = {str(path.relative_to(ROOT)): path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 SHOWN = ("", "text", "json", "yaml", "ini", "dockerfile", "dovecot", "crontab")
 OURS = re.compile(r"^(mailctl|sendmail|mailq|newaliases|make|apt-get|systemctl|podman|pip)( |$)")
-MAIN_CF = "/etc/sendmail-py/main.cf"
 BASE = "maillog_file = /var/log/mail.log\n"
-
-
-_CONTAINER = "tests/compat/real/test_container.py"
-
-
-class Elsewhere(NamedTuple):
-    """Why a block is not typed here, and the file with the test that does what it does."""
-
-    why: str
-    held_by: str
-
-
-NOT_TYPED = {
-    ("README.md", "make demo"): Elsewhere("needs no root", "tests/integration/test_readme.py"),
-    ("README.md", "make test"): Elsewhere("it is what runs this", "Makefile"),
-    ("README.md", "bin/mailctl -c ~/try init"): Elsewhere("needs no root", "tests/integration/test_readme.py"),
-    ("README.md", "podman build"): Elsewhere("no engine here: its recipe is gone through", _CONTAINER),
-    ("docs/container.md", "podman build"): Elsewhere("no engine here: its recipe is gone through", _CONTAINER),
-    ("docs/log.md", "journalctl"): Elsewhere("no journald on the machine", "tests/unit/host/test_syslog.py"),
-    ("docs/oauth.md", "mailctl oauth login google you@gmail.com"): Elsewhere(
-        "a browser takes part", "tests/integration/test_oauth_stories.py"
-    ),
-    ("docs/oauth.md", "mailctl oauth login google you@example.org"): Elsewhere(
-        "the key is Google's", "tests/integration/test_oauth_stories.py"
-    ),
-    ("docs/packaging.md", "alternatives"): Elsewhere("needs the packages", "packaging/tests/test_rpm.py"),
-    ("docs/packaging.md", "python3 -m venv"): Elsewhere("has a machine", "tests/integration/root/test_pip_install.py"),
-    ("docs/ten-faults.md", ""): Elsewhere("has a machine of its own", "tests/integration/root/test_ten_faults.py"),
-}  # fmt: skip
 # What a document takes for granted, and what happens where it says so.
 BEFORE = {
-    "README.md": f"cp {WORLD}/host.pem /etc/ssl/private/host.pem",
     "docs/migration.md": """
         mkdir -p /etc/postfix /etc/ssmtp
         printf 'relayhost = [smtp.example.org]:587\\nmyhostname = host.example.org\\n' > /etc/postfix/main.cf
@@ -71,7 +38,6 @@ BEFORE = {
         touch /etc/sendmail-py/relayhosts /etc/sendmail-py/tls_policy
         install -m 600 -o sendmail-py-net /dev/null /etc/sendmail-py/sasl_passwd""",
 }
-WARNINGS = ("mailctl check", "mailctl dkim check")  # they end with 1 when there is something to say
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +49,6 @@ def host() -> Iterator[DocumentMachine]:
         host.start()
         yield host
         host.stop()
-
-
-def reason(name: str, block: Block) -> Elsewhere | None:
-    """Return why a block is not typed here."""
-    first = next((line for line in block.lines if not line.startswith("#")), "")
-    found = [why for (document, start), why in NOT_TYPED.items() if document == name and first.startswith(start)]
-    return found[0] if found else None
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -106,11 +65,11 @@ def test_what_is_not_typed_here_is_held_by_a_test_that_is_there() -> None:
     assert used == set(NOT_TYPED.values())
 
 
-def is_done(name: str, block: Block) -> bool:
-    return block.kind in ("sh", "console", "main.cf") and not reason(name, block)
-
-
-TYPED = [name for name, path in DOCUMENTS.items() if any(is_done(name, block) for block in blocks(path))]
+TYPED = [
+    name
+    for name, path in DOCUMENTS.items()
+    if name != "README.md" and any(is_done(name, block) for block in blocks(path))
+]
 
 
 @pytest.mark.parametrize("name", TYPED)
@@ -124,28 +83,6 @@ def test_what_a_document_says_is_done(host: DocumentMachine, name: str) -> None:
         elif is_done(name, block):
             play(host, block)
     host.script("rm -f /etc/sendmail-py/sasl_passwd")
-
-
-def play(host: DocumentMachine, block: Block) -> None:
-    """Type a transcript or a script; of a script every command must succeed."""
-    if block.kind == "console":
-        for step in steps_of(block):
-            host.shown(step)
-        return
-    for command in re.sub(r"\\\n\s*", "", block.text).splitlines():
-        if command.startswith("# publish"):
-            publish(host)
-        elif command and not command.startswith("#"):
-            status, output = host.typed(Step(block.section, block.number, True, command))
-            allowed = (0, 1) if command.startswith(WARNINGS) else (0,)
-            assert status in allowed, f"{block.section}: {command}: status {status}\n{output}\n{host.log()[-3000:]}"
-
-
-def publish(host: DocumentMachine) -> None:
-    """Do what the administrator of the zone does with the record that has been shown."""
-    shown = host.run("mailctl", "dkim", "show", "example.org").stdout.decode()
-    for name, record in re.findall(r"^(\S+)\. IN TXT \( (.*) \)", shown, re.MULTILINE):
-        host.path(f"{WORLD}/published").write_text(json.dumps({name.lower(): {"TXT": [record]}}))
 
 
 def test_the_files_of_the_security_model_are_as_it_says(host: DocumentMachine) -> None:

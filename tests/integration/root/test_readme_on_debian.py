@@ -1,0 +1,53 @@
+"""README.md as a new administrator reads it: from a Debian that has just been installed to mail that arrives.
+
+Each recipe's main.cf is the whole file, and what is typed then is compared with what the README shows. What it says to
+an ordinary user is in tests/integration/test_readme.py.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+
+import pytest
+from debian_machine import DebianMachine, what_lacks
+from document_machine import WORLD
+from machine import ROOT
+from played import MAIN_CF, is_done, play
+
+from tests.transcript import Block, blocks
+
+README = ROOT / "README.md"
+SECTIONS = {
+    title: [block for block in group if is_done("README.md", block)]
+    for title, group in groupby(blocks(README), lambda block: block.section)
+}
+BEFORE = {"An Internet mail host": f"cp {WORLD}/host.pem /etc/ssl/private/host.pem"}
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[DebianMachine]:
+    if lacks := what_lacks():
+        pytest.skip(f"needs {lacks}")
+    with DebianMachine() as host:
+        yield host
+
+
+def without_systemd(block: Block) -> Block:
+    """Return the block with the other command where it names one for a host without systemd."""
+    return replace(block, lines=tuple(re.sub(r"^systemctl .*without systemd: ", "", line) for line in block.lines))
+
+
+def test_the_recipes_come_after_the_installation() -> None:
+    done = [title for title, found in SECTIONS.items() if found]
+    assert done[0] == "Installing it" and len(done) == 5
+
+
+@pytest.mark.parametrize("title", [title for title, found in SECTIONS.items() if found])
+def test_what_the_readme_says_is_done(host: DebianMachine, title: str) -> None:
+    host.script(BEFORE.get(title, ":"))
+    for block in SECTIONS[title]:
+        if block.kind == "main.cf":
+            host.path(MAIN_CF).write_text(block.text)
+        else:
+            play(host, without_systemd(block))
