@@ -35,7 +35,9 @@ def run(mode: str, directory: str, options: Options) -> int:
 
 def mailq(config: Config, selection: Selection = _EVERYTHING, as_json: bool = False) -> int:
     """Print the queue, as Postfix's mailq or `postqueue -j` does."""
-    found = (m for m in messages(config) if selection.selects(m.queue_id, m.sender, (r[0] for r in m.recipients)))
+    found = messages(config)
+    if selection.limits:
+        found = (m for m in found if selection.selects(m.queue_id, m.sender, (r[0] for r in m.recipients)))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     for text in (json_lines if as_json else mailq_text)(found):
         sys.stdout.write(text)

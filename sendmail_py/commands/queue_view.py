@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 from ..core.config import Config
 from ..formats.listing import ListedMessage
-from ..spool.contents import counted, listed, waiting
+from ..formats.listing_records import from_records
+from ..spool.contents import counted, waiting
 from ..spool.layout import CORRUPT, INCOMING
+from ..spool.listed import listed
 from ..spool.store import Store
 from .ask import NotRunning, ask, ask_one
 
@@ -17,10 +19,7 @@ from .ask import NotRunning, ask, ask_one
 def messages(config: Config) -> Iterator[ListedMessage]:
     """Yield what is queued; raises NotRunning for a user who cannot see it now."""
     try:
-        for record in ask(config, "public", {"verb": "list"}):
-            for fields in record["messages"]:
-                fields["recipients"] = [tuple(recipient) for recipient in fields["recipients"]]
-                yield ListedMessage(**fields)
+        yield from from_records(ask(config, "public", {"verb": "list"}))
     except NotRunning:
         yield from (message for message in listed(_store(config)) if message is not None)
 

@@ -8,12 +8,12 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import Any
 
 from .trace_headers import clean
 
-_REASON_END = 76
+_REASON_END = 78
+_STATES = {"active": "*", "hold": "!"}
+_LONGEST = 4000  # characters of an address or a reason
 
 
 @dataclass(slots=True)
@@ -33,13 +33,9 @@ class ListedMessage:
     expired: bool = False
 
 
-_NAMES = ListedMessage.__slots__
-_values = attrgetter(*_NAMES)
-
-
-def fields_of(message: ListedMessage) -> dict[str, Any]:
-    """Return the fields of a message as a record carries them; dataclasses.asdict() takes five times as long."""
-    return dict(zip(_NAMES, _values(message), strict=True))
+def shown(text: str) -> str:
+    """Return an address or a reason as far as a listing shows it."""
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
 
 
 def mailq_text(
@@ -47,11 +43,15 @@ def mailq_text(
 ) -> Iterator[str]:
     """Yield mailq's listing, a message at a time; local turns seconds into the reader's time."""
     count = octets = 0
+    second, arrival = -1, ""
     for message in messages:
-        lead = "\n" if count else _row("-Queue ID-", "--Size--", "----Arrival Time----", "-Sender/Recipient-------")
+        lead = "\n" if count else _HEADING
         count += 1
         octets += message.size
-        yield lead + "".join(_message_rows(message, local))
+        if message.arrived_at // 1_000_000 != second:  # many come in one second
+            second = message.arrived_at // 1_000_000
+            arrival = time.asctime(local(second))
+        yield lead + _message_text(message, arrival)
     if not count:
         yield "Mail queue is empty\n"
         return
@@ -59,21 +59,26 @@ def mailq_text(
     yield f"\n\t\tTotal requests: {count}\n-- {octets // 1024} Kbytes in {count} Request{plural}.\n"
 
 
-def _row(queue_id: str, size: str, arrival: str, address: str) -> str:
+def _row(queue_id: str, size: str | int, arrival: str, address: str) -> str:
     return f"{queue_id:<11} {size:>7} {arrival:<20.20} {address}\n"
 
 
-def _message_rows(message: ListedMessage, local: Callable[[float], time.struct_time]) -> Iterator[str]:
-    state = {"active": "*", "hold": "!"}.get(message.queue_name, "") + ("#" if message.expired else "")
-    arrival = time.asctime(local(message.arrived_at // 1_000_000))
-    yield _row(message.queue_id + state, str(message.size), arrival, clean(message.sender) or "MAILER-DAEMON")
+_HEADING = _row("-Queue ID-", "--Size--", "----Arrival Time----", "-Sender/Recipient-------")
+_BEFORE_RECIPIENT = _row("", "", "", "")[:-1]
+
+
+def _message_text(message: ListedMessage, arrival: str) -> str:
+    state = _STATES.get(message.queue_name, "") + ("#" if message.expired else "")
+    text = _row(message.queue_id + state, message.size, arrival, clean(message.sender) or "MAILER-DAEMON")
     last_reason = ""
+    rows = []
     for address, reason in message.recipients:
         if reason != last_reason:
             last_reason = reason
-            shown = clean(reason) or "reason unavailable"
-            yield f"{'':>{max(_REASON_END - len(shown), 0)}}({shown})\n"
-        yield _row("", "", "", clean(address))
+            why = f"({clean(reason) or 'reason unavailable'})"
+            rows.append(f"{why:>{_REASON_END}}\n")
+        rows.append(f"{_BEFORE_RECIPIENT}{clean(address)}\n")
+    return text + "".join(rows)
 
 
 def json_lines(messages: Iterable[ListedMessage]) -> Iterator[str]:

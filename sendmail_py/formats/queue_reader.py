@@ -207,6 +207,7 @@ _READERS: dict[str, Reader] = {
 }
 
 LISTED = {name: _READERS[name] for name in ("arrived", "from", "flags", "size")}  # what a listing shows
+NOT_LISTED = _READERS.keys() - LISTED.keys() - {"id", "submitter"}
 
 
 def read_history(data: bytes) -> list[tuple[str, Address, str, str, str, str]]:

@@ -7,16 +7,13 @@ deliveries. An answer that is only there later leaves its connection at rest unt
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..formats.listing import ListedMessage, fields_of
 from ..host.sockets import receive_record, send_record
 from .permissions import Permissions
 from .waiting import Later
 
-_PIECE = 50
 _WITHOUT_ANSWER = ("incoming",)  # pickup keeps its connection
 OPEN_TO_ALL = ("wait",)  # the other verbs are root's, or go by lists of users
 
@@ -26,13 +23,6 @@ Handler = Callable[[dict[str, Any]], Answer | Later]
 
 class Refused(Exception):
     """A request that is not granted, with the reason."""
-
-
-def listing_answer(messages: Iterable[ListedMessage | None]) -> Answer:
-    """Yield a queue listing in records."""
-    source = iter(messages)
-    while piece := list(islice(source, _PIECE)):
-        yield {"messages": [fields_of(message) for message in piece if message is not None]}
 
 
 class Asker:

@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from ..formats.listing_records import to_records
 from ..protocol import transcript
-from ..spool.contents import counted, listed
+from ..spool.contents import counted
 from ..spool.layout import ACTIVE, DEFERRED, INCOMING, MAILDROP
+from ..spool.listed import listed
 from ..spool.maildrop import is_name
 from ..spool.queue_id import is_queue_id
 from ..spool.store import Store, is_there
@@ -16,7 +18,7 @@ from .deferred_index import DeferredIndex
 from .deletions import Submit, at_once
 from .flushing import Flushing
 from .messages import Message
-from .public import Answer, Handler, Refused, listing_answer
+from .public import Answer, Handler, Refused
 from .steering_requests import SteeringRequests
 from .waiting import Later, Waiting
 
@@ -69,7 +71,7 @@ class Requests:
         return has_more
 
     def _list(self, request: dict[str, Any]) -> Answer:
-        return listing_answer(listed(self.store))
+        return to_records(listed(self.store))
 
     def _count(self, request: dict[str, Any]) -> Answer:
         known: dict[str, Collection[str]] = {}

@@ -10,8 +10,11 @@ from hypothesis import HealthCheck, settings
 
 from sendmail_py.core.address import Address
 from sendmail_py.core.envelope import Envelope, Recipient, Submitter
+from sendmail_py.formats.queue_file import render
 from sendmail_py.spool import directories
 from sendmail_py.spool.layout import INCOMING
+from sendmail_py.spool.maildrop import Drop
+from sendmail_py.spool.queue_id import base_id
 from sendmail_py.spool.store import Store
 
 # A busy machine is no failure: nothing here is measured by the clock.
@@ -29,6 +32,17 @@ def envelope_for(*recipients: str, queue_id: str = "0123456789ABC", sender: str 
     paths = [Recipient(Address.parse(text)) for text in recipients]
     arrived_at = time.time_ns() // 1000  # a message of long ago would be returned instead of deferred
     return Envelope(queue_id, arrived_at, Address.parse(sender), paths, Submitter(1000, "alice"))
+
+
+def drop_one(store: Store) -> tuple[str, str]:
+    """Submit a message; returns its path and the id that its copy will have."""
+    envelope = envelope_for("bob@here", queue_id="")
+    envelope.reverse_path, envelope.size = None, 4
+    drop = Drop(store.top)
+    drop.write(render(envelope) + b"\nhi\n")
+    drop.finish()
+    status = os.stat(drop.path)
+    return drop.path, base_id(status.st_ctime_ns // 1000, status.st_ino)
 
 
 @pytest.fixture
