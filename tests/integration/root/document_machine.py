@@ -102,4 +102,4 @@ class DocumentMachine(Machine):
 
 def _limit(step: Step) -> float:
     """Return how many seconds a command may take, on a machine that does much else."""
-    return 300.0 if step.command.startswith(("apt-get ", "make ")) else LIMIT
+    return 180.0 if step.command.startswith(("apt-get ", "make ")) else LIMIT
