@@ -17,6 +17,7 @@ from .queue_view import messages
 from .sendmail_options import Options
 
 _EVERYTHING = Selection()
+_INDENT = 12  # of what a terminal has no room for in a row of the listing: below the size
 
 
 def run(mode: str, directory: str, options: Options) -> int:
@@ -40,8 +41,15 @@ def mailq(config: Config, selection: Selection = _EVERYTHING, as_json: bool = Fa
         found = (m for m in found if selection.selects(m.queue_id, m.sender, (r[0] for r in m.recipients)))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     for text in (json_lines if as_json else mailq_text)(found):
-        sys.stdout.write(text)
+        sys.stdout.write(_at_terminal(text) if sys.stdout.isatty() else text)
     return EX_OK
+
+
+def _at_terminal(text: str) -> str:
+    """Return rows of the listing as a terminal has room for them; programs read pipes, which get them whole."""
+    from .terminal import wrapped  # it costs more than what most listings take
+
+    return "\n".join(wrapped(line, _INDENT) for line in text.split("\n"))
 
 
 def flush(config: Config, selection: Selection = _EVERYTHING) -> int:

@@ -4,6 +4,7 @@ Counted are recipients that still wait (or messages, by the domain of their send
 what is at most so many minutes old and older than the column before it.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 
@@ -36,8 +37,11 @@ def _sorted(table: Table) -> list[tuple[str, Counter[int]]]:
     return sorted(table.items(), key=lambda row: (-row[1].total(), row[0]))
 
 
-def summary_text(table: Table) -> str:
-    """Return the table for people; the first row is the sum of the others."""
+def summary_text(table: Table, room: int = sys.maxsize) -> str:
+    """Return the table for people; the first row is the sum of the others.
+
+    A name for which a line of so many columns has no room has lines of its own, before its numbers.
+    """
     columns = range(len(MINUTES) + 1)
     heads = ["T", *map(str, MINUTES), f"{MINUTES[-1]}+"]
     total = sum(table.values(), Counter())
@@ -45,9 +49,13 @@ def summary_text(table: Table) -> str:
         (name, [counts.total(), *(counts[i] for i in columns)]) for name, counts in [(_TOTAL, total), *_sorted(table)]
     ]
     widths = [max(len(head), *(len(str(values[i])) for _, values in rows)) for i, head in enumerate(heads)]
-    label = max(len(name) for name, _ in rows)
+    longest = max(room - sum(widths) - len(widths), len(_TOTAL))
+    label = max(len(name) for name, _ in rows if len(name) <= longest)
     lines = [" " * label + "".join(f" {head:>{width}}" for head, width in zip(heads, widths, strict=True))]
     for name, values in rows:
+        if len(name) > longest:
+            lines += [name[:room], *(f"  {name[at : at + room - 2]}" for at in range(room, len(name), room - 2))]
+            name = ""
         lines.append(f"{name:>{label}}" + "".join(f" {v:>{width}}" for v, width in zip(values, widths, strict=True)))
     return "\n".join(lines) + "\n"
 

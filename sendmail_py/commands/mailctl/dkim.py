@@ -25,6 +25,7 @@ from ...host.name_servers import parse_server, system_servers
 from ...host.tables import Tables
 from ...services.children import user_of
 from ...services.dkim_domains import Signing, check_names, directory_of, key_path, signings
+from ..terminal import fitted
 from .ensure_directory import ensure_directory
 from .oauth_directory import DATA_MODE
 from .parser import Parser
@@ -144,7 +145,7 @@ def check(config: Config, domain: str, as_json: bool = False) -> int:
         print(json.dumps(rows, indent=1))
     else:
         for row in rows:
-            print(f"{row['name']}: {row['state']} ({'in use' if row['in_use'] else 'not in use'})")
+            print(fitted(f"{row['name']}: {row['state']} ({'in use' if row['in_use'] else 'not in use'})"))
     return EX_OK if used and all(row["good"] for row in rows if row["in_use"]) else _NOT_GOOD
 
 

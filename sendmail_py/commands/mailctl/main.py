@@ -13,7 +13,7 @@ from ...core.errors import MailError, UsageError
 from ...core.exitcodes import EX_OK
 from ...host.configuration_file import choose_directory
 from ..output import printing
-from ..terminal import HEAD, painted
+from ..terminal import HEAD, painted, wrapped
 
 # verb: (module, needs a dependency, what it does); the groups are those of the help.
 _GROUPS: dict[str, dict[str, tuple[str, bool, str]]] = {
@@ -55,7 +55,7 @@ _SIMPLE = {
     "oauth": ("login | list | test | remove ...", "Logins by OAuth. Each of the four explains itself: --help."),
 }
 _EXAMPLES = """\
-Each verb explains itself: `mailctl queue --help`. Those that read take --json.
+Each verb explains itself: `mailctl help queue`. Those that read take --json.
 
     mailctl check                               is everything well?
     mailctl send-test you@example.org           does mail arrive?
@@ -86,6 +86,8 @@ def run(words: list[str], root: str) -> int:
         if len(rest) < 2:
             raise UsageError("option -c needs a directory")
         option, rest = rest[1], rest[2:]
+    if rest[:1] == ["help"] and rest[1:]:
+        words = rest = [*rest[1:], "--help"]
     if not rest or rest[0] in ("-h", "--help", "help"):
         print(usage())
         return EX_OK if rest else UsageError.exit_code
@@ -94,7 +96,7 @@ def run(words: list[str], root: str) -> int:
         raise UsageError(f"unknown verb {rest[0]}; `mailctl help` lists them")
     if rest[0] in _SIMPLE and rest[1:2] in (["-h"], ["--help"]):
         takes, does = _SIMPLE[rest[0]]
-        print(f"usage: mailctl {rest[0]} {takes}".rstrip(), does, sep="\n\n")
+        print(f"usage: mailctl {rest[0]} {takes}".rstrip(), wrapped(does, 0), sep="\n\n")
         return EX_OK
     if verb[1] and sys.flags.no_site:
         from ..interpreter import run_slow

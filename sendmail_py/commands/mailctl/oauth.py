@@ -14,6 +14,7 @@ from ...core.exitcodes import EX_OK
 from ...host.configuration import load
 from ...services.oauth_refresh import fresh_account
 from ...spool.token_store import TokenStore, directory_of
+from ..terminal import fitted
 from .oauth_directory import open_store
 from .oauth_login import add_account, login
 from .oauth_state import describe
@@ -65,7 +66,7 @@ def show(store: TokenStore, as_json: bool) -> int:
         print(json.dumps(rows, indent=1))
     else:
         for row in rows:
-            print(f"{row['address']} ({row['provider']}): {row['state']}")
+            print(fitted(f"{row['address']} ({row['provider']}): {row['state']}"))
         if not rows:
             print("no logins", file=sys.stderr)
     return EX_OK if all(row["good"] for row in rows) else _NOT_GOOD

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from typing import Any
 
 from ...core.config import Config
 from ...core.envelope import Envelope
@@ -20,9 +21,11 @@ from ...spool import store as disk
 from ...spool.layout import DEFERRED, INCOMING, MAILDROP
 from ...spool.store import Store
 from ..queue_view import messages
+from ..terminal import width, wrapped
 from .parser import Parser
 
 _BLOCK = 1 << 18
+_INDENT = 13
 _LARGEST_HEADER = 1 << 24
 _STATES = ("maildrop", "incoming", "active", "deferred", "hold")
 
@@ -64,8 +67,12 @@ def show(config: Config, arguments: list[str]) -> int:
         finally:
             os.close(descriptor)
         lead = "\n" if number and not options.json else ""
-        sys.stdout.write(lead + (json.dumps(found) + "\n" if options.json else story_text(found, time.time())))
+        sys.stdout.write(lead + (json.dumps(found) + "\n" if options.json else _told(found)))
     return EX_OK
+
+
+def _told(found: dict[str, Any]) -> str:
+    return "".join(f"{wrapped(line, _INDENT)}\n" for line in story_text(found, time.time()).splitlines())
 
 
 def _store(config: Config) -> Store:
@@ -132,5 +139,5 @@ def table(config: Config, arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     wanted = (m for m in messages(config) if not options.queue or m.queue_name in options.queue)
     found = summary(wanted, time.time(), options.sender)
-    sys.stdout.write(json.dumps(summary_rows(found)) + "\n" if options.json else summary_text(found))
+    sys.stdout.write(json.dumps(summary_rows(found)) + "\n" if options.json else summary_text(found, width()))
     return EX_OK

@@ -48,10 +48,11 @@ def main(arguments: list[str], directory: str) -> int:
     message_id = f"<send-test.{time.time_ns()}.{os.getpid()}@{config.myhostname}>"
     is_running = _is_running(config)
     if not is_running and not options.json:
-        print("The services are not running: the message will wait in maildrop/ until `mailctl start`.", flush=True)
+        waits = "The services are not running: the message will wait in maildrop/ until `mailctl start`."
+        print(wrapped(waits, 2), flush=True)
     _send(config, directory, options.address, options.sender, message_id)
     if not options.json:
-        print(f"sent {message_id} to <{options.address}>", flush=True)
+        print(wrapped(f"sent {message_id} to <{options.address}>", 2), flush=True)
     events, attempts = _deliveries(config, message_id)
     if options.json:
         told = [{"time": e.time, "service": e.service, "queue_id": e.queue_id, "text": e.text} for e in events]

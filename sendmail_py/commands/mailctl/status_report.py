@@ -3,8 +3,6 @@
 Exit status 69 when the services do not run; what can be known without them is shown then, too.
 """
 
-import shutil
-import sys
 import time
 from typing import Any
 
@@ -15,7 +13,7 @@ from ...host.configuration import load
 from ...services.smtpd_certificates import own_certificate, tls_files, wants_tls
 from ..ask import NotRunning, Rejected, ask_one
 from ..queue_view import counts
-from ..terminal import BAD, GOOD, ODD, painted, wrapped
+from ..terminal import BAD, GOOD, ODD, painted, width, wrapped
 from . import oauth_state
 from .log_source import last_troubles
 from .parser import Parser
@@ -101,10 +99,8 @@ def _text(found: dict[str, Any]) -> list[str]:
         for row in found["throttled"]
     ]
     if found["refused_reload"]:
-        lines.append(
-            painted("the last reload was refused", BAD)
-            + f", the old configuration serves on: {found['refused_reload']}"
-        )
+        refused = painted("the last reload was refused", BAD)
+        lines.append(f"{refused}, the old configuration serves on: {found['refused_reload']}")
     if found["queue"] is not None:
         queues = ", ".join(f"{number} {name}" for name, number in sorted(found["queue"].items()))
         lines.append(f"queue: {queues or 'empty'}")
@@ -115,7 +111,7 @@ def _text(found: dict[str, Any]) -> list[str]:
     if found["troubles"]:
         lines.append("last warnings and errors:")
         lines += [_shortened(f"  {row['time']} {row['service']}: {row['text']}") for row in found["troubles"]]
-    return lines
+    return [wrapped(line, 4) for line in lines]
 
 
 def _head(found: dict[str, Any]) -> str:
@@ -132,7 +128,7 @@ def _service_line(service: dict[str, Any]) -> str:
 
 def _certificate_line(row: dict[str, Any], now: float) -> str:
     if row["own"]:
-        return wrapped(f"smtpd: TLS with a certificate of its own, {row['path']}, which no client can verify", 2)
+        return f"smtpd: TLS with a certificate of its own, {row['path']}, which no client can verify"
     if row["fault"]:
         return f"certificate {row['path']}: {painted(row['fault'], BAD)}"
     day, left = time.strftime("%Y-%m-%d", time.localtime(row["ends"])), row["ends"] - now
@@ -158,5 +154,4 @@ def _span(seconds: float) -> str:
 
 def _shortened(line: str) -> str:
     """Cut a line at the width of the terminal; what a pipe gets is whole."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    return line if not width or len(line) <= width else line[: max(width - 3, 1)] + "..."
+    return line if len(line) <= width() else line[: width() - 3] + "..."

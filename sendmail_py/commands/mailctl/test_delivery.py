@@ -34,6 +34,7 @@ from ...routing.resolve import transport_of
 from ...services.children import is_one_user
 from ...services.local_checks import check_local
 from ...services.routes import check_routing, routing_of
+from ..terminal import fitted
 from .parser import Parser
 
 _SHOWN = 1000  # results of one expansion
@@ -57,7 +58,8 @@ def main(arguments: list[str], directory: str) -> int:
     except ValueError as error:
         raise UsageError(f"{options.recipient}: {error}") from error
     steps: list[dict[str, object]] = []
-    explainer = Explainer(config, header, (lambda text: steps.append(_step(text))) if options.json else print)
+    say = (lambda text: steps.append(_step(text))) if options.json else (lambda text: print(fitted(text)))
+    explainer = Explainer(config, header, say)
     explainer.address(address)
     code = explainer.exit_code()
     if options.json:

@@ -23,6 +23,7 @@ from ...services.smtp_checks import check_smtp
 from ...services.sts_policies import StsAnswer
 from ...services.tls_files import client_chains, client_files, open_files
 from ...services.tls_probe import AUTHENTICATED, CLEAR_TEXT, ENCRYPTED, REFUSED, WAITS, HostReport, Report, TlsProbe
+from ..terminal import fitted
 from .parser import Parser
 from .smtp_client_user import become_smtp_client
 
@@ -47,7 +48,9 @@ def main(arguments: list[str], directory: str) -> int:
         print(json.dumps([as_json(report) for report in reports], indent=1))
     else:
         for report in reports:
-            print(escape_lines("\n".join(lines(report, options.domain))))
+            print(
+                "\n".join(fitted(escape(line)) for text in lines(report, options.domain) for line in text.split("\n"))
+            )
     return min((_CODES[report.end] for report in reports), key=_worth)
 
 
@@ -156,11 +159,6 @@ def final_word(report: Report) -> str:
     }[host.end]
     why = f", for {host.reason}" if host.end == CLEAR_TEXT and host.reason else ""
     return f"It would be delivered to {host.target.host} {how}{why}."
-
-
-def escape_lines(text: str) -> str:
-    """Make what others have said safe for a terminal."""
-    return "\n".join(map(escape, text.split("\n")))
 
 
 # --- for programs ---------------------------------------------------------------------------------

@@ -49,3 +49,11 @@ def test_messages_are_counted_by_the_domain_of_their_sender() -> None:
 
 def test_an_empty_queue_is_a_row_of_zeros() -> None:
     assert summary_text({}).splitlines()[1] == "TOTAL 0 0  0  0  0  0   0   0   0    0     0"
+
+
+def test_a_name_that_leaves_no_room_for_the_columns_has_lines_of_its_own() -> None:
+    table = summary([message(0, "", "a@short.test", "b@" + "l" * 90 + ".test")], NOW)
+    lines = summary_text(table, 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line[:12] for line in lines[2:4]] == ["l" * 12, "  " + "l" * 10]
+    assert lines[4].split() == ["1", "1", *"0" * 9]
