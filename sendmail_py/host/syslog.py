@@ -48,6 +48,12 @@ def _escape_one(c: str) -> str:
     return "".join(f"\\x{octet:02x}" for octet in c.encode("utf-8", "surrogateescape"))
 
 
+def follow(old: int, new: int) -> None:
+    """Let stderr, for what has no other way, go where the log goes from now on, if it went where the log was."""
+    if old > 2 and new > 2 and os.path.sameopenfile(old, 2):
+        os.dup2(new, 2)
+
+
 def has_syslog() -> bool:
     """Say whether a syslog daemon listens here."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
@@ -103,6 +109,7 @@ class Log:
 
         It gets the number of the old one, for a thread may be writing there: that number must never be of a message.
         """
+        follow(self._file[0], file_descriptor)
         if self._file[0] > 2:
             os.dup2(file_descriptor, self._file[0], inheritable=False)
             os.close(file_descriptor)

@@ -19,7 +19,7 @@ from ..core.errors import MailError, SpoolError
 from ..host.configuration import load
 from ..host.service_manager import ServiceManager
 from ..host.sockets import listen, pair
-from ..host.syslog import Log
+from ..host.syslog import Log, follow
 from ..spool.lock import take
 from .children import Child
 from .control import Control
@@ -247,6 +247,7 @@ class Master:
         for child in self.crew:
             child.is_leaving = child.name not in ("qmgr", "local", "virtual", METRICS)
             child.tell(record, [log_file] if log_file >= 0 else None)
+        follow(old_log, log_file)
         if old_log > 2:
             os.close(old_log)
         for complaint in (*self.listening.bind(config), *password_complaints(config)):

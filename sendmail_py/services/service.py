@@ -61,11 +61,16 @@ class Service:
         self.config = decode_settings(record["settings"])
 
     def order(self) -> tuple[str, list[int]]:
-        """Return what master wants ("stop" also when it cannot be heard), and descriptors that the caller closes."""
+        """Return what master wants ("stop" also when it cannot be heard), and descriptors that the caller closes.
+
+        With a reload the log goes to the file that it brings: who leaves then has more to say before the end.
+        """
         try:
             record, descriptors = self.told()
         except (OSError, ValueError):
             return "stop", []
+        if record.get("do") == "reload" and descriptors:
+            self.log.move_to(descriptors.pop(0))
         return str(record.get("do")), descriptors
 
 

@@ -128,8 +128,6 @@ class Server:
 
     def _master_speaks(self) -> None:
         what, descriptors = self._service.order()
-        if what == "reload" and descriptors:
-            self.log.move_to(descriptors.pop(0))
         for descriptor in descriptors:
             os.close(descriptor)
         if what == "stop":

@@ -126,6 +126,7 @@ def _detached(config: Config, writer: int) -> None:
     try:
         stderr = open(_stderr_path(config), "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         detach([writer], stderr)
+        stderr.close()  # 2 alone has it open, which goes with the log when that is rotated
         master.run(config, notify)
     except (MailError, OSError) as error:
         notify(str(error))
