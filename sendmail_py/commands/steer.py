@@ -9,7 +9,7 @@ import os
 import pwd
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 
 from ..core.config import Config
 from ..formats.queue_filter import QueueFilter
@@ -51,23 +51,38 @@ def _in_pieces(verb: str, ids: list[str], do: Callable[[list[str]], dict[str, li
     done = 0
     errors: list[str] = []
     together = most_at_once(verb)
-    for start in _shown(range(0, len(ids), together), len(ids)):
-        answer = do(ids[start : start + together])
-        done += len(answer.get("ids", ()))
-        errors += answer.get("errors", ())
+    bar = _Bar(len(ids))
+    try:
+        for start in range(0, len(ids), together):
+            answer = do(ids[start : start + together])
+            done += len(answer.get("ids", ()))
+            errors += answer.get("errors", ())
+            bar.show(min(start + together, len(ids)))
+    finally:
+        bar.end()
     return done, errors
 
 
-def _shown(starts: range, total: int) -> Iterator[int]:
-    """Yield the starts of the pieces, with a bar on a terminal when there are many."""
-    is_shown = total >= _BAR_FROM and sys.stderr.isatty()
-    for start in starts:
-        if is_shown:
-            full = _BAR_WIDTH * start // total
-            print(f"\r[{'#' * full}{'.' * (_BAR_WIDTH - full)}] {start}/{total} ", end="", file=sys.stderr, flush=True)
-        yield start
-    if is_shown:
-        print(f"\r[{'#' * _BAR_WIDTH}] {total}/{total} ", file=sys.stderr, flush=True)
+class _Bar:
+    """How far a long work has come: a line that a terminal shows anew, and that nothing else gets."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._is_wanted = total >= _BAR_FROM and sys.stderr.isatty()
+        self._is_shown = False
+
+    def show(self, done: int) -> None:
+        """Show that so much is done."""
+        if self._is_wanted:
+            self._is_shown = True
+            full = _BAR_WIDTH * done // self._total
+            bar = f"[{'#' * full}{'.' * (_BAR_WIDTH - full)}] {done}/{self._total} {100 * done // self._total} %"
+            print(f"\r{bar} ", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Leave the line: what comes next, also what went wrong, has its own."""
+        if self._is_shown:
+            print(file=sys.stderr, flush=True)
 
 
 # --- without services ------------------------------------------------------------------------

@@ -127,8 +127,16 @@ def test_ids_can_come_from_a_pipe_and_counts_are_told_as_json(world):
     assert world.queue("hold", "-", input=b"").returncode == 64
 
 
+def at_a_terminal(world, *words):
+    """Run `mailctl queue` with a terminal; returns its status, and for each line what was shown there in turn."""
+    command = f"{world.instance.tree}/bin/mailctl -c {world.instance.path} queue {' '.join(words)}"
+    done = world.instance.run("/usr/bin/script", "-qec", command, "/dev/null")
+    return done.returncode, [line.split("\r") for line in done.stdout.decode().replace("\r\n", "\n").split("\n")[:-1]]
+
+
 @pytest.mark.real("script")
-def test_on_a_terminal_many_messages_are_shown_as_they_go(world, tmp_path):
+@pytest.mark.parametrize("are_up", [False, True])
+def test_on_a_terminal_alone_a_bar_shows_many_messages_as_they_go(world, are_up):
     world.instance.stop()
     deferred = world.instance.path / "queue" / "hold"
     text = (
@@ -138,9 +146,21 @@ def test_on_a_terminal_many_messages_are_shown_as_they_go(world, tmp_path):
         (deferred / f"0123456789{number:04}").write_bytes(text)
     piped = world.queue("release", "ALL", check=True)
     assert (piped.stdout, piped.stderr) == (b"release: 1200 messages\n", b"")
-    command = f"{world.instance.tree}/bin/mailctl -c {world.instance.path} queue delete ALL"
-    shown = world.instance.run("/usr/bin/script", "-qec", command, "/dev/null", check=True).stdout.decode()
-    assert "] 1000/1200 " in shown and "] 1200/1200 " in shown and "delete: 1200 messages" in shown
+    if are_up:
+        world.instance.configure(defer_transports="smtp, local, error")
+        world.instance.start()
+    piped = world.queue("hold", "ALL", check=True)
+    assert (piped.stdout, piped.stderr) == (b"hold: 1200 messages\n", b"")
+    for verb, step in (*([] if are_up else [("release", 200), ("hold", 200)]), ("delete", 1000)):
+        status, lines = at_a_terminal(world, verb, "ALL")
+        assert len(lines) == 2, lines
+        bars, last = lines
+        assert status == 0 and last == [f"{verb}: 1200 messages"]
+        counts = [*range(step, 1200, step), 1200]
+        assert [bar.split("] ")[1] for bar in bars if bar] == [f"{n}/1200 {100 * n // 1200} % " for n in counts]
+        assert bars[-1].startswith(f"[{'#' * 40}] ") and max(map(len, bars)) < 80
+    status, (last,) = at_a_terminal(world, "delete", "ALL")
+    assert (status, last) == (0, ["delete: 0 messages"])
     assert list(deferred.iterdir()) == [] and world.instance.count() == 0
 
 
