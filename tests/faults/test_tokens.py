@@ -40,7 +40,9 @@ def renew(store: TokenStore, trace: Path, fault: Fault | None = None) -> tuple[s
     if fault is not None:
         command += ["-e", f"trace={fault.syscall}", "-e", f"inject={fault.syscall}:{fault.effect}:when={fault.ordinal}"]
     command += [sys.executable, "-I", "-c", RENEW, str(ROOT), store.directory, USER]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60
+    )
     return done.stdout.decode().strip(), trace.read_text("utf-8", "replace").splitlines()
 
 

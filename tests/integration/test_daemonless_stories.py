@@ -49,7 +49,7 @@ def test_a_storm_of_submissions_is_delivered_once_each(daemonless):
         for _ in range(20)
     ]
     for number, process in enumerate(running):
-        assert process.communicate(b"Subject: storm %d.\n\nhello\n" % number)[1] == b"" and not process.returncode
+        assert process.communicate(b"Subject: storm %d.\n\nhello\n" % number, 60)[1] == b"" and not process.returncode
         time.sleep(0.05 * (number % 5))
     daemonless.wait_for_mail(me(), b"Subject: storm", count=20)
     wait_until_left(daemonless)

@@ -6,6 +6,7 @@ import itertools
 import os
 import socket
 import struct
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -292,7 +293,7 @@ def test_what_becomes_of_a_message_whose_filter_fails_at_each_step(tmp_path):
             server = MilterServer({step: FAILURES[name]}, greet=step != "O" or name != "hang")
             servers[step, name] = stack.enter_context(server)
             server.opening = FAILURES[name] if step == "O" else None
-        times = "connect_timeout=4 command_timeout=4 content_timeout=4"
+        times = "connect_timeout=8 command_timeout=8 content_timeout=8"
         for number, (step, name, action) in enumerate(cases):
             port = servers[step, name].port
             lines.append(f"127.0.2.{number + 1} {{ inet:127.0.0.1:{port} {times} default_action={action} }}\n")
@@ -347,9 +348,10 @@ def test_a_change_that_a_filter_did_not_ask_for_is_a_failure(tmp_path):
 
 def test_a_client_that_hangs_up_after_the_dot_has_its_message_filtered_all_the_same(story):
     served, server = story
+    has_gone = threading.Event()
 
     def slowly(_):
-        time.sleep(0.3)
+        has_gone.wait(LIMIT)
         return [b"h" + b"X-Late\0 yes\0", b"c"]
 
     server.says = {"E": slowly}
@@ -357,6 +359,8 @@ def test_a_client_that_hangs_up_after_the_dot_has_its_message_filtered_all_the_s
         line.reply()
         line.to_data()
         line.say("Subject: gone", "", "x", ".")
+        served.wait_for(lambda: "E" in server.commands(), "the filter has all of it")
+    has_gone.set()
     text = served.wait_for_mail("games", b"Subject: gone")
     assert b"X-Late: yes" in text.partition(b"Subject: gone")[2]
 

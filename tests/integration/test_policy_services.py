@@ -3,8 +3,8 @@
 import contextlib
 import grp
 import os
+import select
 import subprocess
-import time
 
 import pytest
 
@@ -30,7 +30,7 @@ GREYLISTED = "450 4.7.1 <uucp@here.test>: Recipient address rejected: Greylisted
 @contextlib.contextmanager
 def policed(path, server, **settings):
     """Serve strangers as a policy server says."""
-    words = f"check_policy_service {{ unix:{server} timeout=2 try_limit=1 }}"
+    words = f"check_policy_service {{ unix:{server} timeout=5 try_limit=1 }}"
     with Served(path / "i", **STRANGERS, smtpd_recipient_restrictions=words, **settings) as served:
         served.start()
         yield served
@@ -131,10 +131,9 @@ def test_a_server_that_says_nothing_keeps_only_its_own_client_waiting(story):
             one.ask("EHLO c.test")
             one.ask("MAIL FROM:<a@a.test>")
         waits.say("RCPT TO:<backup@here.test>")
-        started = time.monotonic()
-        for _ in range(50):
+        for _ in range(20):
             assert line.ask("RCPT TO:<games@here.test>")[:3] == "250"
-        assert time.monotonic() - started < 2, "all waited for one server's answer"
+        assert not select.select([waits.end], [], [], 0)[0], "all waited for one server's answer"
         assert waits.reply()[:3] == "451"
 
 

@@ -31,7 +31,7 @@ def proxied(tmp_path_factory):
             smtpd_port=f"{served.port}, {served.direct}",
             smtpd_upstream_proxy_protocol="haproxy",
             smtpd_upstream_proxy_ports=f"{served.port} {served.submissions}",
-            smtpd_upstream_proxy_timeout="1s",
+            smtpd_upstream_proxy_timeout="3s",
             smtpd_peername_lookup="no",
         )
         served.start()
@@ -180,7 +180,7 @@ def test_haproxy_brings_its_clients_with_either_version(proxied, tmp_path):
 
 def is_open(port):
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection(("127.0.0.1", port), timeout=60).close()
     except OSError:
         return False
     return True

@@ -102,7 +102,7 @@ def test_each_verb_explains_itself_without_an_instance_and_does_nothing(tmp_path
 
 def test_the_help_names_every_verb_and_fits_a_terminal_of_80_columns():
     for words in (["help"], ["queue", "--help"]):
-        shown = subprocess.run([f"{ROOT}/bin/mailctl", *words], capture_output=True, text=True).stdout
+        shown = subprocess.run([f"{ROOT}/bin/mailctl", *words], capture_output=True, text=True, timeout=60).stdout
         assert max(map(len, shown.splitlines())) < 80
     assert set(re.findall(r"^  ([a-z][a-z-]*) ", usage(), re.M)) == set(VERBS)
 

@@ -131,7 +131,7 @@ def test_a_server_that_repeats_the_password_does_not_bring_it_into_the_log(reply
 @pytest.mark.parametrize(("reply", "why"), [("DROP", "lost connection"), ("SILENT", "timed out")])
 def test_a_server_that_is_gone_during_the_login_leaves_the_mail_waiting(reply, why, start, certificate):
     with SecureSink(certificate, LOGINS, replies={"AUTH": reply}) as sink:
-        agent, hop = start(sink, smtp_helo_timeout="1s")
+        agent, hop = start(sink, smtp_helo_timeout="3s")
         result = agent.result(hop)
         assert (result.outcome, result.status) == (DEFERRED, "4.4.2")
         assert why in result.reason and "while sending AUTH" in result.reason
@@ -262,7 +262,7 @@ def test_what_a_login_must_not_be_may_depend_on_whether_the_certificate_was_veri
 
 def test_with_a_login_nothing_goes_in_clear_when_the_handshake_fails(start, certificate):
     with SecureSink(certificate, LOGINS, clear_auth=True, replies={"STARTTLS": "MUTE"}) as sink:
-        agent, hop = start(sink, smtp_starttls_timeout="1s", smtp_sasl_security_options="noanonymous")
+        agent, hop = start(sink, smtp_starttls_timeout="3s", smtp_sasl_security_options="noanonymous")
         result = agent.result(hop)
         assert (result.outcome, result.status) == (DEFERRED, "4.7.5")
         assert (sink.attempts, sink.connections) == ([], 1)

@@ -57,14 +57,14 @@ def test_both_submission_ports_speak_tls_each_in_its_way(server):
 
 def test_who_connects_to_submissions_and_says_nothing_is_let_go_and_forgotten(tmp_path):
     settings = {"smtpd_client_connection_count_limit": 1, "smtpd_client_event_limit_exceptions": ""}
-    settings |= {"smtpd_timeout": "1s", "smtpd_starttls_timeout": "2s"}
+    settings |= {"smtpd_timeout": "10s", "smtpd_starttls_timeout": "3s"}
     with Submission(tmp_path / "i", dict([ALICE]), **settings) as server:
         server.start()
         with socket.create_connection(("127.0.0.1", server.submissions), timeout=LIMIT) as silent:
             assert silent.recv(100) == b""  # nor is anything said to it in clear
         with server.wrapped() as client:
             client.login(*ALICE)
-        assert "SSL_accept error from localhost[127.0.0.1]: the handshake timed out" in server.log()
+        server.wait_for_log(r"SSL_accept error from localhost\[127.0.0.1\]: the handshake timed out")
 
 
 def test_being_on_the_network_is_no_login(server):

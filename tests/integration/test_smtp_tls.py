@@ -115,7 +115,7 @@ def test_a_server_that_closes_instead_of_starting_tls_is_tried_later(start, cert
 
 def test_may_tries_again_in_clear_where_the_handshake_fails(start, certificate):
     with SecureSink(certificate, replies={"STARTTLS": "MUTE"}) as sink:
-        agent, hop = start(sink, smtp_starttls_timeout="2s")
+        agent, hop = start(sink, smtp_starttls_timeout="3s")
         sink.context = None
         assert agent.result(hop).outcome is SENT
         assert sink.connections == 2
@@ -209,7 +209,7 @@ def test_a_server_in_clear_where_tls_was_to_begin_at_once_defers(level, start):
 
 def test_a_handshake_that_never_ends_is_given_up(start, certificate):
     with SecureSink(certificate, replies={"STARTTLS": "MUTE", "EHLO": "250-mx\n250 STARTTLS"}) as sink:
-        agent, hop = start(sink, smtp_tls_security_level="encrypt", smtp_starttls_timeout="1s")
+        agent, hop = start(sink, smtp_tls_security_level="encrypt", smtp_starttls_timeout="3s")
         result = agent.result(hop)
         assert (result.outcome, result.status) == (DEFERRED, "4.7.5")
         assert sink.seen_as == []

@@ -42,7 +42,7 @@ class Place:
             resolver_nameservers=self.names.address,
             smtp_tcp_port=self.sink.port,
             smtp_mta_sts_port=self.policies.port,
-            smtp_mta_sts_timeout="2s",
+            smtp_mta_sts_timeout="10s",
             smtp_tls_CAfile=self.authority.file,
         )
         return self

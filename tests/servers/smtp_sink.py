@@ -17,7 +17,6 @@ import os
 import socket
 import sys
 import threading
-import time
 
 if not __package__:  # as a program
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -198,7 +197,7 @@ class Session:
             if not self.sink.keep_content:
                 self.sink.octets += len(kept.pop())
             if self.sink.read_pause:
-                time.sleep(self.sink.read_pause)
+                self.sink.ending.wait(self.sink.read_pause)
             self.fill()
         return b"".join(kept).replace(b"\r\n.", b"\r\n")[2:] if self.sink.keep_content else b""
 

@@ -81,6 +81,8 @@ def is_python(name: str) -> bool:
 
 def test_master_knows_neither_asyncio_nor_tls_nor_passwords() -> None:
     text = "import sys, sendmail_py.services.master; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True, cwd=ROOT, timeout=60
+    )
     heavy = {"asyncio", "ssl", "stringprep", "concurrent.futures", "sendmail_py.services.smtpd_logins"}
     assert not heavy & set(done.stdout.split())

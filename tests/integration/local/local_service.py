@@ -15,7 +15,7 @@ from sendmail_py.formats.batch import Batch, Report, decode_reports, encode_batc
 from sendmail_py.host import sockets
 from tests.readable_tree import readable_tree
 
-TIMEOUT = 20
+TIMEOUT = 60
 
 
 class Agent:

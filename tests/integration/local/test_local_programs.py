@@ -164,7 +164,7 @@ def test_the_input_cannot_be_changed_by_the_program(tree: Tree, agent: Agent) ->
 
 
 def test_a_program_that_takes_too_long_is_killed_with_all_it_started(tree: Tree) -> None:
-    agent = tree.start(default_privs="daemon", command_time_limit="1s")
+    agent = tree.start(default_privs="daemon", command_time_limit="3s")
     pids = writable(tree) / "pids"
     result = pipe_to(agent, f"sleep 600 & echo $! >{pids}; echo busy; sleep 600", tree.message())
     assert (result.outcome, result.status) == (Outcome.FAILED, "5.3.0")
@@ -173,7 +173,7 @@ def test_a_program_that_takes_too_long_is_killed_with_all_it_started(tree: Tree)
 
 
 def test_a_process_left_behind_holds_up_nobody_and_is_ended_at_the_limit_with_a_line_in_the_log(tree: Tree) -> None:
-    agent = tree.start(default_privs="daemon", command_time_limit="3s")
+    agent = tree.start(default_privs="daemon", command_time_limit="6s")
     pids = writable(tree) / "pids"
     left = f"(sleep 600 & echo $! >{pids}) ; exit 0"
     assert pipe_to(agent, left, tree.message()).outcome is Outcome.DELIVERED
@@ -264,7 +264,7 @@ def test_a_user_whose_programs_leave_ever_more_behind_loses_the_oldest_and_no_de
 
 
 def test_a_program_that_never_stops_talking_keeps_nobody_waiting(tree: Tree) -> None:
-    agent = tree.start(default_privs="daemon", command_time_limit="3s")
+    agent = tree.start(default_privs="daemon", command_time_limit="6s")
     talks = agent.send("talks", [tree.message()], target="|yes & yes & yes")
     assert agent.deliver("bin", tree.message())[0].outcome is Outcome.DELIVERED  # type: ignore[union-attr]
     assert talks.number in agent.aside and talks.deliveries[0].results == [None]
@@ -289,9 +289,8 @@ def test_a_stop_lets_a_program_finish_and_defers_those_that_wait(tree: Tree, age
 
 def test_without_a_queue_manager_programs_are_asked_to_end(tree: Tree, agent: Agent) -> None:
     out = writable(tree)
-    agent.send(
-        "slow", [tree.message()], target=f"|trap 'echo >{out}/asked; exit' TERM; echo >{out}/on; sleep 60 & wait"
-    )
+    line = f"|trap 'echo >{out}/asked; exit' TERM; echo >{out}/on; while :; do sleep 0.1; done"
+    agent.send("slow", [tree.message()], target=line)
     wait_until((out / "on").exists)
     agent.channel.close()
     wait_until((out / "asked").exists)

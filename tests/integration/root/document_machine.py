@@ -40,7 +40,7 @@ mkdir -p /usr/src
 ln -sfn {HERE} {SOURCE}
 cat {WORLD}/authority.pem >> /etc/ssl/certs/ca-certificates.crt
 """
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _TOO_LONG = -1000
 _LOOKS = re.compile(r"(mailctl (check|status|trace)|mailq|cat|grep|curl|ss)\b")
 

@@ -38,7 +38,7 @@ def relaying(running: Machine) -> Iterator[tuple[Machine, str]]:
         running.script(f"rm -rf {mail}")
         for server in (names, sink):
             server.kill()
-            server.wait()
+            server.wait(60)
             assert server.stdout
             server.stdout.close()
 

@@ -247,7 +247,7 @@ def reply(file):
     return lines[-1] if lines else ""
 def play(dialog):
     port, client, helo, sender, recipients = dialog
-    end = socket.create_connection(("192.0.2.100", port), 30, (client, 0))
+    end = socket.create_connection(("192.0.2.100", port), 60, (client, 0))
     file = end.makefile("rb")
     answers = [reply(file)]
     for line in (f"EHLO {helo}", f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{to}>" for to in recipients), "QUIT"):
@@ -258,7 +258,7 @@ def play(dialog):
             answers.append("")
     return answers
 def greeting():
-    with socket.create_connection(("192.0.2.100", 2500), 30, ("192.0.2.5", 0)) as end:
+    with socket.create_connection(("192.0.2.100", 2500), 60, ("192.0.2.5", 0)) as end:
         return end.makefile().readline()
 def reload(text):
     with open("/etc/sendmail-py/main.cf", "w") as file:

@@ -75,6 +75,6 @@ def test_a_lock_of_fcntl_held_by_another_process_is_busy(tmp_path: Path) -> None
         assert holder.stdout and holder.stdout.readline() == b"1\n"
         with pytest.raises(Busy):
             lock_file(box.fileno())
-        holder.communicate()
+        holder.communicate(timeout=60)
         lock_file(box.fileno())
         fcntl.lockf(box, fcntl.LOCK_UN)

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 from sendmail_py.host.log_socket import LogSocket
@@ -33,13 +34,16 @@ def test_each_line_of_several_threads_goes_out_once(tmp_path: Path) -> None:
         try:
             for thread in threads:
                 thread.start()
-            with contextlib.suppress(TimeoutError):
-                while any(thread.is_alive() for thread in threads) or heard:
+            end = time.monotonic() + 60
+            while len(heard) < THREADS * TIMES and not failed and time.monotonic() < end:
+                with contextlib.suppress(TimeoutError):
                     heard.append(daemon.recv(100))
+                if not any(thread.is_alive() for thread in threads):
+                    log.send([])  # what it has kept
         finally:
             sys.setswitchinterval(interval)
         for thread in threads:
-            thread.join()
+            thread.join(60)
         log.send([])
         with contextlib.suppress(TimeoutError):
             while True:

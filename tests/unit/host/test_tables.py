@@ -141,7 +141,7 @@ def test_the_process_of_patterns_ends_with_who_has_started_it(tmp_path: Path) ->
         assert process.stdout is not None
         worker = int(process.stdout.readline())
         process.kill()  # in the midst of a question that has no end
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while is_alive(worker):
         assert time.monotonic() < end, "the process of patterns lives on"
         time.sleep(0.02)

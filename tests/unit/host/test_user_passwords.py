@@ -191,5 +191,5 @@ def test_who_logs_in_while_the_file_is_read_again_has_one_whole_answer(tmp_path:
         sys.setswitchinterval(interval)
         is_over.set()
         for asker in askers:
-            asker.join()
+            asker.join(60)
     assert faults == []

@@ -61,7 +61,7 @@ def test_many_who_need_a_token_at_one_time_ask_once(store, server):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert len(got) == 10 and len(set(got)) == 1
     assert len(server.asked) == 1
 

@@ -59,7 +59,7 @@ def taken(store: Store) -> int:
 
 
 def wait_for(store: Store, count: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while taken(store) < count:
         assert time.monotonic() < deadline
         time.sleep(0.005)

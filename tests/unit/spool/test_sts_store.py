@@ -61,7 +61,7 @@ def test_whoever_waits_for_a_claim_finds_what_the_other_one_saved(store):
     found = []
 
     def wait():
-        with store.claim("a.test", 5):
+        with store.claim("a.test", 60):
             found.append(store.load("a.test"))
 
     with store.claim("a.test", 1) as put:
@@ -71,7 +71,7 @@ def test_whoever_waits_for_a_claim_finds_what_the_other_one_saved(store):
         time.sleep(0.2)
         put(Kept("a.test", "1", POLICY, 1000))
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert found == [Kept("a.test", "1", POLICY, 1000)] * 5
     assert os.listdir(store.directory) == ["a.test.json"]
 
@@ -96,7 +96,7 @@ with StsStore({store.directory!r}).claim("a.test", 1):
     writer = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert writer.stdout.readline() == b"in\n"
     writer.kill()
-    writer.wait()
+    writer.wait(60)
     writer.stdout.close()
     assert store.load("a.test").id == "1"
     save(store, Kept("a.test", "2", POLICY, 2000))

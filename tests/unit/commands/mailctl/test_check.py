@@ -48,7 +48,7 @@ class Place:
         self.zone = server.zone
         init.create(str(path))
         self.set(myhostname="host.example.org", myorigin="example.org", resolver_nameservers=server.address)
-        self.set(resolver_timeout="2s")
+        self.set(resolver_timeout="20s")
         self.aliases("root: you@example.org")
         self.sign()
 
