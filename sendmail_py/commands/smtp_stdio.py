@@ -74,7 +74,8 @@ class Session:
     def _answer(self, event: Command) -> Reply:
         """Do what a command asks, and return the answer."""
         if isinstance(event, Mail):
-            self._begin(event)
+            if event.answer.code < 400:
+                self._begin(event)
         elif isinstance(event, Rcpt):
             assert self._envelope
             notify = event.notify or self._notify

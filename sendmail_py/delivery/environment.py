@@ -11,6 +11,7 @@ from ..core.config import Config
 from ..core.delivery import Delivery
 from ..core.envelope import Recipient
 from ..core.params import BY_NAME
+from ..formats.xtext import address_in
 from ..host.programs import PATH
 from ..host.users import User
 
@@ -45,7 +46,7 @@ def environment(delivery: Delivery, user: User | None, name: str, config: Config
 def _original(recipient: Recipient) -> str:
     """Return the address that the message was first sent to, "" where the sender's ORCPT is none."""
     try:
-        return str(Address.parse(recipient.original.partition(";")[2] or str(recipient.forward_path)))
+        return str(Address.parse(address_in(recipient.original) or str(recipient.forward_path)))
     except ValueError:
         return ""
 

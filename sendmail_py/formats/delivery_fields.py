@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ..core.address import Address
 from ..core.envelope import Recipient
+from .xtext import address_in
 
 _NAME = b"\ndelivered-to:"
 
@@ -21,7 +22,7 @@ def delivery_fields(sender: Address, recipients: Iterable[Recipient]) -> bytes:
     lines = [f"Return-Path: <{sender}>\n"]
     for recipient in recipients:
         address = str(recipient.forward_path)
-        original = recipient.original.partition(";")[2]
+        original = address_in(recipient.original)
         if original and original != address:
             lines.append(f"X-Original-To: {_one_line(original)}\n")
         lines.append(f"Delivered-To: {address}\n")

@@ -24,16 +24,21 @@ def _octets(c: str) -> str:
     return "".join(f"+{octet:02X}" for octet in c.encode("utf-8", "surrogateescape"))
 
 
-def decode(text: str) -> str:
-    """Read xtext for people; what is no escape stays as it is."""
+def decode(text: str, errors: str = "replace") -> str:
+    """Read xtext for people; what is no escape stays as it is. errors: what becomes of octets that are no UTF-8."""
     first, *rest = text.split("+")
-    out = bytearray(first.encode("utf-8", "replace"))
+    out = bytearray(first.encode("utf-8", errors))
     for piece in rest:
         try:
-            out += bytes.fromhex(piece[:2]) + piece[2:].encode("utf-8", "replace")
+            out += bytes.fromhex(piece[:2]) + piece[2:].encode("utf-8", errors)
         except ValueError:
-            out += b"+" + piece.encode("utf-8", "replace")
-    return out.decode("utf-8", "replace")
+            out += b"+" + piece.encode("utf-8", errors)
+    return out.decode("utf-8", errors)
+
+
+def address_in(original: str) -> str:
+    """Return the address in an ORCPT value as it was written. It may hold anything: a stranger chose it."""
+    return decode(original.partition(";")[2], "surrogateescape")
 
 
 def original_recipient(address: Address) -> str:

@@ -33,6 +33,7 @@ _OF_RCPT = {"NOTIFY": "DSN", "ORCPT": "DSN"}
 _NOTIFY = frozenset(("SUCCESS", "FAILURE", "DELAY"))
 # A browser made to speak to this port would have its form's text read as commands. A header field is none either.
 _OTHER_PROTOCOLS = frozenset(("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT", "PRI"))
+_VERBS = {verb.value: verb for verb in Verb if verb not in (Verb.CONNECT, Verb.LHLO, Verb.DOT, Verb.LAST)}
 _NOT_IMPLEMENTED = frozenset(("STARTTLS", "AUTH", "EXPN", "TURN", "ETRN", "SEND", "SOML", "SAML"))
 
 
@@ -55,7 +56,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """MAIL: a transaction begins. size is 0 where none was declared."""
+    """MAIL: a transaction begins, where the answer is positive. size is 0 where none was declared."""
 
     answer: Reply
     sender: Address
@@ -102,9 +103,10 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A line that is no command, or not now; the answer says why."""
+    """A line that is no command, or not now; the answer says why, verb which one it would be."""
 
     answer: Reply
+    verb: Verb | None = None
 
 
 Command = Plain | Hello | Mail | Rcpt | Chunk | Auth | Refused
@@ -141,16 +143,18 @@ class CommandReader:
         """Return what a line without its end means; smtputf8: the transaction under way may use UTF-8."""
         if (common := read_common(line)) and (command := self._common(*common)):
             return command
+        word = ""
         try:
             text = line.decode().replace("\t", " ").strip(" ")
             if _CONTROL.search(text):
                 raise _Bad(replies.BAD_CHARACTERS)
             word, _, argument = text.partition(" ")
-            return self._read(_upper(word), argument.strip(" "), smtputf8)
+            word = _upper(word)
+            return self._read(word, argument.strip(" "), smtputf8)
         except UnicodeDecodeError:
             return Refused(replies.BAD_CHARACTERS)
         except _Bad as error:
-            return Refused(error.answer)
+            return Refused(error.answer, _VERBS.get(word))
 
     def _common(self, is_mail: bool, address: Address, size: str) -> Command | None:
         """Return MAIL or RCPT, None where a parameter needs a closer look."""
@@ -190,15 +194,15 @@ class CommandReader:
         smtputf8 = "SMTPUTF8" in given
         sender = _address(path, replies.BAD_SENDER)
         size = _one_of("SIZE", given, _NUMBER)
-        if self._size_limit and int(size or "0") > self._size_limit:
-            raise _Bad(replies.TOO_LARGE)
         body = _one_of("BODY", given, _BODY).upper()
         ret = _one_of("RET", given, _RET).upper()
         envid = _one_of("ENVID", given, _XTEXT)
         _one_of("AUTH", given, _SUBMITTER)  # who says so is not trusted: it goes no further (RFC 4954 5)
         if given.get("SMTPUTF8") or len(envid) > _ENVID_LIMIT:
             raise _Bad(replies.bad_value("ENVID" if envid else "SMTPUTF8"))
-        return Mail(replies.SENDER_OK, sender, int(size or "0"), body, smtputf8, ret, envid)
+        is_too_large = self._size_limit and int(size or "0") > self._size_limit
+        answer = replies.TOO_LARGE if is_too_large else replies.SENDER_OK
+        return Mail(answer, sender, int(size or "0"), body, smtputf8, ret, envid)
 
     def _rcpt(self, argument: str, smtputf8: bool) -> Rcpt:
         path, words = _after("TO:", argument, "RCPT TO:<address>")

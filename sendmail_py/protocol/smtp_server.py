@@ -196,12 +196,12 @@ class SmtpServer:
         if isinstance(command, _ALWAYS) or (self.state, command.verb) in MOVES:
             return command
         if command.verb is Verb.DATA and self.state is State.MAIL:
-            return Refused(replies.NO_VALID_RECIPIENTS)
+            return Refused(replies.NO_VALID_RECIPIENTS, command.verb)
         if self.state in _IN_CHUNKS and command.verb.value in replies.AFTER_CHUNKS:
-            return Refused(replies.AFTER_CHUNKS[command.verb.value])
+            return Refused(replies.AFTER_CHUNKS[command.verb.value], command.verb)
         if command.verb is Verb.AUTH and self.state is State.START:
-            return Refused(replies.HELLO_FIRST)
-        return Refused(replies.OUT_OF_ORDER[command.verb.value])
+            return Refused(replies.HELLO_FIRST, command.verb)
+        return Refused(replies.OUT_OF_ORDER[command.verb.value], command.verb)
 
     def _move(self, event: Plain | Hello | Mail | Rcpt, good: bool) -> None:
         self.state = MOVES[self.state, event.verb]
@@ -230,7 +230,7 @@ class SmtpServer:
         elif not chunk.size and chunk.verb is Verb.BDAT:
             refusal = replies.NULL_CHUNK
         begun = self._chunks.begin(chunk, refusal)
-        return self.next_event() if begun else self._ask(Refused(replies.CHUNK_BEYOND_ALL))
+        return self.next_event() if begun else self._ask(Refused(replies.CHUNK_BEYOND_ALL, chunk.verb))
 
     def _next_chunk(self, chunk: Chunk) -> Event | NeedData:
         data, used = self._chunks.read(self._buffer, self._at)

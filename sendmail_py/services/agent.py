@@ -12,11 +12,13 @@ import time
 from ..core.delivery import Delivery
 from ..core.result import DeliveryResult, Outcome, softened
 from ..formats.batch import Batch, HandBack, Report, decode_batch, encode_aside, encode_reports
+from ..formats.xtext import address_in
 from ..host.sockets import receive_record, send_record
 from ..host.syslog import Log
 
 FLUSH_COUNT = 50
 FLUSH_SECONDS = 0.003
+_NO_BRACKETS = {ord("<"): "?", ord(">"): "?"}  # an ORCPT is a stranger's text, and must not look like what follows it
 
 
 class AgentChannel:
@@ -135,8 +137,8 @@ def result_line(
     tls: str = "",
 ) -> str:
     """The same from its parts; since is when the message arrived and became active, in microseconds."""
-    wanted = original.partition(";")[2]
-    orig_to = f" orig_to=<{wanted}>," if wanted and wanted != address else ""
+    wanted = address_in(original)
+    orig_to = f" orig_to=<{wanted.translate(_NO_BRACKETS)}>," if wanted and wanted != address else ""
     delay = max(0.0, time.time() - since[0] / 1e6)
     before = min(delay, max(0.0, (since[1] - since[0]) / 1e6))
     in_queue = max(0.0, delay - before - sum(times))

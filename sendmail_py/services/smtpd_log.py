@@ -22,14 +22,14 @@ class Tally:
     def count(self, event: Command, answer: Reply) -> None:
         """Note a command and its answer; DATA counts when its content has been answered, AUTH at its end."""
         good = answer.code < 400
-        verb = None if isinstance(event, Refused) else event.verb
+        verb = event.verb
         if answer.code == _CHALLENGE or (verb is Verb.DATA and good):
             return
         name = "unknown" if verb is None else _NAMES[verb]
         counts = self._counts.get(name)
         if counts is None:
             counts = self._counts[name] = [0, 0]
-        counts[0] += good and verb is not None
+        counts[0] += good and not isinstance(event, Refused)
         counts[1] += 1
 
     def __str__(self) -> str:

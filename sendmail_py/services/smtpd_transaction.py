@@ -156,6 +156,7 @@ class Transactions:
         facts = self.facts
         facts.size, facts.recipients, facts.instance = event.size, 0, self._new_instance()
         refusal = self._server.rates.message(self._subject.client) or self._server.taker.no_room()
+        refusal = refusal or (event.answer if event.answer.code >= 400 else None)
         if refusal:
             return self._judge.verdict(refusal, "MAIL") or refusal
         check = self._judge.checks.mail(self._subject)

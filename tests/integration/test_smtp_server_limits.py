@@ -31,6 +31,7 @@ def test_a_message_over_the_limit_is_refused_at_mail_or_at_the_end_and_leaves_no
         line.reply()
         assert "250-SIZE 300000" in ask_all(line, "EHLO c.test")
         assert line.ask("MAIL FROM:<a@a.test> SIZE=300001") == "552 5.3.4 Message size exceeds the limit"
+        served.wait_for_log("reject: MAIL from .*: 552 5.3.4 .* from=<a@a.test> proto=ESMTP helo=<c.test>")
         line.to_data()
         line.say("Subject: big", "", *["x" * 998] * 310, ".")
         assert line.reply() == "552 5.3.4 Message size exceeds the limit"

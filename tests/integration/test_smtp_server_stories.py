@@ -172,6 +172,7 @@ def test_nothing_is_relayed_for_strangers(strange, path):
         answers = line.replies()
     assert answers[2].startswith(("554 5.7.1 <", "501 5.1.3")), answers
     assert answers[3] == "554 5.5.1 Error: no valid recipients"
+    strange.wait_for_log("disconnect from .* ehlo=1 mail=1 rcpt=0/1 data=0/1 quit=1 commands=3/5")
 
 
 def test_a_stranger_may_write_to_users_of_this_host(strange):

@@ -22,10 +22,16 @@ def variables(sender: str, recipient: str, original: str = "", extension: str = 
     return environment(Delivery("Q1", -1, 0, 0, Address.parse(sender), recipients), BOB, "", CONFIG)
 
 
-@pytest.mark.parametrize("original", ["rfc822;a\rb@x", "rfc822;a\nb@x", "rfc822;a\0b", "rfc822;", ";", "x"])
+@pytest.mark.parametrize(
+    "original", ["rfc822;a\rb@x", "rfc822;a\nb@x", "rfc822;a\0b", "rfc822;a+0Ab@x", "rfc822;", ";", "x"]
+)
 def test_an_orcpt_that_is_no_address_leaves_the_variable_out(original: str) -> None:
     found = variables("alice@example.org", "bob@here", original)
     assert found.get("ORIGINAL_RECIPIENT", "bob@here") == "bob@here"
+
+
+def test_an_orcpt_is_told_as_it_was_written() -> None:
+    assert variables("alice@example.org", "bob@here", "rfc822;sales+2Bnews@x")["ORIGINAL_RECIPIENT"] == "sales+news@x"
 
 
 @settings(max_examples=200, deadline=None)

@@ -12,13 +12,19 @@ def test_the_original_recipient_is_shown_when_it_differs() -> None:
     )
 
 
+def test_the_original_recipient_is_shown_as_it_was_written() -> None:
+    recipients = [Recipient(Address("bob", "x"), "rfc822;a+2Bb@x"), Recipient(Address("al+1", "x"), "rfc822;al+2B1@x")]
+    fields = delivery_fields(NULL_SENDER, recipients)
+    assert fields == b"Return-Path: <>\nX-Original-To: a+b@x\nDelivered-To: bob@x\nDelivered-To: al+1@x\n"
+
+
 def test_the_null_sender_is_an_empty_return_path() -> None:
     assert delivery_fields(NULL_SENDER, []) == b"Return-Path: <>\n"
 
 
 def test_an_original_recipient_cannot_add_a_field() -> None:
-    fields = delivery_fields(NULL_SENDER, [Recipient(Address("bob"), "rfc822;x\nBcc: evil")])
-    assert fields.count(b"\n") == 3
+    for original in ("rfc822;x\nBcc: evil", "rfc822;x+0ABcc:+20evil"):
+        assert delivery_fields(NULL_SENDER, [Recipient(Address("bob"), original)]).count(b"\n") == 3
 
 
 def test_octets_that_are_no_utf8_come_back_as_they_were() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sendmail_py.core.address import Address
-from sendmail_py.formats.xtext import encode, original_recipient
+from sendmail_py.formats.xtext import address_in, encode, original_recipient
 
 
 def decoded(text: str) -> bytes:
@@ -28,3 +28,14 @@ def test_plus_equals_and_blanks_are_encoded_and_plain_text_is_not() -> None:
 
 def test_an_original_recipient_names_its_kind_of_address() -> None:
     assert original_recipient(Address("a b", "example.org")) == 'rfc822;"a+20b"@example.org'
+
+
+@given(st.binary(min_size=1))
+def test_the_address_in_an_original_recipient_is_the_one_that_was_given(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    assert address_in("rfc822;" + encode(text)) == text
+
+
+def test_what_is_no_xtext_is_shown_as_it_is() -> None:
+    assert address_in("rfc822;bob+lists@x") == "bob+lists@x"
+    assert address_in("") == ""

@@ -16,7 +16,7 @@ def read(line, smtputf8=False, reader=READER):
 
 def refusal(line, **more):
     command = read(line, **more)
-    assert isinstance(command, Refused), command
+    assert isinstance(command, Refused) or command.answer.code >= 400, command
     return command.answer.text[:9]
 
 

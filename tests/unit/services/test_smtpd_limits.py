@@ -128,5 +128,6 @@ def test_the_tally_says_what_was_answered_well_and_what_was_not() -> None:
         (Verb.DATA, no),
     ):
         tally.count(Plain(verb, ok), answer)
+    tally.count(Refused(no, Verb.MAIL), no)
     tally.count(Refused(no), no)
-    assert str(tally) == " data=0/2 rset=1 noop=1/2 unknown=0/1 commands=2/6"
+    assert str(tally) == " mail=0/1 data=0/2 rset=1 noop=1/2 unknown=0/1 commands=2/7"
