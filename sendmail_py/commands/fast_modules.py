@@ -1,4 +1,4 @@
-"""One file with the byte code of all that sendmail(1) imports: written by `make install`, run by the launcher.
+"""Two files with the byte code of all that sendmail(1) imports: written by `make install`, read by the launcher.
 
 The launcher, bin/sendmail, is `#!/usr/bin/python3 -IS`, which keeps site-packages and the caller's
 environment out. It looks for its tree, `../` (a checkout) or `../share/sendmail-py` (installed), seen
@@ -7,10 +7,10 @@ from the file itself: symbolic links are resolved. It is brief, since it is comp
 Twenty imports cost 200 system calls and more than 2 ms, beside 5 ms for the interpreter's own
 start; out of one file they cost a fourth of that. Its name bears the interpreter's cache tag: a
 checkout has no such file, a new interpreter finds none, and both import as always, as does every
-module that is not in it, and all of them where it cannot be read whole. It holds the code of fast_start.py,
-which the launcher runs, and of the modules, without what only people and checkers read: docstrings,
-annotations, line numbers. Run as a script this writes it: `fast_modules.py TREE PLACE`,
-PLACE being where TREE will stand.
+module that is in neither file, and all of them where one cannot be read whole. The first file holds the code of
+fast_start.py, which the launcher runs, and of what a plain submission needs (plain.py); the second, the rest of
+sendmail.py's modules. Neither holds what only people and checkers read: docstrings, annotations, line numbers.
+Run as a script this writes them: `fast_modules.py TREE PLACE`, PLACE being where TREE will stand.
 """
 
 import sys
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from _frozen_importlib import ModuleSpec
     from types import CodeType, ModuleType
 
-_MAIN = "sendmail_py.commands.sendmail"
+_PLAIN, _REST = "sendmail_py.commands.plain", "sendmail_py.commands.sendmail"
 _NO_DOCSTRINGS = 2
 
 
@@ -48,24 +48,32 @@ class _Recorder:
 
 
 def write(tree: str, place: str) -> None:
-    """Write the file into a tree that will be installed at place."""
+    """Write the files into a tree that will be installed at place."""
     import marshal
 
     recorder = _Recorder()
     sys.path.insert(0, tree)
     sys.dont_write_bytecode = True
     sys.meta_path.insert(0, recorder)  # type: ignore[arg-type]
-    __import__(_MAIN)
-    modules = []
+    start = "/sendmail_py/commands/fast_start.py"
+    code = _compiled(tree + start, place + start)
+    fast = f"{tree}/sendmail_py/fast.{sys.implementation.cache_tag}"
+    with open(fast, "wb") as file:
+        file.write(marshal.dumps((code, _rows(recorder, _PLAIN, tree, place))))
+    with open(fast + ".rest", "wb") as file:
+        file.write(marshal.dumps(_rows(recorder, _REST, tree, place)))
+
+
+def _rows(recorder: _Recorder, main: str, tree: str, place: str) -> "list[tuple[str, str, str, CodeType]]":
+    """Import a module, and return it and those that came with it, as fast_start.py makes them."""
+    recorder.complete.clear()
+    __import__(main)
+    rows = []
     for name in recorder.complete:
         module = sys.modules[name]
         path = str(module.__file__).removeprefix(tree)
-        package = str(module.__package__)
-        modules.append((name, package, path, _compiled(tree + path, place + path)))
-    start = "/sendmail_py/commands/fast_start.py"
-    code = _compiled(tree + start, place + start)
-    with open(f"{tree}/sendmail_py/fast.{sys.implementation.cache_tag}", "wb") as file:
-        file.write(marshal.dumps((code, modules)))
+        rows.append((name, str(module.__package__), path, _compiled(tree + path, place + path)))
+    return rows
 
 
 def _compiled(path: str, shown: str) -> "CodeType":

@@ -1,6 +1,7 @@
 """The start of an installed sendmail(1): makes modules of the byte code that fast_modules.py wrote, and runs main.
 
-No module: the launcher runs it in its own name space, where it has read the file of byte code.
+No module: the launcher runs it in its own name space, where it has read the first file of byte code. The second is
+read when the submission was no plain one.
 """
 
 # ruff: noqa: F821 - the names declared first are the launcher's
@@ -8,25 +9,43 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType
+    import marshal
+    import posix
+    from types import CodeType, ModuleType
 
-    # What the launcher has: its own directory with a slash, the tree, and each module, after those it imports: its
-    # name, that of its package, its file in the tree, its code.
+    # What the launcher has: its own directory with a slash, the tree, the first file, and each module in it, after
+    # those it imports: its name, that of its package, its file in the tree, its code.
     directory: str
     tree: str
+    fast: str
     modules: list[tuple[str, str, str, CodeType]]
 
+
+def make(modules: "list[tuple[str, str, str, CodeType]]") -> "ModuleType":
+    """Make the modules, and return the last."""
+    kind = type(sys)
+    for name, package, path, code in modules:
+        module = sys.modules[name] = kind(name)
+        space = module.__dict__
+        space["__package__"] = package
+        space["__file__"] = file = tree + path
+        if package == name:
+            space["__path__"] = [file[:-12]]
+        exec(code, space)
+        parent, _, own = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], own, module)
+    return module
+
+
 sys.path[:0] = tree, directory + ".."
-make = type(sys)
-for name, package, path, code in modules:
-    module = sys.modules[name] = make(name)
-    space = module.__dict__
-    space["__package__"] = package
-    space["__file__"] = file = tree + path
-    if package == name:
-        space["__path__"] = [file[:-12]]
-    exec(code, space)
-    parent, _, own = name.rpartition(".")
-    if parent:
-        setattr(sys.modules[parent], own, module)
-module.main(sys.argv)
+begun = make(modules).main(sys.argv)
+try:
+    descriptor = posix.open(fast + ".rest", posix.O_RDONLY)
+    modules = marshal.loads(posix.read(descriptor, 131000))
+    posix.close(descriptor)
+except Exception:
+    from sendmail_py.commands.sendmail import main
+else:
+    main = make(modules).main
+main(sys.argv, begun)

@@ -1,8 +1,9 @@
 """sendmail(1): accept a message and put it, durably, where pickup finds it.
 
 Guarantees: exit 0 means that the message is on disk and fsynced; any other exit means that
-nothing was kept. Nothing is printed on success. Light: this is the fast path, see the list of
-its modules in tests/unit/test_light_modules.py; other modes are started from here.
+nothing was kept. Nothing is printed on success. What is plain has been done by plain.py, before this
+is loaded; other modes are started from here. Light: this is the fast path, see the list of its
+modules in tests/unit/test_light_modules.py.
 """
 
 import posix
@@ -11,12 +12,13 @@ import time
 from ..core.address import NULL_SENDER, Address
 from ..core.envelope import MAILBOX, Envelope, Recipient, Submitter
 from ..core.essentials import DEFAULTS
-from ..core.exitcodes import EX_OK, EX_SOFTWARE
-from ..core.mail_error import MailError, SpoolError
+from ..core.exitcodes import EX_OK
+from ..core.mail_error import SpoolError
 from ..formats import queue_file
 from ..host.configuration_file import choose_directory, essentials
 from ..spool.maildrop import Drop, check_space
 from . import sendmail_options
+from .plain import callers_command, guarded, is_plain, program, read_block, working_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,69 +27,30 @@ if TYPE_CHECKING:
 
     from .sendmail_options import Options
 
-_BLOCK = 65536
 _SMALL = 262144
-_PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_+=@#$%&*!?^{|}~/"
 
 
-def main(argv: "list[str]") -> "NoReturn":
-    """Run sendmail, mailq or newaliases, by the name it was called by, and end the process."""
-    name = argv[0].rpartition("/")[2].removesuffix(".sendmail-py")
-    try:
-        _open_standard_descriptors()
-        code = _run(name, argv[1:])
-    except MailError as error:
-        _say(f"{name}: {error}")
-        code = error.exit_code
-    except Exception as error:  # a defect of ours: nothing was accepted, say so in one line
-        _say(f"{name}: internal error: {type(error).__name__}: {error}")
-        code = EX_SOFTWARE
-    except BaseException as stop:  # a signal: what had been written is gone again
-        from .interrupted import end
+def main(argv: "list[str]", begun: bytes = b"") -> "NoReturn":
+    """Run sendmail, mailq or newaliases, by the name it was called by, and end the process.
 
-        end(stop)
-        code = EX_SOFTWARE
-    posix._exit(code)
+    begun is what plain.py has read of the message.
+    """
+    name = program(argv)
+    posix._exit(guarded(name, lambda: _run(name, argv[1:], begun)))
 
 
-def _run(name: str, words: "list[str]") -> int:
+def _run(name: str, words: "list[str]", begun: bytes) -> int:
     options = sendmail_options.parse(words, name)
     mode = options.mode
     directory = choose_directory(options.config_directory)
     if options.flush and mode == "m":
         mode = "q"
     if mode == "m":
-        submit(options, directory)
+        submit(options, directory, begun)
         return EX_OK
     from . import modes
 
     return modes.run(mode, directory, options)
-
-
-def _open_standard_descriptors() -> None:
-    """Open 0, 1 and 2 on /dev/null where the caller closed them, or a queue file would get their number.
-
-    A chroot may have no /dev/null: there the caller must have opened all three.
-    """
-    try:
-        descriptor = posix.open("/dev/null", posix.O_RDWR)
-    except OSError as error:
-        try:
-            for descriptor in (0, 1, 2):
-                posix.fstat(descriptor)
-        except OSError:
-            raise SpoolError(f"/dev/null: {error.strerror}, and a standard descriptor is closed") from error
-        return
-    while descriptor <= 2:
-        descriptor = posix.dup(descriptor)
-    posix.close(descriptor)
-
-
-def _say(text: str) -> None:
-    try:
-        posix.write(2, text.replace("\n", " ").encode("utf-8", "backslashreplace") + b"\n")
-    except OSError:
-        pass
 
 
 # --- submission ------------------------------------------------------------------------------
@@ -152,7 +115,7 @@ def _number(settings: "dict[str, str]", name: str) -> int:
 
 
 def _addresses(text: str) -> "list[Address]":
-    if _is_plain(text):
+    if is_plain(text):
         return [Address.parse(text)]
     from . import addresses
 
@@ -162,19 +125,11 @@ def _addresses(text: str) -> "list[Address]":
 def _sender(text: str) -> Address:
     if text.strip() in ("", "<>"):
         return NULL_SENDER
-    if _is_plain(text):
+    if is_plain(text):
         return Address.parse(text)
     from . import addresses
 
     return addresses.sender(text)
-
-
-def _is_plain(text: str) -> bool:
-    """Say whether a text is an address that needs no reading: local part, @, and domain of ordinary characters."""
-    local_part, at, domain = text.partition("@")
-    if not local_part or text.strip(_PLAIN):
-        return False
-    return not at or (bool(domain) and "@" not in domain and ".." not in domain and "." not in (domain[0], domain[-1]))
 
 
 def _content(ignore_dots: bool, begun: bytes) -> "Iterator[bytes]":
@@ -186,7 +141,7 @@ def _content(ignore_dots: bool, begun: bytes) -> "Iterator[bytes]":
         from ..formats.stdin_lines import DotReader
 
         reader = DotReader()
-    while block := _read():
+    while block := read_block():
         if reader is None:
             yield block
             continue
@@ -195,13 +150,6 @@ def _content(ignore_dots: bool, begun: bytes) -> "Iterator[bytes]":
             return
     if reader is not None:
         yield reader.finish()
-
-
-def _read() -> bytes:
-    try:
-        return posix.read(0, _BLOCK)
-    except OSError as error:
-        raise SpoolError(f"standard input: {error.strerror}") from error
 
 
 def _beginning(blocks: "Iterator[bytes]", whole_header: bool) -> "tuple[bytes, bool]":
@@ -229,32 +177,12 @@ def envelope_of(options: "Options", sender: "Address | None", addresses: "list[A
         Recipient(address, notify=options.notify, target="" if type(address) is Address else MAILBOX)
         for address in dict.fromkeys(addresses)
     ]
-    submitter = Submitter(posix.getuid(), "", posix.getpid(), _working_directory(), _callers_command())
+    submitter = Submitter(posix.getuid(), "", posix.getpid(), working_directory(), callers_command())
     envelope = Envelope("", time.time_ns() // 1000, sender, recipients, submitter)
     envelope.queue_only, envelope.report, envelope.verify = options.queue_only, options.report, options.mode == "v"
     envelope.body, envelope.envid, envelope.ret = options.body, options.envid, options.ret
     envelope.full_name = options.full_name
     return envelope
-
-
-def _working_directory() -> str:
-    try:
-        return posix.getcwd()
-    except OSError:
-        return ""
-
-
-def _callers_command() -> str:
-    """Return the command line of the process that called us: a claim, for root's eyes."""
-    try:
-        descriptor = posix.open(f"/proc/{posix.getppid()}/cmdline", posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            data = posix.read(descriptor, queue_file.COMMAND_LIMIT)
-        finally:
-            posix.close(descriptor)
-    except OSError:
-        return ""
-    return data.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
 
 
 def open_drop(top: str, directory: str) -> Drop:

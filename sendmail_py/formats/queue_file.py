@@ -23,36 +23,13 @@ import time
 
 from ..core.address import Address
 from ..core.envelope import Envelope, Recipient, Submitter
+from .queue_text import MAGIC, NO_FLAGS, SIZE_DIGITS, arrived_line, escape, quote, submitter_line
 
-MAGIC = b"sendmail-py-queue 1\n"
-SIZE_DIGITS = 10
 HEAD_LIMIT = 16 << 20  # of a submitted file: some 300,000 recipients
-COMMAND_LIMIT = 256
 MARK_COLUMN = len("to: [")
 FLAGS = ("delay-warned", "expire", "queue-only", "report", "verify", "reported")
-_last_date = (-1, "")
 _BOXES = {False: "[ ] ", True: "[x] "}
 _FLAG_COLUMNS = {"delay-warned": 8, "expire": 26, "queue-only": 38, "report": 54, "verify": 66, "reported": 78}
-_PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.@;:,[]()"
-_PLAIN_WORDS = _PLAIN + " "
-
-
-def escape(text: str) -> str:
-    """Write a value so that it holds no blank, quote, bracket or control character."""
-    if not text.strip(_PLAIN):
-        return text
-    return "".join(c if c in _PLAIN or (c > "\x7f" and c.isprintable()) else _octets(c) for c in text)
-
-
-def quote(text: str) -> str:
-    """Write a value between double quotes; blanks stay readable."""
-    if text.strip(_PLAIN_WORDS):
-        text = " ".join([escape(word) for word in text.split(" ")])
-    return f'"{text}"'
-
-
-def _octets(c: str) -> str:
-    return "".join(f"\\x{octet:02x}" for octet in c.encode("utf-8", "surrogateescape"))
 
 
 def path_text(address: Address) -> str:
@@ -65,10 +42,8 @@ def path_text(address: Address) -> str:
 
 def render(envelope: Envelope) -> bytes:
     """Return the head of a queue file, up to the content; sets the offsets in the envelope."""
-    seconds = envelope.arrived_at // 1_000_000
-    date = _date(seconds)
     head = f"id: {envelope.queue_id}\n" if envelope.queue_id else ""
-    head += f"arrived: {seconds}.{envelope.arrived_at % 1_000_000:06} {date}\n{_submitter_line(envelope.submitter)}\n"
+    head += f"{arrived_line(envelope.arrived_at)}{_submitter_line(envelope.submitter)}\n"
     if envelope.reverse_path is not None:
         head += f"from: {path_text(envelope.reverse_path)}\n"
     chunks = [MAGIC, head.encode("utf-8", "surrogateescape")]
@@ -85,16 +60,6 @@ def render(envelope: Envelope) -> bytes:
     return b"".join(chunks)
 
 
-def _date(seconds: int) -> str:
-    """Return a time as people read it; the last one is kept, for many messages come in one second."""
-    global _last_date
-    last, text = _last_date
-    if last != seconds:
-        text = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(seconds))
-        _last_date = seconds, text
-    return text
-
-
 def size_offset(envelope: Envelope) -> int:
     """Return where the digits of the size stand, for a writer that learns it last."""
     return envelope.content_offset - SIZE_DIGITS - 2
@@ -106,8 +71,7 @@ def size_digits(size: int) -> bytes:
 
 
 def _submitter_line(s: Submitter) -> str:
-    command = quote(s.command[:COMMAND_LIMIT])
-    line = f"submitter: uid={s.uid} login={escape(s.login)} pid={s.pid} cwd={quote(s.cwd)} command={command}"
+    line = submitter_line(s.uid, s.login, s.pid, s.cwd, s.command)
     for name, value in (("helo", s.helo), ("protocol", s.protocol), ("sasl", s.sasl_username)):
         if value:
             line += f" {name}={escape(value)}"
@@ -127,7 +91,9 @@ def _recipient_line(recipient: Recipient) -> str:
 
 def _tail_lines(e: Envelope) -> list[str]:
     values = (e.delay_warned, e.expire, e.queue_only, e.report, e.verify, e.reported)
-    lines = ["flags: " + "  ".join(_BOXES[on] + name for name, on in zip(FLAGS, values, strict=True))]
+    lines = [NO_FLAGS[:-1]]
+    if True in values:
+        lines = ["flags: " + "  ".join(_BOXES[on] + name for name, on in zip(FLAGS, values, strict=True))]
     if e.body:
         lines.append("body: " + e.body)
     if e.smtputf8:

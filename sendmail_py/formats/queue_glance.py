@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from ..core.address import Address
 from ..core.errors import QueueFileError
 from .listing import shown
-from .queue_file import MAGIC
 from .queue_reader import NOT_LISTED, read_history, unescape
+from .queue_text import MAGIC
 
 _LONGEST_REASON = 2000
 _ATOM = rb"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,256}"

@@ -11,7 +11,8 @@ from functools import lru_cache
 from ..core.address import Address
 from ..core.envelope import MAILBOX, Envelope, Mark, Recipient, Submitter
 from ..core.errors import QueueFileError
-from .queue_file import FLAGS, MAGIC, MARK_COLUMN, SIZE_DIGITS
+from .queue_file import FLAGS, MARK_COLUMN
+from .queue_text import MAGIC, SIZE_DIGITS
 
 Reader = Callable[[Envelope, str], None]
 

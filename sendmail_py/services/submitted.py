@@ -7,7 +7,8 @@ the id and the time of arrival are ours, and a claim that is not a submitter's t
 from ..core.address import Address
 from ..core.envelope import MAILBOX, Envelope, Mark, Recipient, Submitter
 from ..core.errors import QueueFileError
-from ..formats.queue_file import HEAD_LIMIT, quote
+from ..formats.queue_file import HEAD_LIMIT
+from ..formats.queue_text import quote
 from ..formats.submission_header import PreparedHeader, full_name_from_gecos
 from ..host.users import User
 from ..spool.store import read_head

@@ -8,7 +8,7 @@ the first file of the new format can be in it.
 import os
 
 from ..core.errors import SpoolError
-from ..formats.queue_file import MAGIC
+from ..formats.queue_text import MAGIC
 from . import atomic
 from .layout import LOCK
 

@@ -1,4 +1,4 @@
-"""The one file of byte code that an installed sendmail(1) starts from."""
+"""The files of byte code that an installed sendmail(1) starts from."""
 
 import dis
 import marshal
@@ -13,6 +13,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FAST = f"fast.{sys.implementation.cache_tag}"
+REST = f"{FAST}.rest"
+MAIN = {FAST: "sendmail_py.commands.plain", REST: "sendmail_py.commands.sendmail"}
+NEEDED = [(FAST, "-i"), (REST, "-i -N never")]
 
 
 @pytest.fixture
@@ -28,14 +31,16 @@ def installed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(prefix: Path, *words: str, name: str = "sbin/sendmail") -> subprocess.CompletedProcess[str]:
+def start(
+    prefix: Path, *words: str, name: str = "sbin/sendmail", text: str = "hello\n"
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-IS", "-B", "-X", "importtime", str(prefix / name), *words]
     environment = {"MAIL_CONFIG": str(prefix), "PATH": "/usr/bin:/bin"}
-    return subprocess.run(command, input="hello\n", capture_output=True, text=True, env=environment, timeout=60)
+    return subprocess.run(command, input=text, capture_output=True, text=True, env=environment, timeout=60)
 
 
 def imported(done: subprocess.CompletedProcess[str]) -> set[str]:
-    """Return our modules that came by the import system, that is, not out of the one file."""
+    """Return our modules that came by the import system, that is, out of neither file."""
     names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "import time:" in line}
     return {name for name in names if name.startswith("sendmail_py")}
 
@@ -65,22 +70,50 @@ def test_a_module_outside_the_file_is_imported_from_the_same_tree(installed: Pat
     assert len(list(maildrop.iterdir())) == 1
 
 
-def test_without_the_file_everything_is_imported_as_always(installed: Path) -> None:
-    (installed / "share/sendmail-py/sendmail_py" / FAST).unlink()
-    spool_of(installed)
-    done = start(installed, "-i", "bob@example.net")
+def test_what_is_no_plain_submission_comes_out_of_the_second_file(installed: Path) -> None:
+    maildrop = spool_of(installed)
+    done = start(installed, "-i", "-N", "never", "bob@example.net")
     assert done.returncode == 0, done.stderr
-    assert "sendmail_py.commands.sendmail" in imported(done)
+    assert imported(done) == set()
+    (file,) = maildrop.iterdir()
+    assert b" notify=NEVER\n" in file.read_bytes() and file.read_bytes().endswith(b"\n\nhello\n")
+
+
+def test_what_has_been_read_of_a_message_is_not_lost_on_the_way_to_the_second_file(installed: Path) -> None:
+    maildrop = spool_of(installed)
+    (installed / "main.cf").write_text(f"queue_directory = {installed}/queue\n")
+    text = "x" * 69 + "\n"
+    done = start(installed, "-i", "bob@example.net", text=text * 10000)
+    assert done.returncode == 0, done.stderr
+    (file,) = maildrop.iterdir()
+    assert file.read_bytes().endswith(b"\n\n" + text.encode() * 10000)
+
+
+def test_the_launcher_reads_each_file_whole(installed: Path) -> None:
+    size = {name: (installed / "share/sendmail-py/sendmail_py" / name).stat().st_size for name in (FAST, REST)}
+    assert size[FAST] < 40000 and size[REST] < 131000
+
+
+@pytest.mark.parametrize(("file", "words"), NEEDED)
+def test_without_the_file_everything_is_imported_as_always(installed: Path, file: str, words: str) -> None:
+    (installed / "share/sendmail-py/sendmail_py" / file).unlink()
+    spool_of(installed)
+    done = start(installed, *words.split(), "bob@example.net")
+    assert done.returncode == 0, done.stderr
+    assert MAIN[file] in imported(done)
 
 
 @pytest.mark.parametrize("data", [b"", b"junk", None])
-def test_where_the_file_is_not_whole_everything_is_imported_too(installed: Path, data: bytes | None) -> None:
-    file = installed / "share/sendmail-py/sendmail_py" / FAST
+@pytest.mark.parametrize(("name", "words"), NEEDED)
+def test_where_the_file_is_not_whole_everything_is_imported_too(
+    installed: Path, name: str, words: str, data: bytes | None
+) -> None:
+    file = installed / "share/sendmail-py/sendmail_py" / name
     file.write_bytes(file.read_bytes()[:-100] if data is None else data)
     maildrop = spool_of(installed)
-    done = start(installed, "-i", "bob@example.net")
+    done = start(installed, *words.split(), "bob@example.net")
     assert done.returncode == 0, done.stderr
-    assert "sendmail_py.commands.sendmail" in imported(done)
+    assert MAIN[name] in imported(done)
     (message,) = maildrop.iterdir()
     assert message.read_bytes().endswith(b"\n\nhello\n")
 
@@ -90,7 +123,9 @@ def test_a_checkout_has_no_such_file() -> None:
 
 
 def test_the_file_holds_nothing_that_only_people_and_checkers_read(installed: Path) -> None:
-    start, modules = marshal.loads((installed / "share/sendmail-py/sendmail_py" / FAST).read_bytes())
+    tree = installed / "share/sendmail-py/sendmail_py"
+    start, modules = marshal.loads((tree / FAST).read_bytes())
+    modules += marshal.loads((tree / REST).read_bytes())
     codes = [code for module in (start, *(row[3] for row in modules)) for code in nested(module)]
     assert len(codes) > 50
     assert not {"TYPE_CHECKING", "__annotations__"} & {name for code in codes for name in code.co_names}

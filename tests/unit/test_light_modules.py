@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIGHT = [
-    *("commands.sendmail", "commands.sendmail_options", "commands.addresses", "commands.interrupted"),
+    *("commands.plain", "commands.sendmail", "commands.sendmail_options", "commands.addresses", "commands.interrupted"),
     *(
         "core.address",
         "core.exitcodes",
@@ -19,7 +19,14 @@ LIGHT = [
         "core.envelope",
         "core.params",
     ),
-    *("formats.main_cf", "formats.header", "formats.address_list", "formats.queue_file", "formats.stdin_lines"),
+    *(
+        "formats.main_cf",
+        "formats.header",
+        "formats.address_list",
+        "formats.queue_file",
+        "formats.queue_text",
+        "formats.stdin_lines",
+    ),
     *("spool.layout", "spool.maildrop", "spool.blocked", "host.configuration", "host.configuration_file"),
     "host.environment_settings",
     *(f"core.parameters.{name}" for name in ("param", "instance", "submission", "queue", "local", "relay")),

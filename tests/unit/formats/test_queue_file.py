@@ -10,8 +10,9 @@ from sendmail_py.core.address import Address
 from sendmail_py.core.envelope import MAILBOX, Envelope, Mark, Recipient, Submitter
 from sendmail_py.core.errors import QueueFileError
 from sendmail_py.formats import queue_file, queue_reader
-from sendmail_py.formats.queue_file import escape, quote, render, size_digits, size_offset
+from sendmail_py.formats.queue_file import render, size_digits, size_offset
 from sendmail_py.formats.queue_reader import head_end, parse, unescape
+from sendmail_py.formats.queue_text import escape, quote
 
 GOLDEN = b"""sendmail-py-queue 1
 id: 660EE6B8F4E4051A2B3

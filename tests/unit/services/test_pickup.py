@@ -11,7 +11,8 @@ from typing import cast
 import pytest
 
 from sendmail_py.core.config import Config, Setting
-from sendmail_py.formats.queue_file import MAGIC, render
+from sendmail_py.formats.queue_file import render
+from sendmail_py.formats.queue_text import MAGIC
 from sendmail_py.host.syslog import Log
 from sendmail_py.services.pickup import UNFINISHED_AGE, Pickup
 from sendmail_py.services.service import Service
