@@ -1,7 +1,7 @@
 """Every warning and error that the code can write into the log, as texts with a gap where a value stands.
 
 Collected from the source itself: the argument of each .warning() and .error() of a log; where that is a name, what is
-given to it in the same function.
+given to it in the same function; and the texts of functions that return what their callers log.
 """
 
 import ast
@@ -12,6 +12,8 @@ GAP = "\0"
 SOURCE = Path(__file__).resolve().parent.parent / "sendmail_py"
 ROOMS = ("services", "delivery", "spool", "host", "routing")
 LEVELS = ("warning", "error")
+# Functions that return complaints, which are logged as they are.
+COMPLAINING = {"_bind", "bind", "places", "passed_sockets", "password_complaints", "templates_of", "_learned"}
 
 
 def log_lines() -> dict[str, str]:
@@ -35,6 +37,14 @@ def _of_file(tree: ast.Module) -> Iterator[tuple[str, int]]:
             for target in node.targets
             if isinstance(target, ast.Name)
         }
+        if function.name in COMPLAINING:
+            yield from (
+                (text, node.lineno)
+                for node in ast.walk(function)
+                if isinstance(node, ast.JoinedStr)
+                for text in _texts(node)
+                if len(text.split()) > 1
+            )
         for node in ast.walk(function):
             if isinstance(node, ast.Call) and _is_log(node.func) and node.args:
                 argument = node.args[0]

@@ -26,13 +26,14 @@ from sendmail_py.services.deferred_index import DeferredIndex
 from sendmail_py.services.requests import Requests
 from sendmail_py.services.whole_config import check_config
 from sendmail_py.spool.store import Store
+from tests.log_lines import GAP, log_lines
 from tests.transcript import blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(ROOT)): path for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md"))}
 SOURCES = sorted((ROOT / "sendmail_py").rglob("*.py"))
-GAP = "\0"
+QUOTED_GAPS = r"\.\.\.|maildrop/|corrupt/|Permission denied|Connection refused"  # what is put in, as a table shows it
 
 
 # --- links ---------------------------------------------------------------------------------------
@@ -121,8 +122,7 @@ def quoted(page: str) -> list[str]:
 
 @pytest.mark.parametrize("text", quoted("troubleshooting.md"))
 def test_what_troubleshooting_quotes_is_written_by_the_source(text: str) -> None:
-    gaps = r"\.\.\.|maildrop/|corrupt/|Permission denied|Connection refused"  # what is put in, as the table shows it
-    pieces = [piece.strip(" :;()") for piece in re.split(gaps, text) if len(piece.strip(" :;()")) > 2]
+    pieces = [piece.strip(" :;()") for piece in re.split(QUOTED_GAPS, text) if len(piece.strip(" :;()")) > 2]
     assert pieces
     pattern = re.compile(".*".join(map(re.escape, pieces)), re.DOTALL)
     assert any(pattern.search(literal) for literal in TEXTS), pieces
@@ -245,3 +245,32 @@ def test_the_grammar_of_the_queue_file_names_its_lines_in_the_order_they_are_wri
     for name in listed:
         assert re.search(rf'^{name} += (?:"{name}: |name)', text, re.MULTILINE), name
     assert {part.partition(":")[0] for part in render(envelope).decode().split("\n") if ": " in part} == set(listed)
+
+
+# --- the log -------------------------------------------------------------------------------------
+
+
+def documented_lines() -> list[re.Pattern[str]]:
+    """Return what troubleshooting quotes, as expressions that find it in what the source can write."""
+    found = []
+    for text in quoted("troubleshooting.md"):
+        pieces = [piece.strip(" :;()") for piece in re.split(QUOTED_GAPS, text) if len(piece.strip(" :;()")) > 2]
+        found.append(re.compile(".*".join(map(re.escape, pieces)), re.DOTALL))
+    return found
+
+
+def test_every_warning_and_error_of_the_log_has_a_row_in_troubleshooting() -> None:
+    written = log_lines()
+    assert len(written) > 70
+    telling = {text: place for text, place in written.items() if len(re.findall("[a-z]", text)) > 2}
+    rows = documented_lines()
+    missing = [f"{place}: {text.replace(GAP, '...')}" for text, place in telling.items() if not has_row(text, rows)]
+    assert missing == []
+
+
+def has_row(text: str, rows: list[re.Pattern[str]]) -> bool:
+    return any(row.search(text) for row in rows)
+
+
+def test_a_new_warning_would_be_missed() -> None:
+    assert not has_row(f"{GAP}: nobody has written of this: {GAP}", documented_lines())
