@@ -58,7 +58,7 @@ class Finisher:
         try:
             self._remove(message, ended)
         except OSError as error:
-            ended.error = error
+            self._failed(ended, error)
         return ended
 
     def _remove(self, message: Message, ended: Ended, what: str = "removed") -> None:
@@ -94,8 +94,36 @@ class Finisher:
             else:
                 self._remove(message, ended)
         except OSError as error:
-            ended.error = error
+            self._failed(ended, error)
         return ended
+
+    def _failed(self, ended: Ended, error: OSError) -> None:
+        """Keep an error, for another try; but a message whose file somebody has taken away ends here."""
+        ended.error = error
+        try:
+            if isinstance(error, FileNotFoundError) and self.store.is_gone(ended.message.queue_id):
+                self._end_without_file(ended)
+                ended.error = None
+        except OSError as another:
+            ended.error = another
+
+    def _end_without_file(self, ended: Ended) -> None:
+        """End a message whose file is gone. What waits goes on where its original is still there, at the next start.
+
+        That would make its children again, so they are not released then.
+        """
+        message = ended.message
+        e = message.envelope
+        waits = sum(not is_final(e, result) for result in message.results.values())
+        goes_on = waits and e.maildrop and self.store.has_original(e.maildrop)
+        if not goes_on:
+            if message.unreleased:
+                self._release(message, ended)
+            if e.maildrop:
+                self.store.remove_original(e.maildrop)
+        what = f"somebody has taken it out of active/; {waits} of its recipients still waited"
+        more = ", and are tried again at the next start, from maildrop/" if goes_on else ""
+        ended.lines.append(f"warning: {message.queue_id}: {what}{more}")
 
     def _mark(self, message: Message, ended: Ended) -> None:
         """Write the reports into tmp/, then the marks of this pass and its history."""

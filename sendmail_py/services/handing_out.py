@@ -5,17 +5,22 @@ import socket
 import time
 from collections.abc import Callable
 
+from ..core.result import DeliveryResult
 from ..host.syslog import Log
 from .active_queue import ActiveQueue
 from .agents import Agent, Agents
 from .destination import Work
-from .notices import WITHDRAWN
+from .messages import Entry
+from .notices import GONE, WITHDRAWN
 from .outcomes import Outcomes
 from .steering import DELETE, HOLD_VERB
 
 
 class HandingOut:
-    """What goes to the agents. put_off() has something done after the pause that follows an error."""
+    """What goes to the agents.
+
+    put_off() has something done after the pause that follows an error; is_gone() says that a message has no file.
+    """
 
     def __init__(
         self,
@@ -25,6 +30,7 @@ class HandingOut:
         selector: selectors.BaseSelector,
         log: Log,
         put_off: Callable[[Callable[[], None]], None],
+        is_gone: Callable[[str], bool],
     ) -> None:
         self._agents = agents
         self._active = active
@@ -32,6 +38,7 @@ class HandingOut:
         self._selector = selector
         self._log = log
         self._put_off = put_off
+        self._is_gone = is_gone
 
     def dispatch(self) -> None:
         """Hand out what agents can take."""
@@ -53,11 +60,15 @@ class HandingOut:
         unwanted = [entry for entry in work.entries if entry.message.wish in (HOLD_VERB, DELETE)]
         if not unwanted:
             return True
-        work.entries = [entry for entry in work.entries if entry not in unwanted]
+        return self._take_out(work, unwanted, WITHDRAWN)
+
+    def _take_out(self, work: Work, entries: list[Entry], why: DeliveryResult) -> bool:
+        """End some of a batch; False when nothing is left of it."""
+        work.entries = [entry for entry in work.entries if entry not in entries]
         if not work.entries:
             self._active.ended(work)
-        for entry in unwanted:
-            self._outcomes.end_all(entry.message, entry.indexes, WITHDRAWN)
+        for entry in entries:
+            self._outcomes.end_all(entry.message, entry.indexes, why)
         return bool(work.entries)
 
     def _send(self, agent: Agent, work: Work) -> bool:
@@ -65,6 +76,11 @@ class HandingOut:
             if self._agents.send(agent, work):
                 return True
         except OSError as error:
+            gone = [entry for entry in work.entries if self._is_gone(entry.message.queue_id)]
+            if gone:
+                if self._take_out(work, gone, GONE):
+                    self._active.put_back(work)
+                return True
             name = work.entries[0].message.queue_id if work.entries else work.destination.nexthop
             self._log.error(f"{name}: cannot be handed out: {error}")
             self._put_off(lambda: self._active.put_back(work))

@@ -19,6 +19,7 @@ from ..protocol.transcript import CLASSES as OF_SESSIONS
 
 STOPPING = deferred("4.3.2", "the queue manager is stopping")  # what a stop leaves undone, by no fault of the mail
 WITHDRAWN = deferred("4.3.2", "an administrator has stopped it")  # the message is to be parked, or removed
+GONE = deferred("4.3.0", "its queue file is gone")
 QUEUE_ONLY = deferred("4.3.2", "queued only, as its sender asked")
 
 BOUNCE, DOUBLE_BOUNCE, DELAY, SOFTWARE = "bounce", "2bounce", "delay", "software"  # of notify_classes

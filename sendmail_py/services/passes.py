@@ -79,7 +79,9 @@ class Passes:
         self.endings = Endings(self.pool, self._ended)
         self.outcomes = Outcomes(self.pool, self._over)
         self.routing = FirstRouting(self.active, self.outcomes)
-        self.handing_out = HandingOut(self.agents, self.active, self.outcomes, selector, log, self._put_off)
+        self.handing_out = HandingOut(
+            self.agents, self.active, self.outcomes, selector, log, self._put_off, store.is_gone
+        )
         self.requeues = Requeues(self.pool, store, log, self.outcomes.end_entry, self.outcomes.note)
         self.withheld = Withheld(config)
         self.postmaster = Postmaster(

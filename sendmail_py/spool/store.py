@@ -182,6 +182,10 @@ class Store:
         """Say whether a message is in this state."""
         return is_there(self.path(state, queue_id))
 
+    def is_gone(self, queue_id: str) -> bool:
+        """Say whether somebody has taken a message out of active/; not where active/ itself is away, unmounted say."""
+        return is_there(f"{self.top}/{ACTIVE}") and not self.has(ACTIVE, queue_id)
+
     def find(self, queue_id: str) -> str | None:
         """Return the state of a message, or None. Asks twice, since a message may be moving."""
         for state in STATES * 2:
@@ -236,13 +240,17 @@ class Store:
 
     def remove_original(self, key: tuple[str, int, int]) -> None:
         """Remove the maildrop original (name, inode, ctime_ns) of a message, if it is still that file."""
-        path = f"{self.top}/{MAILDROP}/{key[0]}"
+        if self.has_original(key):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.top}/{MAILDROP}/{key[0]}")
+
+    def has_original(self, key: tuple[str, int, int]) -> bool:
+        """Say whether the maildrop original of a message is still there."""
         try:
-            status = os.lstat(path)
-            if (status.st_ino, status.st_ctime_ns) == key[1:]:
-                os.unlink(path)
+            status = os.lstat(f"{self.top}/{MAILDROP}/{key[0]}")
         except FileNotFoundError:
-            return
+            return False
+        return (status.st_ino, status.st_ctime_ns) == key[1:]
 
 
 def write_envelope(descriptor: int, envelope: Envelope, content: Iterable[bytes]) -> None:

@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import os
+import signal
+import threading
 import time
 
 import pytest
@@ -105,6 +108,54 @@ def test_what_is_under_delivery_is_parked_after_its_attempt(world):
     assert world.steer("hold", queue_id) == 1
     world.instance.wait_for(lambda: world.waiting("hold") == [queue_id], "it on hold")
     world.instance.wait_for_log(f"{queue_id}: placed on hold")
+
+
+def slow_recipients(world):
+    """Have the smarthost rest at the first RCPT; returns an event for when it does, and one for it to go on."""
+    begun, go_on = threading.Event(), threading.Event()
+    reply = world.sink.reply
+
+    def slow(key, *more):
+        if key == "RCPT" and not go_on.is_set():
+            begun.set()
+            go_on.wait(60)
+            return DOWN
+        return reply(key, *more)
+
+    world.up()
+    world.sink.reply = slow
+    return begun, go_on
+
+
+def test_a_file_that_somebody_removes_under_delivery_ends_with_a_warning(world):
+    queue_id = world.send("removed", "a@far.test")
+    begun, go_on = slow_recipients(world)
+    world.instance.mailctl("queue", "flush", check=True)
+    assert begun.wait(60)
+    (world.instance.path / "queue" / "active" / queue_id).unlink()
+    os.kill(world.instance.pid_of("smtp"), signal.SIGKILL)  # so that it would be handed out again
+    (line,) = world.instance.wait_for_log(f"{queue_id}: somebody has taken it out of active/; 1 of its recipients")
+    go_on.set()
+    assert "warning: " in line and line.endswith("still waited")
+    world.instance.wait_empty()
+    log = world.instance.log()
+    assert "(its queue file is gone)" in log and "tried again" not in log and "cannot be handed out" not in log
+
+
+def test_a_copy_that_somebody_removes_is_made_again_from_its_original_at_the_next_start(world):
+    begun, go_on = slow_recipients(world)
+    world.instance.submit(b"Subject: twice\n\nhello\n", "-f", "games", "a@far.test")
+    assert begun.wait(60)
+    (queue_id,) = world.waiting("active")
+    (world.instance.path / "queue" / "active" / queue_id).unlink()
+    go_on.set()
+    (line,) = world.instance.wait_for_log(f"{queue_id}: somebody has taken it out of active/")
+    assert line.endswith("and are tried again at the next start, from maildrop/")
+    assert world.waiting("maildrop") == [queue_id]
+    world.instance.stop()
+    world.instance.start()
+    world.instance.wait_empty()
+    assert world.subjects() == ["twice"]
 
 
 def test_what_is_in_maildrop_while_the_services_are_down_is_steered_too(world):

@@ -249,3 +249,49 @@ def test_what_is_deleted_before_its_pass_began_goes_at_once(
     (ended,) = finisher(store).end_passes([message])
     assert store.find(ID) == (None if is_gone else DEFERRED)
     assert (ended.lines == [f"{ID}: removed by the administrator"]) is is_gone
+
+
+@pytest.mark.parametrize("results", [(SENT,), (SENT, LATER), (SENT, NEVER), (WITHDRAWN,)])
+def test_a_message_whose_file_somebody_removed_ends_with_a_warning(
+    store: Store, put: PutMessage, results: tuple[DeliveryResult, ...]
+) -> None:
+    message = ended_pass(put(*("a@x", "b@x")[: len(results)], state=ACTIVE), *results)
+    os.unlink(store.path(ACTIVE, ID))
+    end = finisher(store)
+    ended = end.remove(message) if Finisher.is_simple(message) else end.end_passes([message])[0]
+    waited = sum(result in (LATER, WITHDRAWN) for result in results)
+    what = f"somebody has taken it out of active/; {waited} of its recipients still waited"
+    assert (ended.error, ended.due, ended.children) == (None, None, [])
+    assert ended.lines[-1] == f"warning: {ID}: {what}" and contents(store) == {}
+
+
+@pytest.mark.parametrize(("results", "stays"), [((SENT, SENT), False), ((SENT, LATER), True)])
+def test_its_original_stays_only_where_somebody_still_waits(
+    store: Store, put: PutMessage, original: Callable[[Envelope], Path], results: list[DeliveryResult], stays: bool
+) -> None:
+    e = put("a@x", "b@x", state=ACTIVE)
+    path = original(e)
+    os.unlink(store.path(ACTIVE, ID))
+    (ended,) = finisher(store).end_passes([ended_pass(e, *results)])
+    assert (ended.error, path.exists()) == (None, stays)
+    assert ("tried again at the next start" in ended.lines[-1]) == stays
+
+
+def test_children_of_a_message_without_file_are_released(store: Store, put: PutMessage) -> None:
+    message = ended_pass(put("a@x", state=ACTIVE), NEVER)
+    recorded = Recorded(store.top, fails_at=2)  # the release, after report and marks
+    (first,) = finisher(recorded).end_passes([message])
+    assert first.error is not None and len(message.unreleased) == 1
+    os.unlink(store.path(ACTIVE, ID))
+    (ended,) = finisher(store).end_passes([message])
+    assert ended.error is None and contents(store) == {INCOMING: ended.children}
+
+
+def test_a_queue_that_is_away_as_a_whole_is_waited_for(store: Store, put: PutMessage) -> None:
+    message = ended_pass(put("a@x", state=ACTIVE), LATER)
+    os.rename(store.top, f"{store.top}.away")
+    (ended,) = finisher(store).end_passes([message])
+    assert isinstance(ended.error, FileNotFoundError)
+    os.rename(f"{store.top}.away", store.top)
+    (ended,) = finisher(store).end_passes([message])
+    assert ended.error is None and contents(store) == {DEFERRED: [ID]}
