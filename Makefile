@@ -11,7 +11,7 @@ PYTHON := $(shell for python in /usr/bin/python3 python3; do \
 # mmdebstrap makes the root of the programs that tests/compat/real/packages.txt names.
 TEST_PACKAGES = python3-venv strace e2fsprogs xfsprogs util-linux iproute2 make passwd procps \
 	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm systemd tcc swaks mandoc \
-	curl msmtp s-nail openssl \
+	curl msmtp s-nail openssl ca-certificates \
 	procmail maildrop vacation liblockfile-bin mutt dovecot-lmtpd dovecot-imapd dovecot-pop3d \
 	dovecot-submissiond mmdebstrap tmux zsh postgrey haproxy rspamd opendkim unbound nsd ldnsutils
 PRINT_DEPENDENCIES = import configparser; \

@@ -16,7 +16,11 @@ ADVICE: Final = (
     ("5.7", "SASL authentication", _LOGIN),
     ("4.7", "not yet valid", _CLOCK),
     ("4.7", "has expired", "The server's certificate has ended, or the clock of this host is wrong: `mailctl check`."),
-    ("4.7", "ertificate not", "The server's certificate is not one that is known here: smtp_tls_CAfile."),
+    (
+        "4.7",
+        "ertificate not",
+        "The server's certificate is not one that is known here: smtp_tls_CAfile, or `mailctl check`.",
+    ),
     ("5.1.10", "", "The domain says that it takes no mail."),
     ("5.1.1", "", "There is no such mailbox."),
     ("5.1.2", "", "The domain does not exist, or has neither mail exchangers nor addresses."),

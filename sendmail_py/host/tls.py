@@ -8,6 +8,7 @@ import asyncio
 import datetime
 import hashlib
 import os
+import re
 import ssl
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
@@ -86,6 +87,20 @@ def checking_context(ca_file: str = "", ca_path: str = "") -> Context:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False  # a subject is no name (RFC 9525, RFC 8461 3.3)
     return context
+
+
+def knows_authorities(ca_file: str = "", ca_path: str = "") -> bool:
+    """Say whether the certificate of any authority is known here; raises TlsError."""
+    if checking_context(ca_file, ca_path).cert_store_stats()["x509_ca"]:
+        return True
+    directory = ca_path or ("" if ca_file else ssl.get_default_verify_paths().capath or "")
+    try:
+        names = [name for name in os.listdir(directory or "/dev/null") if re.fullmatch(r"[0-9a-f]{8}\.\d+", name)]
+    except OSError:
+        return False
+    return any(
+        os.path.exists(f"{directory}/{name}") for name in names
+    )  # what a removed package leaves may lead nowhere
 
 
 def server_context(chains: Iterable[bytes], versions: Sequence[str]) -> Context:

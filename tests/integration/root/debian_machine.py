@@ -32,6 +32,9 @@ for device in null zero full random urandom tty; do
     mount --bind "/dev/$device" "dev/$device"
 done
 mkdir -m 1777 dev/shm
+mkdir dev/pts
+mount -t devpts -o newinstance,ptmxmode=666 none dev/pts
+ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 for directory in run tmp var/spool; do mount -t tmpfs -o mode=755 none "$directory"; done
 chmod 1777 tmp

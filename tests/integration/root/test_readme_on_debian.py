@@ -4,6 +4,7 @@ Each recipe's main.cf is the whole file, and what is typed then is compared with
 an ordinary user is in tests/integration/test_readme.py.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from document_machine import WORLD
 from machine import ROOT
 from played import MAIN_CF, is_done, play
 
-from tests.transcript import Block, blocks
+from tests.transcript import Block, Step, blocks
 
 README = ROOT / "README.md"
 SECTIONS = {
@@ -51,3 +52,36 @@ def test_what_the_readme_says_is_done(host: DebianMachine, title: str) -> None:
             host.path(MAIN_CF).write_text(block.text)
         else:
             play(host, without_systemd(block))
+
+
+def typed(host: DebianMachine, command: str, as_root: bool = True) -> str:
+    """Type a command that has to succeed."""
+    status, output = host.typed(Step("afterwards", 0, as_root, command))
+    assert status == 0, f"{command}\n{output}"
+    return output
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("apt-get install exim4-daemon-light", "/usr/sbin/sendmail is another program (/usr/sbin/exim4)"),
+        ("rm /usr/sbin/sendmail", "/usr/sbin/sendmail is not there"),
+        (
+            "rm /usr/local/share/ca-certificates/*; apt-get purge ca-certificates",
+            "no certificate authority is known here",
+        ),
+    ],
+)
+def test_what_becomes_of_the_host_later_is_named_and_what_is_named_repairs_it(
+    host: DebianMachine, command: str, says: str
+) -> None:
+    def repairs() -> list[str]:
+        found = json.loads(host.run("mailctl", "check", "--json", check=False).stdout)
+        return [row["repair"] for row in found if row["text"].startswith(says)]
+
+    assert repairs() == []
+    typed(host, command)
+    (repair,) = repairs()
+    typed(host, repair)
+    assert repairs() == []
+    assert "Mail queue is empty" in typed(host, "echo hello | sendmail -odi bob && mailq", as_root=False)

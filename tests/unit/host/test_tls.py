@@ -3,10 +3,11 @@
 import asyncio
 import socket
 import ssl
+from types import SimpleNamespace
 
 import pytest
 
-from sendmail_py.host.tls import TlsError, client_context, secure
+from sendmail_py.host.tls import TlsError, client_context, knows_authorities, secure
 from sendmail_py.protocol.tls_policy import Level, TlsPolicy, parse_versions
 
 
@@ -27,6 +28,15 @@ def test_a_context_allows_the_versions_of_its_policy_and_no_others():
 def test_authorities_that_cannot_be_read_are_an_error(where):
     with pytest.raises(TlsError, match="certificates of authorities"):
         client_context(TlsPolicy(Level.SECURE), **where)
+
+
+@pytest.mark.parametrize(("name", "known"), [("", False), ("readme", False), ("1f2e3d4c.0", True)])
+def test_authorities_are_known_by_hashed_names_in_the_systems_directory(name, known, tmp_path, monkeypatch):
+    if name:
+        (tmp_path / name).touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: SimpleNamespace(capath=str(tmp_path)))
+    assert knows_authorities() is knows_authorities(ca_path=str(tmp_path)) is known
 
 
 @pytest.mark.parametrize("name", [".mx.test", "a..b", f"{'x' * 64}.test"])

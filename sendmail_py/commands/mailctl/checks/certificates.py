@@ -1,4 +1,4 @@
-"""Certificates of the SMTP server and client with their keys, and logins by OAuth: what has an end."""
+"""Certificates of the SMTP server and client with their keys, and logins by OAuth: what has an end, and who vouches."""
 
 import time
 from collections.abc import Iterator
@@ -9,19 +9,21 @@ from ....formats.tables import parse_text
 from ....host.certs import ends
 from ....host.configuration_file import read_text
 from ....host.password_file import path_of
-from ....host.tls import TlsError, server_context
+from ....host.tls import TlsError, knows_authorities, server_context
 from ....protocol.sasl import Login
 from ....services.smtpd_certificates import tls_files
 from ....services.tls_files import chains_in, client_files
 from ....spool.token_store import TokenStore, directory_of
 from ..oauth_state import describe
 from .finding import ERROR, Finding, error, warning
+from .packages import installing
 
 _SOON = 14 * 86400
 
 
 def check(config: Config) -> Iterator[Finding]:
     """Yield certificates that have ended or soon will, and logins that are of no use."""
+    yield from _authorities(config)
     ours = (
         (tls_files(config), bool(config.smtpd_tls_chain_files), "the SMTP server offers no TLS"),
         (client_files(config), bool(config.smtp_tls_chain_files), "the SMTP client shows no certificate"),
@@ -46,6 +48,20 @@ def check(config: Config) -> Iterator[Finding]:
                 f"smtp_sasl_password_maps wants a login of {login.user} at {login.provider}, and nobody has logged in"
             )
             yield error(text, f"mailctl oauth login {login.provider} {login.user}")
+
+
+def _authorities(config: Config) -> Iterator[Finding]:
+    """Yield why the certificates of other hosts cannot be checked."""
+    places = config.smtp_tls_CAfile, config.smtp_tls_CApath
+    try:
+        if knows_authorities(*places):
+            return
+    except TlsError as fault:
+        yield error(str(fault), f"ls -l {' '.join(filter(None, places))}")
+        return
+    kind = error if config.smtp_tls_security_level in ("verify", "secure") else warning
+    text = "no certificate authority is known here: neither MTA-STS nor the TLS levels verify and secure are possible"
+    yield kind(text, f"ls -l {places[1]}" if places[1] else installing("ca-certificates"))
 
 
 def _keys(paths: list[str], are_chains: bool, otherwise: str) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The host around the mail system: its clock, other mail systems that were here before, SELinux."""
+"""The host around the mail system: its clock, other mail systems, the name by which programs call ours, SELinux."""
 
 import ctypes
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from ....core.config import Config
 from ....core.essentials import CONFIG_DIRECTORY
 from .finding import Finding, error, warning
+from .packages import removing_owner
 
 _FIRST_YEAR = 2026
 _TIME_ERROR = 5
@@ -19,6 +20,7 @@ _QUEUES = {
     "sendmail (submission)": ("var/spool/mqueue-client", (".",), "/usr/sbin/sendmail-mta -Ac -q"),
 }
 _UNITS = ("postfix", "exim4", "exim", "sendmail", "opensmtpd", "smtpd", "nullmailer", "masqmail", "courier-mta")
+_OF_ALTERNATIVES = ("usr/sbin/sendmail.sendmail-py", "usr/bin/sendmail.sendmail-py")
 _WEB_SERVERS = ("usr/sbin/httpd", "usr/sbin/nginx", "usr/sbin/php-fpm")
 
 
@@ -27,6 +29,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield from clock(time.time(), is_clock_set())
     if config.config_directory == CONFIG_DIRECTORY:
         yield from other_systems(Path("/"))
+        yield from name_sendmail(Path("/"))
         yield from selinux(Path("/"))
 
 
@@ -48,7 +51,7 @@ def clock(now: float, is_set: bool) -> Iterator[Finding]:
 
 
 def other_systems(root: Path) -> Iterator[Finding]:
-    """Yield what another mail system has left: mail in its queue, a start at boot, and the name sendmail."""
+    """Yield what another mail system has left: mail in its queue, a start at boot."""
     for name, (top, directories, run) in _QUEUES.items():
         count = sum(_files(root / top / directory) for directory in directories)
         if count:
@@ -58,10 +61,27 @@ def other_systems(root: Path) -> Iterator[Finding]:
         if unit.name.partition("@")[0].removesuffix(".service") in _UNITS:
             text = f"{unit.name} is started at boot, too: who comes first has the ports"
             yield warning(text, f"systemctl disable --now {unit.name}")
+
+
+def name_sendmail(root: Path) -> Iterator[Finding]:
+    """Yield why programs that call sendmail do not call ours."""
     program = root / "usr/sbin/sendmail"
-    if program.exists() and not _is_ours(program):
-        text = f"/usr/sbin/sendmail is another program ({os.path.realpath(program)}): what calls it does not call us"
-        yield warning(text, "mailctl setup")
+    if not program.exists():
+        remove = "rm /usr/sbin/sendmail; " if program.is_symlink() else ""
+        yield warning("/usr/sbin/sendmail is not there: what calls it cannot send mail", f"{remove}mailctl setup")
+    elif not _is_ours(program):
+        real = os.path.realpath(program)
+        text = f"/usr/sbin/sendmail is another program ({real}): what calls it does not call us"
+        yield warning(text, _take_over(root, real))
+
+
+def _take_over(root: Path, other: str) -> str:
+    """Return the commands that give us the name of another program."""
+    for path in _OF_ALTERNATIVES:
+        if (root / path).exists():
+            return f"alternatives --set mta /{path}"
+    remove = removing_owner(other, root) or "mv /usr/sbin/sendmail /usr/sbin/sendmail.old"
+    return f"{remove}; mailctl setup"
 
 
 def _files(directory: Path) -> int:

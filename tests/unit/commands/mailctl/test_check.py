@@ -235,6 +235,27 @@ BREAKS: dict[str, tuple[str, Callable[[Place], object], str, str, str]] = {
         "all local mail waits",
         "ls -l",
     ),
+    "no authorities": (
+        "certificates",
+        lambda p: p.set(smtp_tls_CApath="$config_directory"),
+        WARNING,
+        "no certificate authority is known here: neither MTA-STS nor",
+        "ls -l",
+    ),
+    "no authorities, and servers are verified": (
+        "certificates",
+        lambda p: p.set(smtp_tls_CApath="$config_directory", smtp_tls_security_level="secure"),
+        ERROR,
+        "no certificate authority is known here",
+        "ls -l",
+    ),
+    "authorities cannot be read": (
+        "certificates",
+        lambda p: p.set(smtp_tls_CAfile="/nonexistent.pem"),
+        ERROR,
+        "authorities in /nonexistent.pem cannot be read: no such file",
+        "ls -l /nonexistent.pem",
+    ),
     "certificate has ended": (
         "certificates",
         lambda p: certificate(p, expired=True),
@@ -485,7 +506,6 @@ def test_a_clock_that_is_wrong_or_free_is_told(now: float, is_set: bool, level: 
             "postfix.service is started at boot, too",
             "systemctl disable --now postfix.service",
         ),
-        ("usr/sbin/sendmail", "/usr/sbin/sendmail is another program", "mailctl setup"),
     ],
 )
 def test_what_another_mail_system_left_is_told(path: str, says: str, repair: str, tmp_path: Path) -> None:
@@ -499,7 +519,42 @@ def test_what_another_mail_system_left_is_told(path: str, says: str, repair: str
 def test_our_own_sendmail_is_no_other(tmp_path: Path) -> None:
     (tmp_path / "usr/sbin").mkdir(parents=True)
     (tmp_path / "usr/sbin/sendmail").write_bytes(Path("bin/sendmail").read_bytes())
-    assert list(machine.other_systems(tmp_path)) == []
+    assert list(machine.name_sendmail(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("beside", "repair"),
+    [
+        ("usr/bin/dpkg", "apt-get remove $(dpkg -S {} | cut -d: -f1); mailctl setup"),
+        ("usr/bin/rpm", "dnf remove $(rpm -qf {}); mailctl setup"),
+        ("usr/sbin/sendmail.sendmail-py", "alternatives --set mta /usr/sbin/sendmail.sendmail-py"),
+        ("usr/bin/sendmail.sendmail-py", "alternatives --set mta /usr/bin/sendmail.sendmail-py"),
+        ("usr/bin/nothing", "mv /usr/sbin/sendmail /usr/sbin/sendmail.old; mailctl setup"),
+    ],
+)
+def test_the_name_of_another_program_is_taken_over_in_the_distributions_way(
+    beside: str, repair: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "usr/sbin/sendmail"
+    for path in (program, tmp_path / "usr/sbin/exim4", tmp_path / beside):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "usr/sbin/exim4").write_text("another")
+    (tmp_path / beside).touch()
+    program.symlink_to("exim4")
+    (found,) = machine.name_sendmail(tmp_path)
+    assert found.text.startswith(f"/usr/sbin/sendmail is another program ({tmp_path}/usr/sbin/exim4)")
+    assert found.repair == repair.format(f"{tmp_path}/usr/sbin/exim4")
+
+
+@pytest.mark.parametrize(
+    ("is_link", "repair"), [(False, "mailctl setup"), (True, "rm /usr/sbin/sendmail; mailctl setup")]
+)
+def test_a_name_that_nothing_has_is_told(is_link: bool, repair: str, tmp_path: Path) -> None:
+    (tmp_path / "usr/sbin").mkdir(parents=True)
+    if is_link:
+        (tmp_path / "usr/sbin/sendmail").symlink_to("gone")
+    (found,) = machine.name_sendmail(tmp_path)
+    assert (found.text[:35], found.repair) == ("/usr/sbin/sendmail is not there: wh", repair)
 
 
 @pytest.mark.parametrize(
