@@ -10,7 +10,10 @@ _mailctl() {
     ((COMP_CWORD > i)) && verb=${COMP_WORDS[i]}
     local words
     case $verb in
-        "") words="-c $(mailctl help 2>/dev/null | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p')" ;;
+        "" | help)
+            words="$(mailctl help 2>/dev/null | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p')"
+            [[ -z $verb ]] && words="-c help $words"
+            ;;
         status) words="--json" ;;
         start) words="--foreground" ;;
         flush) words="-d -i -f" ;;

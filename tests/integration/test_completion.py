@@ -54,7 +54,7 @@ def environment(tmp_path_factory):
 
 def bash(environment):
     shell = TypedShell(["bash", "--norc", "--noprofile", "-i"], environment)
-    shell.type("bind 'set bell-style none'; bind 'set enable-bracketed-paste off'\n", r"\$ ")
+    shell.type("bind 'set bell-style none'; bind 'set enable-bracketed-paste off'\n", r"[$#] ")
     shell.type(f"source {COMPLETION}/mailctl.bash; PS1=READY'>'\n", READY)
     return shell
 
