@@ -134,7 +134,7 @@ class _Maildir:
             _write_all(descriptor, [head])
         except BaseException:
             os.close(descriptor)
-            os.unlink(name, dir_fd=self._tmp)
+            _remove(self._tmp, name)
             raise
         return descriptor
 
@@ -143,9 +143,9 @@ class _Maildir:
         try:
             try:
                 os.fsync(descriptor)
+                self._move(name, descriptor)
             finally:
                 os.close(descriptor)
-            self._move(name)
         except OSError as error:
             _remove(self._tmp, name)
             if self._quota:
@@ -154,15 +154,19 @@ class _Maildir:
             return False
         return True
 
-    def _move(self, name: str) -> None:
+    def _move(self, name: str, descriptor: int) -> None:
+        """Show the file that was written here. By its name it may be half of what the next agent writes.
+
+        A queue manager that was killed leaves this one behind, and the one after it hands out the same message.
+        """
         try:
-            os.link(name, name, src_dir_fd=self._tmp, dst_dir_fd=self._new, follow_symlinks=False)
+            os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=self._new)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
             os.rename(name, name, src_dir_fd=self._tmp, dst_dir_fd=self._new)
         else:
-            os.unlink(name, dir_fd=self._tmp)
+            _remove(self._tmp, name)
 
     def _settle(self, there: list[Copy], shown: list[tuple[Copy, str]], what: str) -> None:
         """Make the names last, and only then call anything delivered."""

@@ -46,8 +46,7 @@ class Pickup:
         self.top = self.config.queue_directory
         self.store = Store(self.top)
         self.users = UidCache()
-        self.qmgr = QmgrLine(f"{self.config.run_directory}/public", self.log, before=self._log_taken)
-        self.lines: list[str] = []  # of what qmgr has not been told yet: its own lines come after these
+        self.qmgr = QmgrLine(f"{self.config.run_directory}/public", self.log)
         self.intake = Intake(self.config, self.store, self.log.warning, local_filters(self.config, self.log))
         self.filtering = Filtering(self.scan_soon) if self.intake.filters else None
         self.admission = Admission(self.config, self.users, self.log)
@@ -218,15 +217,10 @@ class Pickup:
         self.next_scan = 0.0
 
     def taken(self, envelope: Envelope, prepared: PreparedHeader) -> None:
-        """Remember a message that is in the queue now, to log it and then to tell qmgr."""
+        """Log a message that is in the queue now, at once: a kill must not hide whose it was. Then tell qmgr."""
         self.number += 1
-        self.lines += log_lines(envelope, prepared)
+        self.log.lines(log_lines(envelope, prepared))
         self.qmgr.add(envelope.queue_id)
-
-    def _log_taken(self) -> None:
-        lines, self.lines = self.lines, []
-        if lines:
-            self.log.lines(lines)
 
     def _is_complete(self, status: os.stat_result, path: str) -> bool:
         """Check what an honest submitter leaves behind; False for a file still being written, or gone."""

@@ -4,7 +4,6 @@ When qmgr is down nothing is lost: it finds the files when it starts.
 """
 
 import socket
-from collections.abc import Callable
 
 from ..host.sockets import connect, send_record
 from ..host.syslog import Log
@@ -16,11 +15,10 @@ _MOST = 1000  # in one record
 class QmgrLine:
     """The ids that qmgr has not been told yet, and the connection, which is kept."""
 
-    def __init__(self, path: str, log: Log, timeout: float = 5, before: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, path: str, log: Log, timeout: float = 5) -> None:
         self._path = path
         self._log = log
         self._timeout = timeout
-        self._before = before  # what is to be done before qmgr hears of anything
         self._end: socket.socket | None = None
         self.ids: list[str] = []
 
@@ -32,8 +30,6 @@ class QmgrLine:
 
     def tell(self) -> None:
         """Tell qmgr what has come in. With a time-out of 0 ids are kept where it would have to be waited for."""
-        if self.ids:
-            self._before()
         while self.ids:
             ids = self.ids[:_MOST]
             try:

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from sendmail_py.core.delivery import Delivery
 from sendmail_py.core.envelope import Recipient
 from sendmail_py.core.result import Outcome
 from sendmail_py.delivery import maildir
-from sendmail_py.delivery.copy import Copy
+from sendmail_py.delivery.copy import ContentError, Copy
 from sendmail_py.host.users import User
 
 Make = Callable[..., Copy]
@@ -110,3 +111,38 @@ def test_a_file_name_holds_no_slash_colon_or_blank(copy: Make) -> None:
     name = maildir.file_name(copy("Q/1"), "a b:c")
     assert not set("/: ") & set(name)
     assert name.startswith("1795435041.QQ\\0571Ua\\040b\\072c.")
+
+
+def test_what_another_agent_is_writing_under_the_same_name_is_never_shown(
+    tmp_path: Path, me: User, copy: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue manager that was killed leaves an agent behind, which may still write what the next one gets again."""
+    place = f"{tmp_path}/Maildir"
+    maildir.store([copy("Q0")], me, place)
+    early, late = copy("Q1"), copy("Q1")
+    is_synced, goes_on, fsync = threading.Event(), threading.Event(), os.fsync
+
+    def wait_at_first(descriptor: int) -> None:
+        fsync(descriptor)
+        if not is_synced.is_set():
+            is_synced.set()
+            goes_on.wait(20)
+
+    def half() -> Iterator[bytes]:
+        yield b"Subject: x\n"
+        goes_on.set()
+        first.join(20)
+        raise ContentError("it is shorter than its size")
+
+    monkeypatch.setattr(os, "fsync", wait_at_first)
+    monkeypatch.setattr(Copy, "pieces", lambda self: half() if self is late else iter([self.content or b""]))
+    first = threading.Thread(target=maildir.store, args=([early], me, place))
+    first.start()
+    assert is_synced.wait(20)
+    maildir.store([late], me, place)
+    monkeypatch.undo()
+    again = copy("Q1")
+    maildir.store([again], me, place)
+    whole = b"Return-Path: <al@x>\nDelivered-To: bob@x\nSubject: x\n\nhello\n"
+    assert [path.read_bytes() for path in (tmp_path / "Maildir" / "new").iterdir()] == [whole] * 2
+    assert os.listdir(tmp_path / "Maildir" / "tmp") == []

@@ -48,9 +48,11 @@ def serving(service: Played) -> Iterator[Counted]:
     loop = Loop(pickup)
     thread = threading.Thread(target=loop.serve)
     thread.start()
-    yield pickup
-    service.master.close()
-    thread.join(timeout=60)
+    try:
+        yield pickup
+    finally:
+        service.master.close()
+        thread.join(timeout=60)
     assert not thread.is_alive()
 
 
@@ -75,8 +77,8 @@ def test_names_that_come_while_it_gathers_are_taken_together(store: Store, servi
             for name in names:
                 poke(store.top, name)
             wait_for(store, number * 21 + 21)
-        assert sum(pickup.turns) == 8 * 21
-        assert len(pickup.turns) < 8 * 21 / 2
+    assert sum(pickup.turns) == 8 * 21  # by now: the last turn is counted after its messages are there
+    assert len(pickup.turns) < 8 * 21 / 2
 
 
 def test_master_is_heard_while_it_gathers(store: Store, service: Played) -> None:
