@@ -108,11 +108,12 @@ class Machine:
         check: bool = True,
         cwd: str = "/",
         umask: int = -1,
+        limit: float = LIMIT,
         **environment: str,
     ) -> "subprocess.CompletedProcess[bytes]":
         """Run a command to its end."""
         command = self.command(words, user, cwd=cwd, **environment)
-        done = subprocess.run(command, input=input, capture_output=True, timeout=LIMIT, umask=umask)
+        done = subprocess.run(command, input=input, capture_output=True, timeout=limit, umask=umask)
         if check:
             assert done.returncode == 0, f"{words}: status {done.returncode}: {done.stderr.decode()}\n{self.log()}"
         return done

@@ -13,7 +13,7 @@ from document_machine import WORLD, DocumentMachine
 from tests.transcript import Block, Step, steps_of
 
 MAIN_CF = "/etc/sendmail-py/main.cf"
-_CONTAINER = "tests/compat/real/test_container.py"
+_CONTAINER = "tests/integration/root/test_container.py"
 _WARNINGS = ("mailctl check", "mailctl dkim check")  # they end with 1 when there is something to say
 
 

@@ -1,37 +1,43 @@
-"""The recipe of the container, step by step in a Debian root: no engine is needed to know that it works."""
+"""The recipes of containers, step by step on a Debian that has just been installed: no engine is needed for that."""
 
 import json
 import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from callers_machine import CallersMachine, wait_until, what_lacks
+from debian_machine import DebianMachine, what_lacks
+from document_machine import SOURCE
+from machine import ROOT, wait_until
 
-from tests.integration.root.machine import ROOT
+from tests.transcript import blocks
 
 RECIPE = ROOT / "packaging/container/Containerfile"
-CONTEXT = "/var/context"
-RUN_INSTALL = "make -s -C"
+DOCUMENT = ROOT / "docs/container.md"
 SETTINGS = {"SENDMAILPY_myhostname": "app.example", "SENDMAILPY_relayhost_FILE": "/run/relayhost"}
+_APT_LIMIT = 180.0
+_SEND = "import smtplib; smtplib.SMTP('127.0.0.1', 2525).sendmail('a@app.example', ['b@remote.example'], 'x')"
+_PROCESSES = """
+import os, sys
+for pid in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+    try:
+        status = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status"))
+    except OSError:
+        continue  # it has ended
+    if status["Uid"].split()[0] == sys.argv[1]:
+        print(pid, status["State"].split()[0], status["Name"].strip())
+"""
 
 
-class Image(CallersMachine):
-    """A machine that becomes what the recipe says; its root comes without our system."""
+class Image(DebianMachine):
+    """A machine that becomes what a recipe says; what it copies is there already."""
 
-    begin = re.sub(
-        r'make -s -C "\$checkout" install [^\n]*',
-        f'mkdir -p .{CONTEXT}; tar -c -C "$checkout" --exclude=./.git --exclude=./.venv . | tar -x -C .{CONTEXT}',
-        CallersMachine.begin,
-    )
-
-    def build(self) -> None:
-        """Follow the recipe; what it would install must be what this root has."""
+    def build(self, recipe: str) -> None:
+        """Follow a recipe."""
         self.variables: dict[str, str] = {}
         self.user, self.entry, self.stop_signal = "root", [""], ""
-        for line in RECIPE.read_text().splitlines():
+        for line in re.sub(r"\\\n\s*", "", recipe).splitlines():
             if line and not line.startswith("#"):
                 word, _, rest = line.partition(" ")
                 getattr(self, f"_{word.lower()}")(rest)
@@ -40,16 +46,11 @@ class Image(CallersMachine):
         assert rest.startswith("debian:12")
 
     def _run(self, rest: str) -> None:
-        if not rest.startswith("apt-get"):
-            self.run("sh", "-c", rest, user="" if self.user == "root" else self.user, **self.variables)
-            return
-        packages = rest.partition("--no-install-recommends ")[2].partition(" &&")[0].split()
-        self.run("dpkg", "--status", *(name for name in packages if name != "make"))
+        user = "" if self.user == "root" else self.user
+        self.run("sh", "-c", rest, user=user, limit=_APT_LIMIT, **self.variables)
 
     def _copy(self, rest: str) -> None:
-        source, target = rest.split()
-        assert source == "."
-        self.run("cp", "-a", CONTEXT, target)
+        assert rest in (f". {SOURCE}", f"sendmail-py {SOURCE}")
 
     def _env(self, rest: str) -> None:
         name, _, value = rest.partition("=")
@@ -93,10 +94,15 @@ class Image(CallersMachine):
         """Run a command as a program in the container does."""
         return self.run(*words, user=self.user, **(self.variables | SETTINGS | more))  # type: ignore[arg-type]
 
+    def processes(self) -> list[str]:
+        """Return pid, state and name of what runs as the container's user."""
+        uid = self.run("id", "-u", self.user).stdout.decode().strip()
+        return self.python(_PROCESSES, uid).splitlines()
+
     def end(self, container: "subprocess.Popen[bytes]") -> str:
         """Stop it as an engine does; returns its log."""
-        first = self.run("pgrep", "--oldest", "--uid", self.user).stdout.decode().strip()
-        self.run("kill", f"-{self.stop_signal}", first)
+        first = self.processes()[0].split()[0]
+        self.script(f"kill -s {self.stop_signal.removeprefix('SIG')} {first}")
         log, _ = container.communicate(timeout=60)
         assert container.returncode == 0
         return log.decode()
@@ -107,18 +113,9 @@ def image() -> Iterator[Image]:
     if lacks := what_lacks():
         pytest.skip(f"needs {lacks}")
     with Image() as image:
-        if not image.run("which", "make", check=False).stdout:
-            copy_make(image)
         image.path("/run/relayhost").write_text("[127.0.0.1]:9\n")
-        image.build()
+        image.build(RECIPE.read_text())
         yield image
-
-
-def copy_make(image: Image) -> None:
-    """Bring in the one program that this root lacks."""
-    target = image.path("/usr/bin/make")
-    target.write_bytes(Path("/usr/bin/make").read_bytes())
-    target.chmod(0o755)
 
 
 def test_a_container_takes_mail_keeps_it_on_its_volume_and_stops_in_order(image: Image) -> None:
@@ -128,8 +125,7 @@ def test_a_container_takes_mail_keeps_it_on_its_volume_and_stops_in_order(image:
         image.inside("/usr/sbin/sendmail", "-i", "someone@remote.example", input=b"Subject: kept\n\nhello\n")
         image.inside("/usr/sbin/sendmail", "-i", "relay", input=b"Subject: for its own user\n\nhello\n")
         wait_until(lambda: b"Connection refused" in image.inside("mailq").stdout, "the relay host was tried")
-        swaks = "swaks --server 127.0.0.1:2525 --from a@app.example --to b@remote.example --silent 1"
-        image.shell(swaks, "root")
+        image.python(_SEND)
     finally:
         log = image.end(container)
     assert "status=deferred" in log and "status=sent (delivered to mailbox)" in log and "stopped" in log
@@ -151,13 +147,24 @@ def test_what_a_users_program_leaves_behind_does_not_stay_as_a_zombie(image: Ima
         )
         image.inside("/usr/sbin/sendmail", "-i", "orphan", input=b"Subject: x\n\nhello\n")
         wait_until(lambda: image.path("/mail/got").exists(), "the program ran")
-        processes = "ps -u relay -o stat=,comm="
-        wait_until(lambda: "sleep" in image.script(processes), "its child lives on")
-        wait_until(lambda: "sleep" not in image.script(processes), "its child is gone, and collected")
-        assert " mailctl" in image.script(processes) or "python" in image.script(processes)
+        wait_until(lambda: "sleep" in str(image.processes()), "its child lives on")
+        wait_until(lambda: "sleep" not in str(image.processes()), "its child is gone, and collected")
+        assert re.search("mailctl|python", str(image.processes()))
     finally:
         image.end(container)
 
 
 def test_the_recipe_stops_with_a_signal_that_the_services_know() -> None:
     assert getattr(signal, re.search(r"^STOPSIGNAL (\w+)$", RECIPE.read_text(), re.MULTILINE)[1])  # type: ignore[index]
+
+
+def test_an_applications_container_has_a_sendmail() -> None:
+    (recipe,) = (block.text for block in blocks(DOCUMENT) if block.kind == "dockerfile")
+    if lacks := what_lacks():
+        pytest.skip(f"needs {lacks}")
+    with Image() as application:
+        application.build(recipe)
+        application.start()
+        application.run("/usr/sbin/sendmail", "bob", user="alice", input=b"Subject: x\n\nof the application\n")
+        application.wait_for_mail("bob", "of the application")
+        assert application.run("mailctl", "check", check=False).returncode < 2
