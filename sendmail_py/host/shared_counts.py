@@ -14,12 +14,14 @@ import hashlib
 import mmap
 import os
 import struct
+from functools import lru_cache
 
 SLOTS = 64
 EVENTS = ("connection", "mail", "rcpt", "tls", "auth")
 _BUCKETS, _WAYS = 2048, 8
 _KEY = 16
 _ENTRY = struct.Struct("<16sIII5I")  # client, epoch, connections, time unit, events
+_STATE = struct.Struct("<II")  # in an entry, behind the client
 _HEADER = struct.Struct("<II")  # epoch, connections in all
 _USED = struct.Struct("<I")  # behind the seed: how many slots were ever used
 _PAGE = 4096
@@ -55,51 +57,56 @@ class SharedCounts:
         self._own = _PAGE + slot * _SLOT
         self._epoch = _HEADER.unpack_from(self._memory, self._own)[0]
         self._connections = 0
+        self._bucket = lru_cache(1024)(self._new_bucket)  # where clients that come again are counted
 
     def connections(self) -> int:
         """Return the connections of all processes."""
-        return sum(_HEADER.unpack_from(self._memory, start)[1] for start in self._slots())
+        others = (_HEADER.unpack_from(self._memory, start) for start in self._others())
+        return self._connections + sum(int(connections) for _, connections in others)
 
     def connect(self, client: bytes, number: int) -> int:
         """Add to a client's connections; returns how many it has now in all processes."""
         self._connections += number
         _HEADER.pack_into(self._memory, self._own, self._epoch, self._connections)
-        at = self._place(client)
-        if at is not None:
-            epoch, connections, unit, *events = self._entry(at)
-            connections = connections + number if epoch == self._epoch else number
-            self._write(at, client, max(0, connections), unit, events)
         bucket = self._bucket(client)
-        return sum(self._counts(client, start, bucket, -1)[0] for start in self._slots())
+        at = self._place(client, self._own + bucket)
+        own = 0
+        if at is not None:
+            epoch, connections = _STATE.unpack_from(self._memory, at + _KEY)
+            own = max(0, connections + number if epoch == self._epoch else number)
+            _STATE.pack_into(self._memory, at + _KEY, self._epoch, own)
+        return own + sum(self._counts(client, start, bucket, -1)[0] for start in self._others())
 
     def event(self, client: bytes, name: str, unit: int) -> int:
         """Count what a client does; returns how often it did so in this time unit, in all processes."""
         index = EVENTS.index(name)
-        at = self._place(client)
+        bucket = self._bucket(client)
+        at = self._place(client, self._own + bucket)
+        own = 0
         if at is not None:
             epoch, connections, then, *events = self._entry(at)
             if then != unit:
                 events = list(_NONE)
-            events[index] = min(events[index] + 1, 0xFFFFFFFF)
+            events[index] = own = min(events[index] + 1, 0xFFFFFFFF)
             self._write(at, client, connections if epoch == self._epoch else 0, unit, events)
-        bucket = self._bucket(client)
-        return sum(self._counts(client, start, bucket, unit)[1][index] for start in self._slots())
+        return own + sum(self._counts(client, start, bucket, unit)[1][index] for start in self._others())
 
     def count(self, client: bytes, name: str, unit: int) -> int:
         """Return how often a client did something in this time unit, in all processes."""
         bucket, index = self._bucket(client), EVENTS.index(name)
-        return sum(self._counts(client, start, bucket, unit)[1][index] for start in self._slots())
+        starts = (self._own, *self._others())
+        return sum(self._counts(client, start, bucket, unit)[1][index] for start in starts)
 
     # --- one slot -----------------------------------------------------------------------------
 
-    def _bucket(self, client: bytes) -> int:
+    def _new_bucket(self, client: bytes) -> int:
         digest = hashlib.blake2b(client, digest_size=4, key=self._seed).digest()
         return _PAGE + int.from_bytes(digest, "little") % _BUCKETS * _WAYS * _ENTRY.size
 
-    def _slots(self) -> range:
-        """Return where the slots begin that were ever used."""
+    def _others(self) -> list[int]:
+        """Return where the slots of other processes begin that were ever used."""
         used = _USED.unpack_from(self._memory, _SEED)[0]
-        return range(_PAGE, _PAGE + used * _SLOT, _SLOT)
+        return [start for start in range(_PAGE, _PAGE + used * _SLOT, _SLOT) if start != self._own]
 
     def _counts(self, client: bytes, start: int, bucket: int, unit: int) -> tuple[int, tuple[int, ...]]:
         """Return a client's connections and events in the slot that begins at start."""
@@ -111,14 +118,14 @@ class SharedCounts:
         return connections if is_current else 0, tuple(events) if then == unit else _NONE
 
     def _find(self, client: bytes, first: int) -> int | None:
-        for at in range(first, first + _WAYS * _ENTRY.size, _ENTRY.size):
-            if self._memory[at : at + _KEY] == client:
-                return at
-        return None
+        end = first + _WAYS * _ENTRY.size
+        at = self._memory.find(client, first, end)
+        while at >= 0 and (at - first) % _ENTRY.size:  # what looks like it across two entries
+            at = self._memory.find(client, at + 1, end)
+        return at if at >= 0 else None
 
-    def _place(self, client: bytes) -> int | None:
-        """Return where this process counts a client: its entry, or that of the one who is missed least."""
-        first = self._own + self._bucket(client)
+    def _place(self, client: bytes, first: int) -> int | None:
+        """Return where this process counts a client, in a bucket: its entry, or that of the one who is missed least."""
         found = self._find(client, first)
         if found is not None:
             return found

@@ -20,13 +20,16 @@ class Networks:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._patterns = [_parse(part) for pattern in patterns for part in _WORDS.get(pattern, (pattern,))]
+        self._has = lru_cache(1024)(self._decide)  # a client comes again
 
     def __contains__(self, address: object) -> bool:
-        ip = _address(str(address))
+        return self._has(str(address))
+
+    def _decide(self, address: str) -> bool:
+        ip = _address(address)
         return ip is not None and next((says for says, network in self._patterns if ip in network), False)
 
 
-@lru_cache(1024)  # a client is looked for in several lists, and comes again
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         ip = ipaddress.ip_address(text)

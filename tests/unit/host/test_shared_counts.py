@@ -70,6 +70,14 @@ def test_clients_that_have_gone_make_room_and_those_that_are_there_stay(memory):
     assert all(one.connect(client, 1) == 2 for client in here)
 
 
+def test_a_client_is_no_other_whose_octets_stand_across_two_values(memory, monkeypatch):
+    monkeypatch.setattr(shared_counts, "_BUCKETS", 1)
+    one = process(memory, 0)
+    one.connect(ALICE, 1)
+    other = ALICE[4:] + (1).to_bytes(4, "little")  # the epoch follows
+    assert [one.connect(other, 1), one.connect(ALICE, 1)] == [1, 2]
+
+
 def test_where_there_is_no_room_at_all_nothing_breaks(memory, monkeypatch):
     monkeypatch.setattr(shared_counts, "_BUCKETS", 1)
     one = process(memory, 0)
