@@ -7,7 +7,7 @@ for nothing under TLS.
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
 from ..host.tls import Context, TlsError, accept, description, version_and_cipher
@@ -151,6 +151,13 @@ class Connection(asyncio.BufferedProtocol):
         self._busy = True
         self._task = asyncio.get_running_loop().create_task(work)
         self._task.add_done_callback(self._has_ended)
+
+    def _safely(self, work: Callable[[], None]) -> None:
+        """Do what comes back without an answer for the client only by a defect, which must not end other sessions."""
+        try:
+            work()
+        except Exception as error:
+            self._has_failed(error)
 
     def _has_ended(self, task: asyncio.Task[None]) -> None:
         """Let the client go whose answer could not be found for a defect of ours: it would wait for good."""

@@ -31,9 +31,15 @@ class Judge:
         self.checks = Checks(server.rules.restrictions)
         self.filters: SessionFilters | None = None
 
-    async def connect(self) -> Outcome:
-        """Judge the client itself, whose name is known now."""
-        refusal = await self.outcome(self.checks.connect(self._subject), "CONNECT")
+    def connect(self) -> Outcome | Coroutine[Any, Any, Outcome]:
+        """Judge the client itself, whose name is known now; a coroutine where that takes time."""
+        outcome = self.run(self.checks.connect(self._subject), "CONNECT")
+        if self._server.filters or isinstance(outcome, Coroutine):
+            return self._connect_later(outcome)
+        return self.verdict(outcome, "CONNECT")
+
+    async def _connect_later(self, outcome: Outcome | Coroutine[Any, Any, Outcome]) -> Outcome:
+        refusal = self.verdict(await outcome if isinstance(outcome, Coroutine) else outcome, "CONNECT")
         return refusal or (await self._meet_filters() if self._server.filters else None)
 
     async def _meet_filters(self) -> Outcome:

@@ -21,8 +21,8 @@ from ..protocol.smtp_server import Content, SmtpServer, State
 from ..routing.restriction_scene import Client
 from .smtpd_answers import Pending
 from .smtpd_connection import NEVER, Connection
+from .smtpd_errors import Errors
 from .smtpd_keywords import LOCAL_ERROR, Offer
-from .smtpd_limits import TOO_MANY_RECIPIENTS
 from .smtpd_log import Tally
 from .smtpd_newlines import BareNewlines
 from .smtpd_transaction import Transactions
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _MAPPED = "::ffff:"  # how a socket of both families, such as systemd's, shows a client of IPv4
 _GO_ON = 354
 _ENDS: Final = frozenset((Verb.DOT, Verb.LAST))
-_JUNK: Final = frozenset((Verb.NOOP, Verb.VRFY, Verb.RSET, Verb.HELO, Verb.EHLO, Verb.HELP))
 
 
 class Session(Connection):
@@ -45,7 +44,7 @@ class Session(Connection):
         self._proxied = proxied
         self._tally = Tally()
         self._last_verb: Verb | None = None  # None: it has only connected
-        self._junk = 0
+        self._errors = Errors(self._config)
         self._gone = False
 
     # --- the connection -----------------------------------------------------------------------
@@ -78,25 +77,44 @@ class Session(Connection):
             server.log.info(f"connect from {self.client}")
             self._refuse_entrance(refusal)
         else:
-            self._wait_for(self._greet())
+            self._safely(self._meet)
 
     def _new_machine(self, plain: bool = False) -> SmtpServer:
         config = self._config
         offered = self._offer.now(self._is_secure)
         return SmtpServer(config.myhostname, offered, plain, config.smtpd_hard_error_limit)
 
-    async def _greet(self) -> None:
-        address = self.client.address
-        name, self._transactions.facts.reverse_name = await self._server.world.client_names(address)
-        self.client = Client(name, address, in_mynetworks=self.client.in_mynetworks)
-        self._server.log.info(f"connect from {self.client}")
-        refusal = None
-        if self._offer.is_to_be_asked:
-            refusal = await self._offer.ask(self.client)
-            self._machine.offer(self._offer.now(self._is_secure))
+    def _meet(self) -> None:
+        """Greet the client: at once where nobody has to be asked, for a task costs more than all this."""
+        names = self._server.world.known_names(self.client.address)
+        if names is None or self._offer.is_to_be_asked or self._server.starts_with_tls:
+            self._wait_for(self._meet_later())
+            return
+        self._name(names)
+        outcome = self._transactions.connect(self.client)
+        if isinstance(outcome, Coroutine):
+            self._wait_for(self._welcome_later(outcome))
+        else:
+            self._welcome(outcome)
+
+    async def _meet_later(self) -> None:
+        self._name(await self._server.world.client_names(self.client.address))
+        refusal = await self._offer.ask(self.client) if self._offer.is_to_be_asked else None
+        self._machine.offer(self._offer.now(self._is_secure))
         if self._server.starts_with_tls and not await self._change_to_tls(self._server.context):
             return
-        refusal = refusal or await self._transactions.connect(self.client)
+        outcome = refusal or self._transactions.connect(self.client)
+        self._welcome(await outcome if isinstance(outcome, Coroutine) else outcome)
+
+    async def _welcome_later(self, outcome: Coroutine[Any, Any, Reply | None]) -> None:
+        self._welcome(await outcome)
+
+    def _name(self, names: tuple[str, str]) -> None:
+        name, self._transactions.facts.reverse_name = names
+        self.client = Client(name, self.client.address, in_mynetworks=self.client.in_mynetworks)
+        self._server.log.info(f"connect from {self.client}")
+
+    def _welcome(self, refusal: Reply | None) -> None:
         if refusal:
             self._refuse(refusal)
             return
@@ -219,11 +237,8 @@ class Session(Connection):
 
     def _answered(self, event: Command, answer: Reply) -> None:
         """Go on with an answer that took time, but no task."""
-        try:
-            if not self._gone and self._send(event, answer):
-                self._go_on()
-        except Exception as error:  # a defect must not end all other sessions
-            self._has_failed(error)
+        if not self._gone:
+            self._safely(lambda: self._go_on() if self._send(event, answer) else None)
 
     async def _start_tls(self, event: Command) -> None:
         """Change to TLS; what was said before it is forgotten, and what was sent too early ends the session."""
@@ -259,7 +274,7 @@ class Session(Connection):
             self._tally.count(event, answer)
         if self._transcript:
             self._transcript.note(event, answer)
-        is_error = self._is_error(event, answer)
+        is_error = self._errors.is_error(event, answer, self._transactions.is_within_overshoot)
         octets = self._machine.send(softened(answer) if self._config.soft_bounce else answer, is_error)
         if answer.code == _GO_ON:  # how long the content may take is counted anew
             self.deadline = time.monotonic() + self._server.timeout()
@@ -274,18 +289,6 @@ class Session(Connection):
             self.is_over = True
             self._transport.close()
         return True
-
-    def _is_error(self, event: Command, answer: Reply) -> bool | None:
-        """Say whether an answer counts as an error; None: its code says so."""
-        if answer is TOO_MANY_RECIPIENTS and self._transactions.is_within_overshoot:
-            return False
-        verb = None if isinstance(event, Refused) else event.verb
-        if verb in _JUNK:
-            self._junk += 1
-            return True if self._junk > self._config.smtpd_junk_command_limit else None
-        if verb in _ENDS and answer.code < 400:
-            self._junk = 0
-        return None
 
     def _end_by(self, answer: Reply) -> None:
         if answer is replies.TOO_MANY_ERRORS:

@@ -8,7 +8,7 @@ import itertools
 import os
 import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.envelope import Envelope, Recipient, Submitter
 from ..formats.checks import Checked
@@ -73,10 +73,10 @@ class Transactions:
         """True while recipients beyond the limit are no errors: a client may send them all before it reads on."""
         return bool(self._extra_recipients <= self._config.smtpd_recipient_overshoot_limit)
 
-    async def connect(self, client: Client) -> Reply | None:
-        """Check the client, whose name is known now."""
+    def connect(self, client: Client) -> Reply | Coroutine[Any, Any, Reply | None] | None:
+        """Check the client, whose name is known now; a coroutine where that takes time."""
         self._subject.client = client
-        return await self._judge.connect()
+        return self._judge.connect()
 
     def answer(self, event: Plain | Hello | Mail | Rcpt | Chunk | Auth) -> Answer:
         """Do what a command asks, and return the answer."""

@@ -161,23 +161,27 @@ class World:
             return mx.found
         return (await self._dns().addresses(name)).found
 
-    async def client_names(self, address: str) -> tuple[str, str]:
-        """Return the name of a client, which leads back to its address, and the one that need not; else "unknown"."""
+    def known_names(self, address: str) -> tuple[str, str] | None:
+        """Return what client_names() would, where it is known without asking."""
         kept = self._client_names.get(address)
         if kept and kept[0] > time.monotonic():
             return kept[1]
         if ipaddress.ip_address(address).is_loopback:
-            names = "localhost", "localhost"
-        elif not self._config.smtpd_peername_lookup:
-            names = UNKNOWN, UNKNOWN
-        else:
-            try:
-                name, _, forward = await asyncio.wait_for(self._names(address), _NAME_SECONDS)
-            except TimeoutError:
-                return UNKNOWN, UNKNOWN
-            names = name if forward is Found.YES else UNKNOWN, name or UNKNOWN
-            if forward is Found.TEMPORARY:
-                return names
+            return self._keep(address, ("localhost", "localhost"))
+        return None if self._config.smtpd_peername_lookup else self._keep(address, (UNKNOWN, UNKNOWN))
+
+    async def client_names(self, address: str) -> tuple[str, str]:
+        """Return the name of a client, which leads back to its address, and the one that need not; else "unknown"."""
+        if known := self.known_names(address):
+            return known
+        try:
+            name, _, forward = await asyncio.wait_for(self._names(address), _NAME_SECONDS)
+        except TimeoutError:
+            return UNKNOWN, UNKNOWN
+        names = name if forward is Found.YES else UNKNOWN, name or UNKNOWN
+        return names if forward is Found.TEMPORARY else self._keep(address, names)
+
+    def _keep(self, address: str, names: tuple[str, str]) -> tuple[str, str]:
         if len(self._client_names) >= _CACHE_SIZE:
             self._client_names.clear()
         self._client_names[address] = time.monotonic() + _CACHE_SECONDS, names

@@ -4,6 +4,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.routing.resolve import Routing
 from sendmail_py.services.smtpd_rules import smtpd_rules
@@ -11,20 +13,24 @@ from sendmail_py.services.smtpd_session import Session
 
 
 class Defective:
-    """An entrance that falls over whatever is asked of the world."""
+    """An entrance that falls over whatever is asked of the world: at once, or when it is waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: bool) -> None:
         self.config = Config({"myhostname": Setting("mx.example.org", "test"), "myorigin": Setting("x.test", "test")})
         self.rules = smtpd_rules(self.config, Routing(self.config))
         self.keywords = SimpleNamespace(discarded=lambda found: frozenset(), maps=None)
-        self.world = SimpleNamespace(client_names=self._fall_over)
+        known = self._fall_over if at_once else lambda address: None
+        self.world = SimpleNamespace(known_names=known, client_names=self._fall_over_later)
         self.log = SimpleNamespace(info=lambda line: None, error=lambda line: self.errors.append(line))
         self.errors: list[str] = []
         self.here: set[Session] = set()
         self.starts_with_tls, self.logins = False, None
 
-    async def _fall_over(self, address: str) -> None:
+    def _fall_over(self, address: str) -> None:
         raise KeyError(address)
+
+    async def _fall_over_later(self, address: str) -> None:
+        self._fall_over(address)
 
     def now(self) -> Config:
         return self.config
@@ -56,7 +62,8 @@ async def said_by(entrance: Any) -> bytes:
     return said
 
 
-def test_a_defect_while_an_answer_is_found_lets_the_client_go_instead_of_having_it_wait_for_good() -> None:
-    entrance = Defective()
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_defect_while_an_answer_is_found_lets_the_client_go_instead_of_having_it_wait_for_good(at_once) -> None:
+    entrance = Defective(at_once)
     assert asyncio.run(said_by(entrance)) == b"421 4.3.0 Error: server local data error\r\n"
     assert entrance.errors == ["after CONNECT from unknown[127.0.0.1]: KeyError: '127.0.0.1'"]
