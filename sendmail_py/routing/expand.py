@@ -268,6 +268,8 @@ class Expansion:
             owner, lines = self.read_include(path, source.uid)
         except OSError as error:
             raise Stopped(from_errno(error, f"cannot read include file {path}")) from error
+        except ValueError as error:
+            raise Stopped(deferred("4.3.5", f"cannot read include file {path}: {error}")) from error
         uid = source.uid if source.uid >= 0 else owner
         self._enter(key, _Source(path, INCLUDE, included(lines), uid, source.sender, source.extension))
 

@@ -15,7 +15,7 @@ from itertools import islice
 from ..core.address import Address
 from ..core.config import Config
 from ..core.envelope import Envelope, Mark, Recipient
-from ..core.result import DeliveryResult, Handover, delivered, failed, from_errno
+from ..core.result import DeliveryResult, Handover, deferred, delivered, failed, from_errno
 from ..formats.xtext import original_recipient
 from ..routing.expand import Final
 from ..routing.resolve import Routing
@@ -82,7 +82,7 @@ class Children:
         written: list[str] = []
         senders: set[Address | None] = set()
         try:
-            stopped = self._write(message, indexes, plan, written, senders)
+            stopped = self._written(message, indexes, plan, written, senders)
             if stopped is None:
                 return self._release(message, indexes, written, _handover(plan, senders))
         except OSError as error:
@@ -94,6 +94,17 @@ class Children:
         for queue_id in written:
             with contextlib.suppress(OSError):  # the next expansion writes it again, under the same name
                 self._store.remove(TMP, queue_id)
+
+    def _written(
+        self, message: Message, indexes: list[int], plan: Plan, written: list[str], senders: set[Address | None]
+    ) -> DeliveryResult | None:
+        """The same as _write(); a defect defers the expansion, and does not end the queue manager."""
+        try:
+            return self._write(message, indexes, plan, written, senders)
+        except OSError:
+            raise
+        except Exception as error:
+            return deferred("4.3.0", f"internal error: {type(error).__name__}: {error}")
 
     def _write(
         self, message: Message, indexes: list[int], plan: Plan, written: list[str], senders: set[Address | None]

@@ -28,13 +28,24 @@ class Decisions:
 
     def __init__(self, config: Config, store: Store, log: Log, active: ActiveQueue, nobody: Address) -> None:
         self._routing = routing_of(config, log.warning)
+        self._log = log
         self._nobody = nobody  # the sender of what the postmaster gets
         self.expander = Expander(config, store, self._routing, AliasFiles(config.alias_maps, log.warning))
         self._deferred_transports = frozenset(config.defer_transports)
         self._active = active
 
     def first(self, message: Message, recipient: Recipient, state: str) -> Decision:
-        """Decide on a recipient of a message that came from state."""
+        """Decide on a recipient of a message that came from state. A defect defers him alone, and stops no mail."""
+        try:
+            return self._first(message, recipient, state)
+        except Exception as error:
+            return self._fault(message, error)
+
+    def _fault(self, message: Message, error: Exception) -> Decision:
+        self._log.error(f"{message.queue_id}: internal error: {type(error).__name__}: {error}")
+        return deferred("4.3.0", f"internal error: {type(error).__name__}")
+
+    def _first(self, message: Message, recipient: Recipient, state: str) -> Decision:
         e = message.envelope
         if e.refused:
             status, _, text = e.refused.partition(" ")
@@ -53,8 +64,11 @@ class Decisions:
         return address == nobody or (not recipient.target and self._routing.is_local(address.domain))
 
     def handed_back(self, message: Message, route: Route, report: Report) -> Decision:
-        """Decide on what the local agent has handed back."""
-        return self._allowed(message, self.expander.handed_back(message.envelope, route, report))
+        """Decide on what the local agent has handed back; a defect defers it, as above."""
+        try:
+            return self._allowed(message, self.expander.handed_back(message.envelope, route, report))
+        except Exception as error:
+            return self._fault(message, error)
 
     def _allowed(self, message: Message, decision: Decision) -> Decision:
         if not isinstance(decision, Route):

@@ -68,7 +68,7 @@ class Finisher:
         ended.lines.append(f"{message.queue_id}: {what}")
 
     def end_passes(self, messages: Iterable[Message]) -> list[Ended]:
-        """End passes with failures, deferrals or children; never raises OSError.
+        """End passes with failures, deferrals or children; never raises what one message brings about.
 
         After an error it can be called again: what is done is not done twice. All that stays is
         moved before the first of it is made durable, which is most of the work for the rest.
@@ -95,6 +95,8 @@ class Finisher:
                 self._remove(message, ended)
         except OSError as error:
             self._failed(ended, error)
+        except Exception as error:  # a defect: the message waits; a queue manager that ended would deliver it again
+            ended.error = OSError(f"internal error: {type(error).__name__}: {error}")
         return ended
 
     def _failed(self, ended: Ended, error: OSError) -> None:

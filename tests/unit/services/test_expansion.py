@@ -1,18 +1,23 @@
 """Expansion against a real queue: children first, then the mark, and nothing left of what did not succeed."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from sendmail_py.core.address import Address
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.core.envelope import Envelope, Mark, Recipient
 from sendmail_py.core.result import DeliveryResult, Handover, Outcome
 from sendmail_py.core.route import LOCAL, SMTP, Route
 from sendmail_py.host.alias_files import AliasFiles
+from sendmail_py.host.syslog import Log
+from sendmail_py.routing.expand import Final
 from sendmail_py.routing.resolve import Routing
+from sendmail_py.services.active_queue import ActiveQueue
 from sendmail_py.services.child_messages import Expanded, Plan
+from sendmail_py.services.decisions import Decisions
 from sendmail_py.services.expansion import Expander
 from sendmail_py.services.messages import Message
 from sendmail_py.spool.layout import ACTIVE, INCOMING, TMP
@@ -157,6 +162,49 @@ def test_a_list_that_breaks_in_the_middle_defers_as_a_whole_and_leaves_no_child(
     message, done = expanded(make(f"list: :include:{include}\n", limit=10), e)
     assert done.result.outcome is Outcome.DEFERRED and "line 26" in done.result.reason
     assert message.unreleased == [] and ids(store, TMP) == [] and e.recipients[0].mark == " "
+
+
+def test_an_include_file_whose_owner_names_a_path_that_is_none_defers_the_list_and_ends_nobody(
+    make: Make, store: Store, put: PutMessage, tmp_path: Path
+) -> None:
+    include = tmp_path / "members"
+    include.write_text("a@far.example\n:include:/x\0y\n")
+    expander = make(f"list: :include:{include}\n")
+    decision = decide(expander, envelope_for("list@mx.here"))
+    assert isinstance(decision, DeliveryResult)
+    assert (decision.outcome, decision.status) == (Outcome.DEFERRED, "4.3.5") and "null byte" in decision.reason
+    include.write_text("a@far.example\nb@far.example\nc@far.example\n:include:/x\0y\n")
+    message, done = expanded(expander, put("list@mx.here", state=ACTIVE))
+    assert done.result.outcome is Outcome.DEFERRED and message.unreleased == [] and ids(store, TMP) == []
+
+
+def test_a_defect_of_ours_defers_an_expansion_and_leaves_no_child(make: Make, store: Store, put: PutMessage) -> None:
+    def finals() -> Iterator[Final | DeliveryResult]:
+        yield from (Final(Address(f"u{number}", "far.example")) for number in range(3))
+        raise RecursionError("maximum recursion depth exceeded")
+
+    e = put("list@mx.here", state=ACTIVE)
+    done = make(limit=2).expand(Message(ID, e, -1, 0), [0], Plan(finals()))
+    assert done.result.outcome is Outcome.DEFERRED and "RecursionError" in done.result.reason
+    assert ids(store, TMP) == [] and e.recipients[0].mark == " "
+
+
+def test_a_defect_of_ours_defers_the_one_recipient_whom_it_concerns(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = Config({name: Setting("example.org", "test") for name in ("myhostname", "myorigin")})
+    decisions = Decisions(config, store, Log("x", "qmgr", "mail", 2), ActiveQueue(), Address("double-bounce"))
+    e = envelope_for("a@far.example", "b@far.example")
+    decide = decisions.expander.decide
+
+    def faulty(envelope: Envelope, recipient: Recipient) -> object:
+        return {}["no such key"] if recipient is e.recipients[0] else decide(envelope, recipient)
+
+    monkeypatch.setattr(decisions.expander, "decide", faulty)
+    first, second = (decisions.first(Message(ID, e, -1, 0), recipient, INCOMING) for recipient in e.recipients)
+    assert isinstance(first, DeliveryResult) and (first.status, first.reason) == ("4.3.0", "internal error: KeyError")
+    assert isinstance(second, Route)
+    assert f"error: {ID}: internal error: KeyError: 'no such key'" in capfd.readouterr().err
 
 
 class FullOnce(Store):

@@ -16,6 +16,7 @@ from sendmail_py.routing.schedule import Schedule
 from sendmail_py.services.finishing import Ended, Finisher
 from sendmail_py.services.messages import Message
 from sendmail_py.services.notices import STOPPING, WITHDRAWN
+from sendmail_py.services.reports import Written
 from sendmail_py.spool import store as store_module
 from sendmail_py.spool.layout import ACTIVE, DEFERRED, INCOMING, MAILDROP, TMP
 from sendmail_py.spool.store import Store, read_head, read_message
@@ -55,7 +56,7 @@ def finisher(store: Store, lifetime: float = 432000) -> Finisher:
 
 
 def ended_pass(envelope: Envelope, *results: DeliveryResult) -> Message:
-    message = Message(ID, envelope, -1, 0)
+    message = Message(envelope.queue_id, envelope, -1, 0)
     message.results = dict(enumerate(results))
     return message
 
@@ -295,3 +296,24 @@ def test_a_queue_that_is_away_as_a_whole_is_waited_for(store: Store, put: PutMes
     os.rename(f"{store.top}.away", store.top)
     (ended,) = finisher(store).end_passes([message])
     assert ended.error is None and contents(store) == {DEFERRED: [ID]}
+
+
+def test_a_defect_of_ours_keeps_one_message_and_ends_the_others(
+    store: Store, put: PutMessage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty = ended_pass(put("a@x", state=ACTIVE), NEVER)
+    sound = ended_pass(put("a@x", state=ACTIVE, queue_id=f"{ID}0"), LATER)
+    end = finisher(store)
+
+    def write(message: Message, *words: object) -> Written:
+        if message is faulty:
+            raise UnicodeError("a sender that cannot be written")
+        return Written()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(end.reporter, "write", write)
+        first, second = end.end_passes([faulty, sound])
+    assert "internal error: UnicodeError" in str(first.error) and second.error is None
+    assert contents(store) == {ACTIVE: [ID], DEFERRED: [f"{ID}0"]}
+    (ended,) = end.end_passes([faulty])
+    assert ended.error is None and contents(store) == {INCOMING: ended.children, DEFERRED: [f"{ID}0"]}
