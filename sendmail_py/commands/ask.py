@@ -8,7 +8,7 @@ from ..core.errors import MailError
 from ..core.exitcodes import EX_NOPERM, EX_UNAVAILABLE
 from ..host.sockets import connect, receive_record, send_record
 
-_TIMEOUT = 60.0
+TIMEOUT = 60.0
 _WITH_END = "public"  # an answer of qmgr has an end, so that half a listing is never taken for a queue
 
 
@@ -35,7 +35,7 @@ class Unlisted(Rejected):
 
 
 def ask(
-    config: Config, socket_name: str, request: dict[str, Any], timeout: float = _TIMEOUT
+    config: Config, socket_name: str, request: dict[str, Any], timeout: float = TIMEOUT
 ) -> Iterator[dict[str, Any]]:
     """Send a request to `public` or `control` and yield the records of the answer.
 
@@ -63,7 +63,7 @@ def ask(
             raise NotRunning(f"the services stopped answering ({error})") from error
 
 
-def ask_one(config: Config, socket_name: str, request: dict[str, Any], timeout: float = _TIMEOUT) -> dict[str, Any]:
+def ask_one(config: Config, socket_name: str, request: dict[str, Any], timeout: float = TIMEOUT) -> dict[str, Any]:
     """The same for an answer of one record."""
     answer: dict[str, Any] = {}
     for record in ask(config, socket_name, request, timeout):

@@ -13,7 +13,7 @@ from ..spool.contents import counted, waiting
 from ..spool.layout import CORRUPT, INCOMING
 from ..spool.listed import listed
 from ..spool.store import Store
-from .ask import NotRunning, ask, ask_one
+from .ask import TIMEOUT, NotRunning, ask, ask_one
 
 
 def messages(config: Config) -> Iterator[ListedMessage]:
@@ -35,10 +35,10 @@ def names(config: Config) -> Iterator[tuple[str, str]]:
         yield from ((CORRUPT, queue_id) for queue_id, _ in store.entries(CORRUPT))
 
 
-def counts(config: Config) -> dict[str, int]:
-    """Return the number of messages by queue."""
+def counts(config: Config, patience: float = TIMEOUT) -> dict[str, int]:
+    """Return the number of messages by queue; who does not say it within some seconds is taken as not running."""
     try:
-        found: dict[str, int] = ask_one(config, "public", {"verb": "count"})["counts"]
+        found: dict[str, int] = ask_one(config, "public", {"verb": "count"}, patience)["counts"]
         return found
     except NotRunning:
         return counted(_store(config))

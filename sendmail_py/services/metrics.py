@@ -1,8 +1,8 @@
 """metrics: the sums of what all services count, and the state of the queue, as Prometheus reads them.
 
     GET /metrics    all of it, in Prometheus' text format
-    GET /health     200 while qmgr and pickup answer for themselves, else 503
-    GET /ready      200 when they do their work
+    GET /health     200 while qmgr and pickup are there, else 503, and what is wrong
+    GET /ready      200 when they do their work, and the queue has room and can be written
 
 Guarantees: it is asked one thing at a time, and who is slow is let go after two seconds; deliveries
 never wait for it. What costs more with a large queue is worked out beside the answers, in a thread.
@@ -17,10 +17,12 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+from ..core.errors import MailError
 from ..formats.metrics import Counts, add, render
 from ..host.log_counts import decode
 from ..host.sockets import connect, receive_record, send_record
-from ..spool.layout import CORRUPT, HOLD, MAILDROP
+from ..spool.layout import ACTIVE, CORRUPT, DEFERRED, HOLD, INCOMING, MAILDROP
+from ..spool.maildrop import check_space
 from ..spool.store import Store
 from .service import Service
 
@@ -29,6 +31,7 @@ _PATIENCE = 2.0
 _COUNTED_FOR = 15.0  # seconds that a count of directories is good for
 _COARSE = 1_000_000_000  # ns within which two changes of a directory may bear the same time
 _NEEDED = ("pickup", "qmgr")
+_WRITTEN = (MAILDROP, INCOMING, ACTIVE, DEFERRED)
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -62,10 +65,27 @@ class Metrics:
         """Return what master says of the services; {} when it does not answer."""
         return self._ask("control", {"verb": "status"})
 
-    def is_well(self, wants_ready: bool) -> bool:
-        """Say whether the services that mail needs are there, or, where that is asked, ready."""
-        found = {s["name"] for s in self.status().get("services", []) if s["ready"] or not wants_ready}
-        return found.issuperset(_NEEDED) and bool(self._ask("public", {"verb": "gauges"}))
+    def troubles(self, wants_ready: bool) -> list[str]:
+        """Return what keeps the services from being there or, where that is asked, from taking mail."""
+        found = {s["name"]: s["ready"] for s in self.status().get("services", [])}
+        said = [f"{name} is not running" for name in _NEEDED if name not in found]
+        if "qmgr" in found and not self._ask("public", {"verb": "gauges"}):
+            said.append("qmgr does not answer")
+        if wants_ready:
+            said += [f"{name} is not ready" for name in _NEEDED if not found.get(name, True)]
+            said += self._of_the_queue()
+        return said
+
+    def _of_the_queue(self) -> list[str]:
+        """Return why the queue takes no mail, as a submission would find."""
+        top = self.config.queue_directory
+        closed = [name for name in _WRITTEN if not os.access(f"{top}/{name}", os.W_OK | os.X_OK)]
+        said = [f"queue {top}/{name} cannot be written" for name in closed]
+        try:
+            check_space(top, self.config.message_size_limit, self.config.queue_minfree)
+        except MailError as error:
+            said.append(str(error))
+        return said
 
     def _of_qmgr(self, counts: Counts) -> dict[str, int]:
         """Take what qmgr says of domains and ages; returns its numbers of messages."""
@@ -152,8 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/metrics":
             self._say(200, metrics.text())
         elif self.path in ("/health", "/ready"):
-            is_well = metrics.is_well(self.path == "/ready")
-            self._say(200 if is_well else 503, "ok\n" if is_well else "the services that mail needs do not answer\n")
+            troubles = metrics.troubles(self.path == "/ready")
+            self._say(503 if troubles else 200, "".join(f"{trouble}\n" for trouble in troubles or ["ok"]))
         else:
             self._say(404, "/metrics, /health and /ready are here\n")
 

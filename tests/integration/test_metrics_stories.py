@@ -93,6 +93,79 @@ def test_services_that_die_are_counted_and_health_says_what_is_missing(instance)
     assert get(instance, "/other")[0] == 404
 
 
+# --- what is not well ----------------------------------------------------------------------------
+
+
+def both(instance):
+    """Return what /health and /ready say."""
+    return get(instance, "/health"), get(instance, "/ready")
+
+
+def test_a_queue_manager_that_does_not_answer_is_neither_healthy_nor_ready(instance):
+    instance.start()
+    instance.wait_for(lambda: get(instance, "/ready")[0] == 200, "ready")
+    qmgr = instance.pid_of("qmgr")
+    os.kill(qmgr, signal.SIGSTOP)
+    try:
+        assert both(instance) == ((503, "qmgr does not answer\n"),) * 2
+        assert b"\nqueue: empty\n" in instance.mailctl("status").stdout  # counted on the disk
+    finally:
+        os.kill(qmgr, signal.SIGCONT)
+    instance.wait_for(lambda: both(instance) == ((200, "ok\n"),) * 2, "well again")
+
+
+@pytest.mark.parametrize("name", ["pickup", "qmgr"])
+def test_a_service_that_is_dead_is_named_until_it_runs_again(instance, name):
+    instance.configure(service_throttle_time="60s")
+    instance.start()
+    instance.wait_for(lambda: get(instance, "/ready")[0] == 200, "ready")
+
+    def is_missed():
+        if get(instance, "/health")[0] == 200 and (pid := instance.pid_of(name)):
+            os.kill(pid, signal.SIGKILL)
+        return get(instance, "/health") == (503, f"{name} is not running\n")
+
+    instance.wait_for(is_missed, "killed so often that it has to wait")
+    assert get(instance, "/ready")[0] == 503
+    instance.wait_for(lambda: both(instance) == ((200, "ok\n"),) * 2, "started again")
+
+
+def test_master_that_does_not_answer_is_neither_healthy_nor_ready(instance):
+    instance.start()
+    instance.wait_for(lambda: get(instance, "/ready")[0] == 200, "ready")
+    master = instance.master_pid()
+    os.kill(master, signal.SIGSTOP)
+    try:
+        assert [status for status, _ in both(instance)] == [503, 503]
+    finally:
+        os.kill(master, signal.SIGCONT)
+    instance.wait_for(lambda: both(instance) == ((200, "ok\n"),) * 2, "well again")
+
+
+def test_a_queue_without_room_is_healthy_but_takes_no_mail(instance):
+    instance.configure(queue_minfree=1 << 60)
+    instance.start()
+    instance.wait_for(lambda: get(instance, "/health")[0] == 200, "healthy")
+    status, text = get(instance, "/ready")
+    assert status == 503 and text.startswith(f"queue {instance.path}/queue: not enough free space")
+    assert instance.run("sendmail", me(), input=b"x").returncode == 75
+
+
+@pytest.mark.real("setpriv", root=True)
+@pytest.mark.parametrize("name", ["maildrop", "incoming", "deferred"])
+def test_a_queue_that_cannot_be_written_is_not_ready(place, tree, name):
+    port = free_port()
+    with Instance(place / "i", "nobody", tree, metrics_listen=f"127.0.0.1:{port}") as instance:
+        instance.connect = lambda: http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        instance.start()
+        instance.wait_for(lambda: get(instance, "/ready")[0] == 200, "ready")
+        path = instance.path / "queue" / name
+        path.chmod(0o500)
+        assert both(instance) == ((200, "ok\n"), (503, f"queue {path} cannot be written\n"))
+        path.chmod(0o700)
+        assert get(instance, "/ready") == (200, "ok\n")
+
+
 def test_a_client_that_says_nothing_holds_up_neither_mail_nor_others_for_long(instance):
     instance.start()
     silent = instance.connect()

@@ -18,6 +18,7 @@ from . import oauth_state
 from .log_source import last_troubles
 from .parser import Parser
 
+_PATIENCE = 3.0  # with a queue manager that is down, or stuck, which is what one looks for here
 _TROUBLES = 5
 _SOON = 14 * 86400
 
@@ -53,7 +54,7 @@ def gather(config: Config) -> tuple[dict[str, Any], NotRunning | None]:
     found |= {name: answer.get(name, []) for name in ("services", "throttled")}
     found["refused_reload"] = answer.get("refused_reload", "")
     try:
-        found["queue"] = counts(config)
+        found["queue"] = counts(config, _PATIENCE)
     except NotRunning:
         found["queue"] = None  # it is not for this user to see now
     except Rejected as error:
