@@ -33,7 +33,20 @@ def check(config: Config) -> Iterator[Finding]:
     for text in password_complaints(config):
         path = next((word.rstrip(":") for word in text.split() if word.startswith("/")), "FILE")
         yield error(text, f"chown {client or os.getuid()} {path}; chmod 600 {path}")
+    yield from _mailboxes(config)
     yield from room(os.statvfs(_existing(config.queue_directory)), config)
+
+
+def _mailboxes(config: Config) -> Iterator[Finding]:
+    """Yield that the directory of the mailboxes is missing, where mail goes there."""
+    path = config.mail_spool_directory
+    goes_elsewhere = config.home_mailbox or config.mailbox_command or config.mailbox_transport
+    if goes_elsewhere or not config.mydestination or os.path.isdir(path):
+        return
+    what = "is no directory" if os.path.exists(path) else "is not there"
+    rights = "-m 700" if is_one_user(config) else "-m 2775 -o root -g mail"
+    text = f"mail_spool_directory = {path} {what}: mail to users of this host waits"
+    yield error(text, f"{f'mv {path} {path}.old; ' if os.path.lexists(path) else ''}install -d {rights} {path}")
 
 
 def _elsewhere(top: str) -> list[str]:

@@ -377,6 +377,20 @@ BREAKS: dict[str, tuple[str, Callable[[Place], object], str, str, str]] = {
         "mail of example.org is not signed",
         "dkim keygen example.org",
     ),
+    "no directory for mailboxes": (
+        "files",
+        lambda p: (p.path / "mail").rmdir(),
+        ERROR,
+        "/mail is not there: mail to users of this host waits",
+        "install -d -m 700",
+    ),
+    "a file where the mailboxes are to be": (
+        "files",
+        lambda p: ((p.path / "mail").rmdir(), (p.path / "mail").write_text("")),
+        ERROR,
+        "/mail is no directory",
+        "mail.old; install -d",
+    ),
     "key is not published": (
         "DNS",
         lambda p: p.zone.pop("s._domainkey.example.org"),
@@ -614,3 +628,18 @@ def test_dane_lacks_nothing_with_a_name_server_that_validates(place: Place) -> N
     assert not place.found("DNS")
     place.zone["org"] = {"rcode": "SERVFAIL"}
     assert not place.found("DNS")
+
+
+@pytest.mark.parametrize("elsewhere", ["mailbox_command = /bin/cat", "mailbox_transport = lmtp:x", "mydestination ="])
+def test_no_directory_for_mailboxes_is_missed_where_mail_goes_elsewhere(place: Place, elsewhere: str) -> None:
+    (place.path / "mail").rmdir()
+    assert [f.level for f in place.found("files")] == [ERROR]
+    place.append(f"{elsewhere}\n")
+    assert place.found("configuration") == place.found("files") == []
+
+
+def test_the_repair_of_the_directory_of_mailboxes_repairs_it(place: Place) -> None:
+    (place.path / "mail").rmdir()
+    (found,) = place.found("files")
+    assert os.system(found.repair) == 0
+    assert place.found("files") == [] and (place.path / "mail").stat().st_mode & 0o777 == 0o700
