@@ -6,6 +6,7 @@ Pure. A verdict that is not known here is a ValueError, for the text may want ma
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ..core.address import Address
 from .address_list import parse_address_list
@@ -60,6 +61,7 @@ class Checked:
         return bool(self.refused or self.discarded)
 
 
+@lru_cache(256)  # a table says the same again and again
 def parse_action(value: str, is_header: bool) -> Action:
     """Read a verdict; raises ValueError."""
     word, _, text = value.strip().partition(" ")
@@ -93,10 +95,10 @@ def apply(
     """
     out: list[list[bytes]] = []
     for line, verdict in zip(lines, verdicts, strict=True):
-        action = parse_action(verdict, kind == HEADER) if verdict and not checked.is_over else None
-        if action is None:
+        if not verdict or checked.refused or checked.discarded:
             out.append([line])
             continue
+        action = parse_action(verdict, kind == HEADER)
         take(action, checked)
         if _LOGGED[action.word]:
             checked.notes.append((_LOGGED[action.word], kind, wanted(line), action.text))

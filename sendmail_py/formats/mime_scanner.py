@@ -76,6 +76,14 @@ def _boundary(value: bytes) -> bytes:
     return re.sub(rb"\\(.)", rb"\1", found[1]) if found[1] is not None else found[2]
 
 
+def has_parts(header: Iterable[bytes]) -> bool:
+    """Say whether a message with these fields has headers beside its own, which a scanner would find."""
+    found = _Type()
+    for field in header:
+        found.read(field)
+    return found.is_multipart or found.is_message
+
+
 class MimeScanner:
     """Finds the items of one message; body_limit is how many octets of each body are wanted as lines.
 

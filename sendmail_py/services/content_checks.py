@@ -16,7 +16,7 @@ from ..core.envelope import Envelope, Recipient
 from ..core.errors import ConfigError
 from ..formats.checks import BODY, HEADER, Checked, Edit, apply, parse_action
 from ..formats.header import fields
-from ..formats.mime_scanner import Kind, MimeScanner, TooDeep
+from ..formats.mime_scanner import Kind, MimeScanner, TooDeep, has_parts
 from ..formats.tables import PATTERN_TYPES, TableError, split_name
 from ..formats.trace_headers import clean
 from ..host.read_file import Warn
@@ -33,18 +33,17 @@ class ContentChecks:
     """The checks of one configuration."""
 
     def __init__(self, config: Config, warn: Warn) -> None:
-        self._header = _tables(config.header_checks, warn)
-        self._mime = _tables(config.mime_header_checks, warn)
-        self._inside = {
-            Kind.MIME: self._mime,
-            Kind.NESTED: _tables(config.nested_header_checks, warn),
-            Kind.BODY: _tables(config.body_checks, warn),
-        }
+        lists = [getattr(config, name) for name in _NAMES]  # those of MIME are the header's where nothing else is said
+        tables = {tuple(names): _tables(names, warn) for names in lists}
+        self._header, self._mime, nested, body = (tables[tuple(names)] for names in lists)
+        self._inside = {Kind.MIME: self._mime, Kind.NESTED: nested, Kind.BODY: body}
         self._body_limit: int = (config.body_checks_size_limit or sys.maxsize) if self._inside[Kind.BODY] else 0
         self._limits: tuple[int, int] = (config.mime_nesting_limit, config.mime_boundary_length_limit)
+        self._looks_inside = any(self._inside.values())
+        self._is_asked = bool(self._header) or self._looks_inside
 
     def __bool__(self) -> bool:
-        return bool(self._header or any(self._inside.values()))
+        return self._is_asked
 
     def apply(self, header: bytes, body: Iterable[bytes], checked: Checked) -> tuple[bytes, list[Edit]]:
         """Return the header as the checks leave it, and the edits of the body, given in blocks; raises TableError.
@@ -55,13 +54,19 @@ class ContentChecks:
             rows = list(fields(header.replace(b"\r\n", b"\n")))
             if not checked.is_over:
                 header = b"".join(chain.from_iterable(self._of_message(rows, checked)))
-            edits = list(self._edits([raw for _, raw in rows], body, checked)) if any(self._inside.values()) else []
+            edits = list(self._edits([raw for _, raw in rows], body, checked)) if self._has_inside(rows) else []
         except TooDeep as error:
             checked.refused = f"5.6.0 {error}"
             return header, []
         except ValueError as error:
             raise TableError(f"content checks: {error}") from error
         return header, edits
+
+    def _has_inside(self, rows: list[tuple[bytes, bytes]]) -> bool:
+        """Say whether a message has anything beside its own header that a table is to see."""
+        if self._body_limit or not self._looks_inside:
+            return self._looks_inside
+        return has_parts(raw for _, raw in rows)
 
     def _of_message(self, rows: list[tuple[bytes, bytes]], checked: Checked) -> list[list[bytes]]:
         """Check the message's own header; its fields about MIME are for mime_header_checks."""
@@ -96,8 +101,13 @@ def _tables(names: list[str], warn: Warn) -> "Tables | None":
 def _verdicts_of(lines: list[bytes], tables: "list[Tables | None]") -> list[str | None]:
     """Return what each line's tables say of it; the tables are asked once each, for all their lines."""
     verdicts: list[str | None] = [None] * len(lines)
-    for asked in {id(table): table for table in tables if table is not None}.values():
-        indexes = [index for index, table in enumerate(tables) if table is asked]
+    rows: dict[int, list[int]] = {}  # which lines are whose
+    for index, table in enumerate(tables):
+        rows.setdefault(id(table), []).append(index)
+    for indexes in rows.values():
+        asked = tables[indexes[0]]
+        if asked is None:
+            continue
         for index, verdict in zip(indexes, asked.look_up_all([_text(lines[i]) for i in indexes]), strict=True):
             verdicts[index] = verdict
     return verdicts

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sendmail_py.formats.header import split_header
-from sendmail_py.formats.mime_scanner import Item, Kind, MimeScanner, TooDeep
+from sendmail_py.formats.mime_scanner import Item, Kind, MimeScanner, TooDeep, has_parts
 
 MESSAGE = b"""\
 Content-Type: multipart/mixed;
@@ -130,6 +130,25 @@ def test_any_order_of_lines_is_seen_alike_whole_and_octet_by_octet(lines: list[b
     assert [i for i in scan(message, 3) if i.kind is not Kind.BODY] == [
         i for i in scan(message, body_limit=0) if i.kind is not Kind.BODY
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (b"Content-Type: text/plain", False),
+        (b"Content-Type: multipart/mixed; boundary=x", True),
+        (b"content-TYPE :\n multipart/mixed;\n boundary=x", True),
+        (b"Content-Type: multipart/mixed", False),
+        (b"Content-Type: message/rfc822", True),
+        (b"Subject: multipart/mixed; boundary=x", False),
+    ],
+)
+@pytest.mark.parametrize("body", [b"", b"--x\n\nSubject: x\n\n--x\n", b"Subject: x\n\n--x\nA: b\n"])
+def test_a_message_without_parts_has_no_headers_but_its_own(field: bytes, expected: bool, body: bytes) -> None:
+    assert has_parts([b"Subject: y\n", field + b"\n"]) is expected
+    scanner = MimeScanner([b"Subject: y\n", field + b"\n"], 0, 100, 2048)
+    items = [*scanner.feed(body), *scanner.feed(b"", is_last=True)]
+    assert expected or not items
 
 
 def test_pythons_email_package_finds_the_same_fields() -> None:
