@@ -8,8 +8,9 @@ Twenty imports cost 200 system calls and more than 2 ms, beside 5 ms for the int
 start; out of one file they cost a fourth of that. Its name bears the interpreter's cache tag: a
 checkout has no such file, a new interpreter finds none, and both import as always, as does every
 module that is in neither file, and all of them where one cannot be read whole. The first file holds the code of
-fast_start.py, which the launcher runs, and of what a plain submission needs (plain.py); the second, the rest of
-sendmail.py's modules. Neither holds what only people and checkers read: docstrings, annotations, line numbers.
+fast_start.py, which the launcher runs, and of what a plain submission needs (plain.py); the second, the packages and
+the rest of sendmail.py's modules. The first makes so few objects that the garbage collector, which takes longer than
+most of it, never runs. Neither holds what only people and checkers read: docstrings, annotations, line numbers.
 Run as a script this writes them: `fast_modules.py TREE PLACE`, PLACE being where TREE will stand.
 """
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import ast
     from _frozen_importlib import ModuleSpec
     from types import CodeType, ModuleType
+
+    Row = tuple[str, str, str, CodeType]
 
 _PLAIN, _REST = "sendmail_py.commands.plain", "sendmail_py.commands.sendmail"
 _NO_DOCSTRINGS = 2
@@ -57,23 +60,35 @@ def write(tree: str, place: str) -> None:
     sys.meta_path.insert(0, recorder)  # type: ignore[arg-type]
     start = "/sendmail_py/commands/fast_start.py"
     code = _compiled(tree + start, place + start)
+    plain, packages = _rows(recorder, _PLAIN, tree, place)
+    rest, more_packages = _rows(recorder, _REST, tree, place)
     fast = f"{tree}/sendmail_py/fast.{sys.implementation.cache_tag}"
     with open(fast, "wb") as file:
-        file.write(marshal.dumps((code, _rows(recorder, _PLAIN, tree, place))))
+        file.write(marshal.dumps((code, _flat(plain))))
     with open(fast + ".rest", "wb") as file:
-        file.write(marshal.dumps(_rows(recorder, _REST, tree, place)))
+        file.write(marshal.dumps(_flat(packages + more_packages + rest)))
 
 
-def _rows(recorder: _Recorder, main: str, tree: str, place: str) -> "list[tuple[str, str, str, CodeType]]":
-    """Import a module, and return it and those that came with it, as fast_start.py makes them."""
+def _rows(recorder: _Recorder, main: str, tree: str, place: str) -> "tuple[list[Row], list[Row]]":
+    """Import a module, and return it and those that came with it, as fast_start.py makes them, and their packages.
+
+    A module whose package is not there finds the others all the same: they are.
+    """
     recorder.complete.clear()
     __import__(main)
-    rows = []
+    rows: list[Row] = []
+    packages: list[Row] = []
     for name in recorder.complete:
         module = sys.modules[name]
-        path = str(module.__file__).removeprefix(tree)
-        rows.append((name, str(module.__package__), path, _compiled(tree + path, place + path)))
-    return rows
+        path, package = str(module.__file__).removeprefix(tree), str(module.__package__)
+        row = name, package, path, _compiled(tree + path, place + path)
+        (packages if name == package else rows).append(row)
+    return rows, packages
+
+
+def _flat(rows: "list[Row]") -> "list[str | CodeType]":
+    """Return rows as one list: a tuple for each would be made at every start."""
+    return [value for row in rows for value in row]
 
 
 def _compiled(path: str, shown: str) -> "CodeType":

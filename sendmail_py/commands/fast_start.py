@@ -11,20 +11,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import marshal
     import posix
-    from types import CodeType, ModuleType
+    from types import ModuleType
+    from typing import Any
 
-    # What the launcher has: its own directory with a slash, the tree, the first file, and each module in it, after
-    # those it imports: its name, that of its package, its file in the tree, its code.
+    # What the launcher has: its own directory with a slash, the tree, the first file, and what is in it: for each
+    # module, after those it imports, its name, that of its package, its file in the tree, its code.
     directory: str
     tree: str
     fast: str
-    modules: list[tuple[str, str, str, CodeType]]
+    modules: list[Any]
 
 
-def make(modules: "list[tuple[str, str, str, CodeType]]") -> "ModuleType":
+def make(modules: "list[Any]") -> "ModuleType":
     """Make the modules, and return the last."""
     kind = type(sys)
-    for name, package, path, code in modules:
+    values = iter(modules)
+    for name in values:
+        package, path, code = next(values), next(values), next(values)
         module = sys.modules[name] = kind(name)
         space = module.__dict__
         space["__package__"] = package
@@ -33,7 +36,7 @@ def make(modules: "list[tuple[str, str, str, CodeType]]") -> "ModuleType":
             space["__path__"] = [file[:-12]]
         exec(code, space)
         parent, _, own = name.rpartition(".")
-        if parent:
+        if parent in sys.modules:
             setattr(sys.modules[parent], own, module)
     return module
 

@@ -158,7 +158,7 @@ def read_words(words: "list[str]") -> "tuple[str | None, list[str], str, str] | 
         elif word != "-bm" and word[:3] not in ("-oe", "-om"):
             return None
     # Two spellings of one address get one copy, and which of them is for the other path to say.
-    if not (ignores_dots and recipients) or len({text.lower() for text in recipients}) < len(recipients):
+    if not (ignores_dots and recipients) or len(set(map(str.lower, recipients))) < len(recipients):
         return None
     for text in recipients if sender is None else (sender, *recipients):
         if not is_plain(text) or text[0] == "." or ".@" in text or ".." in text or text[-1] == ".":

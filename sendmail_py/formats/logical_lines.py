@@ -5,17 +5,23 @@ character is # is a comment, also between a line and its continuation. Light: im
 sendmail(1).
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def logical_lines(text: str) -> "list[tuple[int, str]]":
+
+def logical_lines(text: str) -> "Iterator[tuple[int, str]]":
     """Join continuation lines and drop comments; each with the number of its first line."""
-    lines: list[tuple[int, str]] = []
+    first, joined = 0, ""
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if not stripped or stripped[0] == "#":
             continue
-        if line[0] in " \t" and lines:
-            first, before = lines[-1]
-            lines[-1] = first, f"{before} {stripped}"
-        else:
-            lines.append((number, stripped))
-    return lines
+        if line[0] in " \t" and first:
+            joined = f"{joined} {stripped}"
+            continue
+        if first:
+            yield first, joined
+        first, joined = number, stripped
+    if first:
+        yield first, joined

@@ -18,18 +18,21 @@ def escape(text: str) -> str:
     """Write a value so that it holds no blank, quote, bracket or control character."""
     if not text.strip(_PLAIN):
         return text
-    return "".join([c if c in _PLAIN or (c > "\x7f" and c.isprintable()) else _octets(c) for c in text])
+    out = ""
+    for c in text:
+        if c in _PLAIN or (c > "\x7f" and c.isprintable()):
+            out += c
+        else:
+            for octet in c.encode("utf-8", "surrogateescape"):
+                out += f"\\x{octet:02x}"
+    return out
 
 
 def quote(text: str) -> str:
     """Write a value between double quotes; blanks stay readable."""
     if text.strip(_PLAIN_WORDS):
-        text = " ".join([escape(word) for word in text.split(" ")])
+        text = " ".join(map(escape, text.split(" ")))
     return f'"{text}"'
-
-
-def _octets(c: str) -> str:
-    return "".join([f"\\x{octet:02x}" for octet in c.encode("utf-8", "surrogateescape")])
 
 
 def arrived_line(arrived_at: int) -> str:

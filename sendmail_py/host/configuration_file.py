@@ -43,7 +43,8 @@ def essentials(directory: str) -> "dict[str, str]":
         from .configuration import lenient, load
 
         config, _ = load(directory)
-        return {name: _text(lenient(config, name)) for name in found}
+        for name in found:
+            found[name] = _text(lenient(config, name))
     return found
 
 

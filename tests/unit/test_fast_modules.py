@@ -124,9 +124,9 @@ def test_a_checkout_has_no_such_file() -> None:
 
 def test_the_file_holds_nothing_that_only_people_and_checkers_read(installed: Path) -> None:
     tree = installed / "share/sendmail-py/sendmail_py"
-    start, modules = marshal.loads((tree / FAST).read_bytes())
-    modules += marshal.loads((tree / REST).read_bytes())
-    codes = [code for module in (start, *(row[3] for row in modules)) for code in nested(module)]
+    start, values = marshal.loads((tree / FAST).read_bytes())
+    values += marshal.loads((tree / REST).read_bytes())
+    codes = [code for value in (start, *values) if isinstance(value, CodeType) for code in nested(value)]
     assert len(codes) > 50
     assert not {"TYPE_CHECKING", "__annotations__"} & {name for code in codes for name in code.co_names}
     makers = [i for code in codes for i in dis.get_instructions(code) if i.opname in MAKERS]
