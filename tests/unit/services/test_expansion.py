@@ -1,5 +1,6 @@
 """Expansion against a real queue: children first, then the mark, and nothing left of what did not succeed."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,7 +21,9 @@ from sendmail_py.services.child_messages import Expanded, Plan
 from sendmail_py.services.decisions import Decisions
 from sendmail_py.services.expansion import Expander
 from sendmail_py.services.messages import Message
+from sendmail_py.spool import atomic
 from sendmail_py.spool.layout import ACTIVE, INCOMING, TMP
+from sendmail_py.spool.recovery import recover_children
 from sendmail_py.spool.store import Store, read_message
 from tests.unit.conftest import PutMessage, envelope_for
 
@@ -205,6 +208,28 @@ def test_a_defect_of_ours_defers_the_one_recipient_whom_it_concerns(
     assert isinstance(first, DeliveryResult) and (first.status, first.reason) == ("4.3.0", "internal error: KeyError")
     assert isinstance(second, Route)
     assert f"error: {ID}: internal error: KeyError: 'no such key'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("marked", [0, 1, 2])
+def test_a_crash_among_the_marks_of_two_who_are_one_mailbox_doubles_nothing(
+    make: Make, store: Store, put: PutMessage, monkeypatch: pytest.MonkeyPatch, marked: int
+) -> None:
+    """The children answer for the one whom they name: while he waits they are made again, for him and whoever waits."""
+    message = Message(ID, put("bob@mx.here", "bob@here", state=ACTIVE), -1, 0)
+    left, overwrite = iter(range(marked)), atomic.overwrite
+
+    def crashing(descriptor: int, data: bytes, offset: int) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        overwrite(descriptor, data, offset)
+
+    plan = Plan(iter([Final(Address("carol", "far.example"))]))
+    with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        patched.setattr(atomic, "overwrite", crashing)
+        make().expand(message, [0, 1], plan)
+    released = [what for _, what in recover_children(store)]
+    waits = len(read_message(store.path(ACTIVE, ID)).pending())
+    assert (released, waits) == [(["discarded"], 2), (["discarded"], 1), (["released"], 0)][marked]
 
 
 class FullOnce(Store):
