@@ -13,7 +13,7 @@ TEST_PACKAGES = python3-venv strace e2fsprogs xfsprogs util-linux iproute2 make 
 	python3-dnspython python3-filelock python3-daemon python3-cryptography pflogsumm systemd tcc swaks mandoc \
 	curl msmtp s-nail openssl ca-certificates \
 	procmail maildrop vacation liblockfile-bin mutt dovecot-lmtpd dovecot-imapd dovecot-pop3d \
-	dovecot-submissiond mmdebstrap tmux zsh postgrey haproxy rspamd opendkim unbound nsd ldnsutils
+	dovecot-submissiond dovecot-ldap mmdebstrap tmux zsh postgrey haproxy rspamd opendkim unbound nsd ldnsutils
 PRINT_DEPENDENCIES = import configparser; \
 	c = configparser.ConfigParser(interpolation=None); c.read("setup.cfg"); print(c["options"]["install_requires"])
 

@@ -108,7 +108,8 @@ def read(line: str) -> Answer | None:
     if word == "CONT":
         return Answer(word, number, values[1] if len(values) > 1 else "")
     fields = dict(value.partition("=")[::2] for value in map(_unescaped, values[1:]))
-    return Answer(word, number, fields.get("resp", ""), fields.get("user", ""), "temp" in fields)
+    is_temporary = "temp" in fields or fields.get("code") == "temp_fail"  # of Dovecot 2.2; of 2.3 and later
+    return Answer(word, number, fields.get("resp", ""), fields.get("user", ""), is_temporary)
 
 
 def _unescaped(text: str) -> str:

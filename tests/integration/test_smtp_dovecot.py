@@ -85,7 +85,9 @@ def test_what_dovecot_adds_to_its_yes_is_heard_before_it(served, dovecot):
         assert client.docmd("")[0] == 235
 
 
-@pytest.mark.parametrize("answer", [b"", b"FAIL\t%\ttemp\n", b"OK\t%\n", b"OK\tx\n", b"\xff" * 70000 + b"\n"])
+@pytest.mark.parametrize(
+    "answer", [b"", b"FAIL\t%\ttemp\n", b"FAIL\t%\tcode=temp_fail\n", b"OK\t%\n", b"OK\tx\n", b"\xff" * 70000 + b"\n"]
+)
 def test_what_dovecot_cannot_tell_is_no_wrong_password_and_the_next_login_finds_it_again(served, dovecot, answer):
     dovecot.answers = [answer, b"OK\t%\tuser=alice\n"]
     with served.starttls() as client:

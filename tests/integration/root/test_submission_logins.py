@@ -1,9 +1,15 @@
-"""Logins at the submission ports of an installed system: Dovecot (its users and PAM's), and a password file."""
+"""Logins at the submission ports of an installed system: Dovecot (its users, PAM's and LDAP's), and a password file."""
 
+import base64
+import contextlib
+import hashlib
+import os
+import re
 import subprocess
 from collections.abc import Iterator
 
 import pytest
+from directory_server import BASE, PORT, SLAPD, DirectoryServer
 from machine import HERE, Machine, wait_until
 
 from tests.integration.smtp_server import cheap_hash
@@ -108,6 +114,19 @@ def machine() -> Iterator[Machine]:
         machine.stop()
 
 
+@contextlib.contextmanager
+def dovecot(machine: Machine) -> Iterator[None]:
+    """Have Dovecot run as its configuration says."""
+    command = machine.command(["dovecot", "-F", "-c", "/var/lib/dovecot.conf"])
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2) as process:
+        try:
+            wait_until(lambda: machine.path("/run/dovecot/auth-client").is_socket(), "Dovecot listens")
+            yield
+        finally:
+            machine.script("kill $(cat /run/dovecot/master.pid)")  # process is nsenter, which passes no signal on
+            process.wait(30)
+
+
 def send(machine: Machine, mechanism: str, user: str, password: str, subject: str) -> list[str]:
     return machine.python(SEND, HERE, mechanism, user, password, "alice@host.example.org", subject).split("\n")[:-1]
 
@@ -118,32 +137,26 @@ def test_dovecot_tells_who_its_own_and_pams_users_are_and_whose_mailbox_is_full(
     machine.path("/var/lib/dovecot-users").write_text("alice:secret word\n")
     machine.configure(smtpd_sasl_type="dovecot")
     machine.run("mailctl", "reload")
-    command = machine.command(["dovecot", "-F", "-c", "/var/lib/dovecot.conf"])
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2) as dovecot:
-        try:
-            wait_until(lambda: machine.path("/run/dovecot/auth-client").is_socket(), "Dovecot listens")
-            for mechanism, user, password in [
-                ("PLAIN", "alice", "secret word"),
-                ("LOGIN", "alice", "secret word"),
-                ("CRAM-MD5", "alice", "secret word"),
-                ("SCRAM-SHA-256", "alice", "secret word"),
-                ("PLAIN", "bob", "his own word"),
-            ]:
-                subject = f"{mechanism} of {user}"
-                offered = send(machine, mechanism, user, password, subject)
-                assert [set(line.split()) for line in offered] == [{"PLAIN", "LOGIN", "SCRAM-SHA-256", "CRAM-MD5"}]
-                assert "with ESMTPSA id" in machine.wait_for_mail("alice", subject)
-                machine.wait_for_log(f"sasl_method={mechanism}, sasl_username={user}")
-            machine.configure(smtpd_recipient_restrictions="check_policy_service inet:127.0.0.1:12340")
-            machine.run("mailctl", "reload")
-            said = machine.python(ASK_BY_SIZE).splitlines()
-            assert said == ["5000 250 2.1.5 Ok", "500000 452 4.2.2 Mailbox is full"]
-            machine.configure(smtpd_recipient_restrictions="")
-            # The last, and only one: Dovecot lets an address wait ever longer after each.
-            assert send(machine, "PLAIN", "bob", "secret word", "wrong")[1:] == ["535"]
-        finally:
-            dovecot.terminate()
-            dovecot.wait(60)
+    with dovecot(machine):
+        for mechanism, user, password in [
+            ("PLAIN", "alice", "secret word"),
+            ("LOGIN", "alice", "secret word"),
+            ("CRAM-MD5", "alice", "secret word"),
+            ("SCRAM-SHA-256", "alice", "secret word"),
+            ("PLAIN", "bob", "his own word"),
+        ]:
+            subject = f"{mechanism} of {user}"
+            offered = send(machine, mechanism, user, password, subject)
+            assert [set(line.split()) for line in offered] == [{"PLAIN", "LOGIN", "SCRAM-SHA-256", "CRAM-MD5"}]
+            assert "with ESMTPSA id" in machine.wait_for_mail("alice", subject)
+            machine.wait_for_log(f"sasl_method={mechanism}, sasl_username={user}")
+        machine.configure(smtpd_recipient_restrictions="check_policy_service inet:127.0.0.1:12340")
+        machine.run("mailctl", "reload")
+        said = machine.python(ASK_BY_SIZE).splitlines()
+        assert said == ["5000 250 2.1.5 Ok", "500000 452 4.2.2 Mailbox is full"]
+        machine.configure(smtpd_recipient_restrictions="")
+        # The last, and only one: Dovecot lets an address wait ever longer after each.
+        assert send(machine, "PLAIN", "bob", "secret word", "wrong")[1:] == ["535"]
 
 
 def test_the_password_file_is_for_root_and_the_services_alone(machine: Machine) -> None:
@@ -161,3 +174,49 @@ def test_the_password_file_is_for_root_and_the_services_alone(machine: Machine) 
     machine.script(f"chown bob {users}")
     assert send(machine, "PLAIN", "alice", "another", "of bob's")[1:] == ["454"]
     machine.wait_for_log(f"{users}: it belongs to uid ")
+
+
+SSHA = "{SSHA}" + base64.b64encode(hashlib.sha1(b"geheim" + b"salt").digest() + b"salt").decode()
+LDAP = f"""\
+uris = ldap://127.0.0.1:{PORT}
+dn = cn=reader,{BASE}
+dnpass = read only
+base = ou=people,{BASE}
+pass_filter = (uid=%n)
+default_pass_scheme = PLAIN
+"""
+
+
+@pytest.fixture
+def directory(machine: Machine) -> DirectoryServer:
+    """A directory with alice and bob, where Dovecot looks for its users; it does not run yet."""
+    if not SLAPD.exists():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs slapd (`make test-deps`)")
+    ldap = "passdb {\n  driver = ldap\n  args = /var/lib/dovecot-ldap.conf\n}\n"
+    nobody_waits = "service anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n"
+    config = re.sub(r"passdb \{.*?\n\}\n", "", CONFIG, flags=re.DOTALL) + ldap + nobody_waits
+    machine.path("/var/lib/dovecot.conf").write_text(config.replace("login scram-sha-256 cram-md5", "login"))
+    machine.configure(smtpd_sasl_type="dovecot")
+    machine.run("mailctl", "reload")
+    return DirectoryServer(machine, {"alice": "secret word", "bob": SSHA}, reader="read only")
+
+
+@pytest.mark.real("dovecot")
+@pytest.mark.parametrize("more", ["auth_bind = yes\n", "pass_attrs = uid=user, userPassword=password\n"])
+def test_dovecot_asks_ldap_and_while_ldap_is_away_no_password_is_wrong(
+    machine: Machine, directory: DirectoryServer, more: str
+) -> None:
+    machine.path("/var/lib/dovecot-ldap.conf").write_text(LDAP + more)
+    with dovecot(machine):
+        with directory:
+            for mechanism, user, password in (("PLAIN", "alice", "secret word"), ("LOGIN", "bob", "geheim")):
+                subject = f"{user} by {more.partition(' ')[0]}"
+                assert send(machine, mechanism, user, password, subject) == ["PLAIN LOGIN"]
+                assert "with ESMTPSA id" in machine.wait_for_mail("alice", subject)
+            for user, password in (("alice", "secret wor"), ("carol", "secret word"), ("*", "secret word")):
+                assert send(machine, "PLAIN", user, password, "refused")[1:] == ["535"]
+        for password in ("secret word", "another"):
+            assert send(machine, "PLAIN", "alice", password, "not now")[1:] == ["454"]
+        with directory:
+            again = ("PLAIN", "alice", "secret word", "again")
+            wait_until(lambda: not send(machine, *again)[1:], "LDAP is there again")

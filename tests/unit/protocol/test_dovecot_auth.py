@@ -73,6 +73,8 @@ def test_no_value_can_begin_another_field(text: str) -> None:
         ("OK\t3\tuser=a\x01tb\tresp=dj0=", Answer("OK", 3, "dj0=", "a\tb")),
         ("FAIL\t4\tuser=alice\treason=no", Answer("FAIL", 4, user="alice")),
         ("FAIL\t4\ttemp", Answer("FAIL", 4, is_temporary=True)),
+        ("FAIL\t4\tuser=a\tcode=temp_fail", Answer("FAIL", 4, user="a", is_temporary=True)),
+        ("FAIL\t4\tuser=a\tcode=user_disabled", Answer("FAIL", 4, user="a")),
         ("MECH\tPLAIN", None),
         ("", None),
     ],
