@@ -243,6 +243,7 @@ smtp_tls_loglevel = 1
 smtp_dns_support_level = disabled
 smtp_connection_cache_destinations = 127.0.0.1
 smtp_destination_concurrency_limit = 1
+smtp_line_length_limit = 0
 """
     _login = """smtp_tls_security_level = encrypt
 smtp_sasl_auth_enable = yes

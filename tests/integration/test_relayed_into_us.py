@@ -30,6 +30,7 @@ CONTENTS = {
     "headeronly": b"",
     "dots": b"\r\n.\r\n..\r\n...\r\n.dot\r\n\r\n.\r\n",
     "long": b"\r\n" + b"\r\n".join(b"x" * length for length in (997, 998)) + b"\r\n",
+    "endless": b"\r\n" + b"\r\n".join(b"y" * length for length in (2049, 9999, 30000)) + b"\r\n",
     "eight": "\r\nGrüße aus Łódź €\r\n".encode() + bytes(range(128, 256)) + b"\r\n",
     "blank": b"\r\n\r\n\r\n  \r\n\t\r\nx \r\n\r\n\r\n",
     "folded": b"X-Folded: one\r\n two\r\n\tthree\r\nX-Odd:\r\n\r\nbody\r\n",
@@ -168,7 +169,7 @@ def retried_until(mta: Mta, condition: Callable[[], object]) -> None:
         return condition()
 
     try:
-        wait_until(retried, f"{mta.name} has come back")
+        wait_until(retried, f"{mta.name} has come back", 90)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{mta.log()}") from None
 
