@@ -1,10 +1,16 @@
-"""The recipes of containers, step by step on a Debian that has just been installed: no engine is needed for that."""
+"""The recipes of containers, step by step on a Debian that has just been installed, and what is typed to an engine.
 
+No engine is needed for that: what the documents type is done by one that follows the recipe in a root of its own.
+"""
+
+import argparse
 import json
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from debian_machine import DebianMachine, what_lacks
@@ -73,9 +79,10 @@ class Image(DebianMachine):
 
     # --- what an engine does ------------------------------------------------------------------
 
-    def start_container(self, **variables: str) -> "subprocess.Popen[bytes]":
+    def start_container(self, settings: dict[str, str] = SETTINGS, **variables: str) -> "subprocess.Popen[bytes]":
         """Run the entry point as process 1 of a container, as its user; its standard output is the log."""
-        clean = [f"{name}={value}" for name, value in (self.variables | SETTINGS | variables).items()]
+        self.settings = settings | variables
+        clean = [f"{name}={value}" for name, value in (self.variables | self.settings).items()]
         words = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "setpriv", f"--reuid={self.user}"]
         words += [
             f"--regid={self.user}",
@@ -92,7 +99,7 @@ class Image(DebianMachine):
 
     def inside(self, *words: str, **more: object) -> "subprocess.CompletedProcess[bytes]":
         """Run a command as a program in the container does."""
-        return self.run(*words, user=self.user, **(self.variables | SETTINGS | more))  # type: ignore[arg-type]
+        return self.run(*words, user=self.user, **(self.variables | self.settings | more))  # type: ignore[arg-type]
 
     def processes(self) -> list[str]:
         """Return pid, state and name of what runs as the container's user."""
@@ -106,6 +113,43 @@ class Image(DebianMachine):
         log, _ = container.communicate(timeout=60)
         assert container.returncode == 0
         return log.decode()
+
+
+class Engine:
+    """The commands of podman that the documents type, done by the image."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        self.container: subprocess.Popen[bytes] | None = None
+        self.name = self.tag = ""
+
+    def typed(self, command: str) -> None:
+        """Do what a command says; what is not known here fails."""
+        podman, verb, *words = shlex.split(command)
+        assert podman == "podman"
+        getattr(self, f"_{verb}")(words)
+
+    def _build(self, words: list[str]) -> None:
+        option, recipe, tag, self.tag, place = words
+        assert (option, ROOT / recipe, tag, place) == ("-f", RECIPE, "-t", ".")  # the image is made of it already
+
+    def _run(self, words: list[str]) -> None:
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        parser.add_argument("-d", action="store_true", required=True)
+        for letter in ("--name", "-v", "-p"):
+            parser.add_argument(letter, required=True)
+        parser.add_argument("-e", action="append", default=[])
+        parser.add_argument("image")
+        options = parser.parse_args(words)
+        self.name = options.name
+        assert options.image == self.tag
+        assert options.v.partition(":")[2] == self.image.volume
+        assert options.p.rpartition(":")[2] == self.image.variables["SENDMAILPY_smtpd_port"]
+        self.container = self.image.start_container(dict(setting.split("=", 1) for setting in options.e))
+
+    def _exec(self, words: list[str]) -> None:
+        assert words[0] == self.name
+        self.image.inside(*words[1:])
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +181,20 @@ def test_a_container_takes_mail_keeps_it_on_its_volume_and_stops_in_order(image:
     finally:
         log = image.end(container)
     assert all(json.loads(line)["host"] for line in log.splitlines())
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", DOCUMENT], ids=["README", "container"])
+def test_what_the_documents_type_to_an_engine_works(image: Image, document: Path) -> None:
+    (block,) = (block for block in blocks(document) if "podman" in block.text)
+    engine = Engine(image)
+    try:
+        for command in re.sub(r"\\\n\s*", "", block.text).splitlines():
+            engine.typed(command)
+        shown = image.inside("mailctl", "config", "-h", "relayhost", "myhostname", "mynetworks").stdout.decode()
+        assert shown.splitlines() == ["[smtp.example.net]:587", "app.example.org", "127.0.0.0/8,10.88.0.0/16"]
+    finally:
+        if engine.container:
+            image.end(engine.container)
 
 
 def test_what_a_users_program_leaves_behind_does_not_stay_as_a_zombie(image: Image) -> None:
