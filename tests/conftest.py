@@ -26,6 +26,7 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(_number, signal.SIG_DFL)
 
 from tests import limits  # noqa: E402
+from tests.longest import Longest  # noqa: E402
 
 _SEARCH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 _ran: dict[str, bool] = {}
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real(*programs, root=False): works with real components of the machine")
     config.addinivalue_line("markers", "alone: no other test runs at the same time")
     config.pluginmanager.register(limits)
+    config.pluginmanager.register(Longest(_scope_of))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -50,12 +52,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
         """What is dealt out as one: a file, but for _TOGETHER and _ALONE."""
 
         def _split_scope(self, nodeid: str) -> str:
-            path = Path(nodeid.partition("::")[0])
-            if any(path.is_relative_to(name) for name in _ALONE):
-                return nodeid
-            return next((name for name in _TOGETHER if path.is_relative_to(name)), str(path))
+            return _scope_of(nodeid)
 
     return Together(config, log)
+
+
+def _scope_of(nodeid: str) -> str:
+    path = Path(nodeid.partition("::")[0])
+    if any(path.is_relative_to(name) for name in _ALONE):
+        return nodeid
+    return next((name for name in _TOGETHER if path.is_relative_to(name)), str(path))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -18,6 +18,23 @@ def serving(tmp_path, **settings):
         yield served
 
 
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("usual")) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def coming_and_going(served):
+    """Connect; in the end the server has seen that this client is gone."""
+    gone = r"disconnect from localhost\[127.0.0.1\]"
+    before = len(re.findall(gone, served.log()))
+    with served.connect() as line:
+        line.reply()
+        yield line
+    served.wait_for_log(gone, before + 1)
+
+
 def left_behind(served):
     """Return the files in tmp/ of the queue."""
     return os.listdir(served.path / "queue" / "tmp")
@@ -176,12 +193,11 @@ def test_junk_beyond_the_limit_counts_as_errors(tmp_path):
         assert line.replies()[-1] == "421 4.7.0 Error: too many errors"
 
 
-def test_a_form_sent_by_a_browser_is_not_read_as_commands(tmp_path):
-    with serving(tmp_path) as served, served.connect() as line:
-        line.reply()
+def test_a_form_sent_by_a_browser_is_not_read_as_commands(usual):
+    with coming_and_going(usual) as line:
         line.say("POST / HTTP/1.1", "Host: here.test", "", "MAIL FROM:<a@a.test>", "RCPT TO:<games@here.test>", "DATA")
         assert line.replies() == ["421 4.7.0 Error: this is SMTP, not another protocol"]
-        served.wait_for_log("non-SMTP command from localhost")
+        usual.wait_for_log("non-SMTP command from localhost")
 
 
 def test_an_endless_line_is_refused_and_forgotten(tmp_path):
@@ -313,16 +329,13 @@ def test_a_thousand_who_say_nothing_are_cheap_and_hold_up_nobody(tmp_path):
 
 
 @pytest.mark.parametrize("step", range(8))
-def test_a_client_that_vanishes_at_any_step_leaves_nothing(tmp_path, step):
+def test_a_client_that_vanishes_at_any_step_leaves_nothing(usual, step):
     says = [b"", b"EH", b"EHLO c.test\r\n", b"MAIL FROM:<a@a.test>\r\n", b"RCPT TO:<games@here.test>\r\n", b"DATA\r\n"]
     says += [b"Subject: half\r\n\r\n" + b"x" * 200_000, b"\r\n."]
-    with serving(tmp_path) as served:
-        with served.connect() as line:
-            line.reply()
-            line.end.sendall(b"".join(says[: step + 1]))
-        served.wait_for_log(r"disconnect from localhost\[127.0.0.1\]")
-        assert left_behind(served) == []
-        assert served.mailq() == "Mail queue is empty\n"
+    with coming_and_going(usual) as line:
+        line.end.sendall(b"".join(says[: step + 1]))
+    assert left_behind(usual) == []
+    assert usual.mailq() == "Mail queue is empty\n"
 
 
 def ask_all(line: Line, command: str) -> str:
