@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 
 def make(modules: "list[Any]") -> "ModuleType":
-    """Make the modules, and return the last."""
+    """Make the modules that are not there yet, which main.cf may have made necessary, and return the last."""
     kind = type(sys)
     values = iter(modules)
     for name in values:
         package, path, code = next(values), next(values), next(values)
+        if name in sys.modules:
+            continue
         module = sys.modules[name] = kind(name)
         space = module.__dict__
         space["__package__"] = package
@@ -38,7 +40,7 @@ def make(modules: "list[Any]") -> "ModuleType":
         parent, _, own = name.rpartition(".")
         if parent in sys.modules:
             setattr(sys.modules[parent], own, module)
-    return module
+    return sys.modules[name]
 
 
 sys.path[:0] = tree, directory + ".."

@@ -89,6 +89,30 @@ def test_what_has_been_read_of_a_message_is_not_lost_on_the_way_to_the_second_fi
     assert file.read_bytes().endswith(b"\n\n" + text.encode() * 10000)
 
 
+def test_no_module_is_made_twice_where_main_cf_needed_more_of_them_before(installed: Path) -> None:
+    spool_of(installed)
+    (installed / "main.cf").write_text("queue_directory = ${config_directory}/queue\nmessage_size_limit = 3\n")
+    done = start(installed, "-i", "bob@example.net")
+    errors = [line for line in done.stderr.splitlines() if "import time:" not in line]
+    assert done.returncode == 65 and len(errors) == 1 and "message_size_limit" in errors[0]
+    assert {"sendmail_py.host", "sendmail_py.core.errors"} <= imported(done)  # before the second file was read
+    script = installed / "sbin/sendmail"
+    script.write_text(script.read_text().replace("exec(start)", WATCHED))
+    done = start(installed, "-i", "bob@example.net")
+    assert done.returncode == 65 and "made again" not in done.stderr, done.stderr
+
+
+WATCHED = """
+class Watched(dict):
+    def __setitem__(self, name, module):
+        if name in self:
+            posix.write(2, b"made again: " + name.encode())
+        super().__setitem__(name, module)
+sys.modules = Watched(sys.modules)
+exec(start)
+"""
+
+
 def test_the_launcher_reads_each_file_whole(installed: Path) -> None:
     size = {name: (installed / "share/sendmail-py/sendmail_py" / name).stat().st_size for name in (FAST, REST)}
     assert size[FAST] < 40000 and size[REST] < 131000
