@@ -40,8 +40,8 @@ def mailq(config: Config, selection: Selection = _EVERYTHING, as_json: bool = Fa
     if selection.limits:
         found = (m for m in found if selection.selects(m.queue_id, m.sender, (r[0] for r in m.recipients)))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    for text in (json_lines if as_json else mailq_text)(found):
-        sys.stdout.write(_at_terminal(text) if sys.stdout.isatty() else text)
+    texts = (json_lines if as_json else mailq_text)(found)
+    sys.stdout.writelines(map(_at_terminal, texts) if sys.stdout.isatty() else texts)
     return EX_OK
 
 
