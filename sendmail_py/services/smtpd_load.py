@@ -1,6 +1,9 @@
-"""How busy a process of the SMTP server is: when another one would help, and when one is enough."""
+"""How busy a process of the SMTP server is: when another one would help, and when one is enough.
 
-_BUSY, _BUSY_SECONDS = 0.6, 2.0
+Another one costs less than a client that waits: a second is long. That one is enough has to be seen for longer.
+"""
+
+_BUSY, _BUSY_SECONDS = 0.6, 1.0
 _CALM, _CALM_SECONDS = 0.05, 10.0
 
 

@@ -106,11 +106,13 @@ def test_stress_lasts_longer_than_its_cause() -> None:
 
 def test_a_busy_process_wants_another_and_a_calm_one_may_go() -> None:
     load = Load(0.0, 0.0)
-    spent = 0.0
+    spent = 0.3
+    load.note(0.5, spent)
+    assert not load.is_busy()
     for second in range(1, 4):
         spent += 0.9
         load.note(float(second), spent)
-    assert load.is_busy() and not load.is_calm()
+        assert load.is_busy() and not load.is_calm()
     for second in range(4, 20):
         load.note(float(second), spent)
     assert load.is_calm() and not load.is_busy()
