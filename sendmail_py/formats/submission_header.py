@@ -25,6 +25,7 @@ _WHOLE = re.compile(rb"[!-9;-~]+:[ \t]*(?:[A-Za-z0-9_.' -]*<%b>|%b)[ \t]*\n?" % 
 # Reading addresses costs time that others wait for: what exceeds this in one message is left as it is.
 _QUALIFIED_OCTETS = 262144
 _MESSAGE_ID = b"message-id"
+_REQUIRED = {"Message-Id": _MESSAGE_ID, "Date": b"date", "From": b"from"}
 MAILER_DAEMON = "MAILER-DAEMON"
 Change = Callable[[bytes, Address], Address]
 
@@ -109,14 +110,17 @@ def prepare_header(header: bytes, facts: Submission) -> PreparedHeader:
 
 def _missing_fields(seen: Set[bytes], facts: Submission, date: str) -> str:
     """Return the fields to add; in a message that is sent again these are its Resent- fields (RFC 5322 3.6.6)."""
-    resent = "Resent-" if any(name.startswith(b"resent-") for name in seen) else ""
-    values = {
-        "Message-Id": message_id(facts.arrived_at // 1_000_000, facts.queue_id, facts.myhostname),
-        "Date": date,
-        "From": originator(facts.sender, facts.full_name, facts.myorigin),
-    }
-    missing = [f"{resent}{n}: {v}\n" for n, v in values.items() if f"{resent}{n}".lower().encode() not in seen]
-    return "".join(missing)
+    resent, prefix = ("Resent-", b"resent-") if any(name.startswith(b"resent-") for name in seen) else ("", b"")
+    missing = [name for name, seen_as in _REQUIRED.items() if prefix + seen_as not in seen]
+    return "".join(f"{resent}{name}: {_value(name, facts, date)}\n" for name in missing)
+
+
+def _value(name: str, facts: Submission, date: str) -> str:
+    if name == "Date":
+        return date
+    if name == "From":
+        return originator(facts.sender, facts.full_name, facts.myorigin)
+    return message_id(facts.arrived_at // 1_000_000, facts.queue_id, facts.myhostname)
 
 
 def originator(sender: Address, full_name: str, myorigin: str) -> str:

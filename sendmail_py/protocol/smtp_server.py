@@ -16,6 +16,7 @@ only CRLF.CRLF does, for the rest of the session.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from . import server_replies as replies
@@ -94,6 +95,11 @@ def _response(line: bytes) -> Auth:
     return Auth(replies.RESPONSE_TOO_LONG, "", text)
 
 
+@lru_cache(64)  # a reader remembers nothing, and one server offers few things
+def _reader(hostname: str, extensions: tuple[tuple[str, str], ...]) -> CommandReader:
+    return CommandReader(hostname, dict(extensions))
+
+
 class SmtpServer:
     """The machine: receive_data() and next_event() for what comes, send() for what goes."""
 
@@ -118,7 +124,7 @@ class SmtpServer:
 
     def offer(self, extensions: Mapping[str, str]) -> None:
         """Offer other extensions from the next command on."""
-        self._reader = CommandReader(self.hostname, extensions)
+        self._reader = _reader(self.hostname, tuple(extensions.items()))
         self._chunks = ChunkReader(extensions.get("SIZE", ""))
 
     def greeting(self) -> bytes:
