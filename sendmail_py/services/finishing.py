@@ -7,6 +7,7 @@ removed after its original: a copy without an original is at worst delivered onc
 original without a copy would be taken for new mail.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable
@@ -86,6 +87,7 @@ class Finisher:
                 self._remove(message, ended, LOG_LINES[DELETE])
                 return ended
             if not message.is_marked:
+                self._remove_unwanted(message, ended)
                 self._mark(message, ended)
             if message.unreleased:
                 self._release(message, ended)
@@ -98,6 +100,13 @@ class Finisher:
         except Exception as error:  # a defect: the message waits; a queue manager that ended would deliver it again
             ended.error = OSError(f"internal error: {type(error).__name__}: {error}")
         return ended
+
+    def _remove_unwanted(self, message: Message, ended: Ended) -> None:
+        """Remove what a deleted message has become in this pass: it waits in tmp/ still, and is not on its way."""
+        while message.wish == DELETE and message.unreleased:
+            with contextlib.suppress(FileNotFoundError):
+                self.store.remove(TMP, message.unreleased[-1])
+            ended.lines.append(f"{message.unreleased.pop()}: {LOG_LINES[DELETE]}")
 
     def _failed(self, ended: Ended, error: OSError) -> None:
         """Keep an error, for another try; but a message whose file somebody has taken away ends here."""

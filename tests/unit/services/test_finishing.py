@@ -20,7 +20,7 @@ from sendmail_py.services.reports import Written
 from sendmail_py.spool import store as store_module
 from sendmail_py.spool.layout import ACTIVE, DEFERRED, INCOMING, MAILDROP, TMP
 from sendmail_py.spool.store import Store, read_head, read_message
-from tests.unit.conftest import PutMessage
+from tests.unit.conftest import PutMessage, envelope_for
 
 ID = "0123456789ABC"
 SENT, LATER, NEVER = delivered("ok"), deferred("4.4.1", "timed out"), failed("5.1.1", "unknown user")
@@ -317,3 +317,18 @@ def test_a_defect_of_ours_keeps_one_message_and_ends_the_others(
     assert contents(store) == {ACTIVE: [ID], DEFERRED: [f"{ID}0"]}
     (ended,) = end.end_passes([faulty])
     assert ended.error is None and contents(store) == {INCOMING: ended.children, DEFERRED: [f"{ID}0"]}
+
+
+def test_what_a_deleted_message_has_become_goes_with_it_but_who_failed_before_is_reported(
+    store: Store, put: PutMessage
+) -> None:
+    e = put("list@x", "b@x", state=ACTIVE)
+    message = ended_pass(e, SENT, NEVER)
+    child = envelope_for("carol@y", queue_id=f"{ID}88")
+    child.parent = ID, e.recipients[0].offset
+    store.write(child, [b"\nhi\n"], durable=True)
+    message.unreleased, message.wish = [f"{ID}88"], "delete"
+    (ended,) = finisher(store).end_passes([message])
+    assert ended.error is None and ended.lines[0] == f"{ID}88: removed by the administrator"
+    assert len(ended.children) == 1 and contents(store) == {INCOMING: ended.children}
+    assert ended.children != [f"{ID}88"]
