@@ -38,6 +38,9 @@ NOT_TYPED = {
         "the key is Google's", "tests/integration/test_oauth_stories.py"
     ),
     ("docs/packaging.md", "alternatives"): Elsewhere("needs the packages", "packaging/tests/test_rpm.py"),
+    ("docs/packaging.md", "# apt-get install"): Elsewhere(
+        "two hosts take part", "tests/integration/root/test_deb_on_debian.py"
+    ),
     ("docs/packaging.md", "python3 -m venv"): Elsewhere("has a machine", "tests/integration/root/test_pip_install.py"),
     ("docs/ten-faults.md", ""): Elsewhere("has a machine of its own", "tests/integration/root/test_ten_faults.py"),
 }  # fmt: skip
@@ -45,7 +48,8 @@ NOT_TYPED = {
 
 def reason(name: str, block: Block) -> Elsewhere | None:
     """Return why a block is not typed here."""
-    first = next((line for line in block.lines if not line.startswith("#")), "")
+    is_typed = block.kind == "console"  # "#" is root there, and begins a comment elsewhere
+    first = next((line for line in block.lines if is_typed or not line.startswith("#")), "")
     found = [why for (document, start), why in NOT_TYPED.items() if document == name and first.startswith(start)]
     return found[0] if found else None
 

@@ -4,11 +4,13 @@ Each recipe's main.cf is the whole file, and what is typed then is compared with
 an ordinary user is in tests/integration/test_readme.py.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 from debian_machine import DebianMachine, what_lacks
@@ -85,3 +87,21 @@ def test_what_becomes_of_the_host_later_is_named_and_what_is_named_repairs_it(
     typed(host, repair)
     assert repairs() == []
     assert "Mail queue is empty" in typed(host, "echo hello | sendmail -odi bob && mailq", as_root=False)
+
+
+def test_nothing_that_was_started_survives_its_machine() -> None:
+    def running(namespace: Path) -> list[Path]:
+        return [path for path in Path("/proc").glob("[0-9]*/ns/pid") if is_same(path, namespace)]
+
+    def is_same(path: Path, namespace: Path) -> bool:
+        with contextlib.suppress(OSError):
+            return path.readlink() == namespace
+        return False  # it has ended
+
+    if lacks := what_lacks():
+        pytest.skip(f"needs {lacks}")
+    with DebianMachine() as host:
+        namespace = Path(f"/proc/{host.pid}/ns/pid").readlink()
+        host.script("setsid sleep 1000 > /dev/null 2>&1 &")
+        assert len(running(namespace)) >= 3  # with the first and the world
+    assert running(namespace) == []
