@@ -11,13 +11,16 @@ import pytest
 
 FIRST = (
     "tests/compat/real",
-    "tests/integration/root/test_documents.py",
-    "tests/integration/root/test_dovecot.py",
-    "tests/integration/root/test_dane_postfix.py",
     "tests/integration/root/test_smarthosts.py",
+    "tests/integration/root/test_documents.py",
+    "tests/integration/root/test_pip_install.py",
+    "tests/integration/root/test_dovecot.py",
+    "tests/integration/root/test_name_service.py",
     "tests/integration/test_smtp_server_limits.py",
+    "tests/integration/root/test_dane_postfix.py",
     "tests/integration/local/test_local_programs.py",
     "tests/integration/local/test_local_races.py",
+    "tests/integration/root/test_local_delivery.py",
     "tests/integration/test_smtp_submission.py",
     "tests/integration/test_milter_stories.py",
 )
