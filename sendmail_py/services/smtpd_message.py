@@ -35,6 +35,7 @@ _T = TypeVar("_T")
 _THREADS = 12
 _QUICK = 0.1  # seconds: what a message may take while all other clients wait
 _AGAIN = 0.05
+_KEPT = 0.1  # seconds for which a look at the disk counts, if it found nothing against mail: many come in that time
 
 
 @dataclass(slots=True)
@@ -73,6 +74,7 @@ class Taker:
         self._qmgr = QmgrLine(f"{config.run_directory}/public", log, timeout=0)
         self._is_to_tell_later = False
         self._seconds = 0.0  # that the last message took
+        self._has_room_until = self._at_once_until = 0.0  # so long that is not looked at again
         self.begun = 0  # transactions whose content has not come
         self._ended: list[tuple[Arriving, Callable[[Reply], None], Reply]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,12 +86,25 @@ class Taker:
 
     def no_room(self) -> Reply | None:
         """Return the answer where there is too little room for a message."""
+        now = time.monotonic()
+        if now < self._has_room_until:
+            return None
         try:
             check_space(self._config.queue_directory, self._config.message_size_limit, self._config.queue_minfree)
         except MailError as error:
             self._log.warning(str(error))
             return NO_ROOM
+        self._has_room_until = now + _KEPT
         return None
+
+    def _is_slow(self) -> bool:
+        """Say whether qmgr wants mail to come in slowly."""
+        now = time.monotonic()
+        if self._config.in_flow_delay and now >= self._at_once_until:
+            if is_slow(self._config.queue_directory):
+                return True
+            self._at_once_until = now + _KEPT
+        return False
 
     def take(self, arriving: Arriving, filters: SessionFilters | None, answer: Callable[[Reply], None]) -> None:
         """Put a message into the queue; answer() is called in the loop when it is there, or is not taken.
@@ -97,7 +112,7 @@ class Taker:
         The disk is waited for in a thread; or at once, where no other message is on its way: then a thread
         would only cost time. A disk that was slow the last time is left to a thread.
         """
-        if self._config.in_flow_delay and is_slow(self._config.queue_directory):
+        if self._is_slow():
             arriving.pause = self._config.in_flow_delay
         if filters is not None:
             self._filter(arriving, filters, answer)

@@ -1,0 +1,32 @@
+"""What the SMTP server asks the disk before it takes a message, and for how long the answer counts."""
+
+from types import SimpleNamespace
+
+from sendmail_py.core.config import Config, Setting
+from sendmail_py.host.syslog import Log
+from sendmail_py.services import smtpd_message
+from sendmail_py.services.smtpd_content import NO_ROOM
+from sendmail_py.services.smtpd_message import Taker
+
+
+def taker(path, **settings):
+    texts = {"queue_directory": path, "myhostname": "here.test", "myorigin": "here.test", **settings}
+    config = Config({name: Setting(str(text), "test") for name, text in texts.items()})
+    return Taker(config, Log("x", "smtpd", "mail", 2))
+
+
+def test_that_there_is_room_counts_for_a_moment_and_that_there_is_none_only_once(tmp_path, monkeypatch):
+    times = SimpleNamespace(monotonic=lambda: times.now, now=1000.0)
+    monkeypatch.setattr(smtpd_message, "time", times)
+    queue = tmp_path / "queue"
+    queue.symlink_to(tmp_path)
+    asked = taker(queue)
+    assert asked.no_room() is None
+    queue.unlink()
+    queue.symlink_to("/proc")  # which has no room
+    assert asked.no_room() is None
+    times.now += 0.2
+    assert asked.no_room() is NO_ROOM
+    queue.unlink()
+    queue.symlink_to(tmp_path)
+    assert asked.no_room() is None
