@@ -48,8 +48,8 @@ check: venv
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-# Most tests wait more than they compute: one worker more than there are processors.
-WORKERS := $(shell echo $$(($$(nproc) + 1)))
+# Most tests wait more than they compute.
+WORKERS := $(shell echo $$(($$(nproc) * 2)))
 test: check
 	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone"
 	.venv/bin/python -m pytest -m alone

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-LIMIT = float(os.environ.get("TEST_LIMIT", "240"))
+LIMIT = float(os.environ.get("TEST_LIMIT", "420"))
 _AGAIN = 20.0
 
 

@@ -160,7 +160,10 @@ class _Maildir:
         A queue manager that was killed leaves this one behind, and the one after it hands out the same message.
         """
         try:
-            os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=self._new)
+            try:
+                os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=self._new)
+            except FileNotFoundError:  # no /proc here
+                os.link(name, name, src_dir_fd=self._tmp, dst_dir_fd=self._new, follow_symlinks=False)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise

@@ -131,6 +131,11 @@ def test_a_fault_in_a_delivery_to_a_maildir_leaves_one_whole_copy(place: Place, 
             assert found == [] and result.status == "5.2.2"
             continue
         assert result.outcome is Outcome.DELIVERED, (fault, result)
+        # A name in tmp/ that could not be removed shows nobody anything; readers remove it in time.
+        if fault.syscall == "unlinkat":
+            for path in (maildir / "tmp").iterdir():
+                path.unlink()
+                found.remove(path)
         assert [(path.parent.name, path.owner()) for path in found] == [("new", "games")], fault
         assert found[0].read_bytes().endswith(content) and not os.listdir(maildir / "tmp"), fault
     assert not missing(faults, missed), f"never disturbed: {missed}"

@@ -55,8 +55,11 @@ def injected(agent: Agent, fault: Fault, trace: Path) -> Iterator[None]:
             yield
             wait_until(lambda: was_hit(trace.read_text().splitlines()), f"{fault} has happened")
         finally:
-            if tracer.poll() is None:
-                tracer.terminate()
+            tracer.terminate()
+            try:
+                tracer.wait(20)
+            except subprocess.TimeoutExpired:  # it waits for what it follows, where the agent has left that behind
+                tracer.kill()
 
 
 def outputs(tree: Tree) -> list[bytes]:
