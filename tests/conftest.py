@@ -26,6 +26,7 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(_number, signal.SIG_DFL)
 
 from tests import limits  # noqa: E402
+from tests.at_once import AtOnce  # noqa: E402
 from tests.longest import Longest  # noqa: E402
 
 _SEARCH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
@@ -41,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "alone: no other test runs at the same time")
     config.pluginmanager.register(limits)
     config.pluginmanager.register(Longest(_scope_of))
+    config.pluginmanager.register(AtOnce(config))
 
 
 @pytest.hookimpl(optionalhook=True)
