@@ -11,6 +11,12 @@ import pytest
 
 FIRST = (
     "tests/compat/real",
+    "tests/integration/test_relayed_into_us.py",
+    "tests/integration/test_steering_stories.py",
+    "tests/integration/test_metrics_stories.py",
+    "tests/integration/root/test_deb_on_debian.py",
+    "tests/integration/root/test_ten_faults.py",
+    "tests/integration/test_operation_stories.py",
     "tests/integration/root/test_smarthosts.py",
     "tests/integration/root/test_documents.py",
     "tests/integration/root/test_pip_install.py",

@@ -162,7 +162,9 @@ class _Maildir:
         try:
             try:
                 os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=self._new)
-            except FileNotFoundError:  # no /proc here
+            except FileNotFoundError:
+                if os.path.exists("/proc/self/fd"):
+                    raise  # the name is another's by now
                 os.link(name, name, src_dir_fd=self._tmp, dst_dir_fd=self._new, follow_symlinks=False)
         except OSError as error:
             if error.errno not in _NO_LINKS:
