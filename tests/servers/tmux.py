@@ -51,7 +51,7 @@ class Terminal:
     def _ask(self, *words: str) -> str:
         done = subprocess.run(
             ["tmux", "-u", "-S", self._socket, "-f", self._conf, *words],
-            env={**self._environment, "LC_ALL": "C.UTF-8", "TERM": "xterm-256color"},
+            env={**self._environment, "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", "SHELL": "/bin/sh"},
             capture_output=True,
             timeout=_LIMIT,
         )
