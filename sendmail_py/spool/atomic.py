@@ -4,6 +4,8 @@ What these functions return from without an error is done; durable only where it
 """
 
 import contextlib
+import errno
+import functools
 import os
 import time
 from collections import deque
@@ -12,11 +14,45 @@ from collections.abc import Iterable
 # Where it is a deque: the seconds that each fsync has taken, for whoever counts them.
 sync_times: deque[float] | None = None
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_NAMELESS = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
+# Of a file system, or a host without /proc, where a file cannot come into being without a name and get one later.
+_CANNOT = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS, errno.ENOENT, errno.EPERM, errno.EXDEV)
 
 
 def create(path: str, mode: int = 0o600) -> int:
     """Create or empty a private file and return its descriptor."""
     return os.open(path, _NEW, mode)
+
+
+@functools.cache
+def names_late(directory: str) -> bool:
+    """Say whether a file without a name can be had in a directory, and get its name there later. Raises OSError."""
+    path = f"{directory}/name.{os.getpid()}"
+    try:
+        descriptor = create_nameless(directory)
+        try:
+            with contextlib.suppress(FileExistsError):  # another thread is trying too, or was killed here
+                give_name(descriptor, path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+        return False
+    return True
+
+
+def create_nameless(directory: str, mode: int = 0o600) -> int:
+    """Create a private file without a name, which ends with its descriptor, and return that; see names_late()."""
+    return os.open(directory, _NAMELESS, mode)
+
+
+def give_name(descriptor: int, path: str) -> None:
+    """Give a file that was created without a name the name that it has from now on, which nothing else may have."""
+    # With a descriptor beside it, which an absolute path has no use for, link() follows the way through /proc.
+    os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor)
 
 
 def write_all(descriptor: int, chunks: Iterable[bytes]) -> int:

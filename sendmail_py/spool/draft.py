@@ -1,8 +1,9 @@
-"""A new message on its way into the queue: written in tmp/ under a passing name, then renamed, then fsynced.
+"""A new message on its way into the queue: written in tmp/ without a name, then named, then fsynced.
 
-Guarantees: after commit() content and name are on disk, by one fsync: one that comes after a rename
-makes the name last too. Until then its mode says so, and nobody who looks through the directory takes
-it (Store.settled): whatever goes wrong before, discard() leaves nothing, and nothing has been delivered.
+Guarantees: after commit() content and name are on disk, by one fsync: one that comes after a link (or a rename, where
+the file system wants a passing name) makes the name last too. Until then its mode says so, and nobody who looks
+through the directory takes it (Store.settled): whatever goes wrong before, discard() leaves nothing, and nothing has
+been delivered.
 """
 
 import contextlib
@@ -23,8 +24,7 @@ class Draft:
 
     def __init__(self, store: Store, arrived_at: int) -> None:
         self._store = store
-        self._path = store.new_path()
-        self._descriptor = atomic.create(self._path, UNSETTLED_MODE)
+        self._descriptor, self._path = store.new_file(UNSETTLED_MODE)
         self.queue_id = base_id(arrived_at, os.fstat(self._descriptor).st_ino)
 
     def write(self, envelope: Envelope, content: Iterable[bytes]) -> None:
@@ -34,7 +34,10 @@ class Draft:
     def commit(self, state: str = INCOMING) -> None:
         """Give the message its place; on return it will last."""
         target = self._store.path(state, self.queue_id)
-        atomic.rename(self._path, target)
+        if self._path:
+            atomic.rename(self._path, target)
+        else:
+            atomic.give_name(self._descriptor, target)
         self._path = target
         atomic.sync(self._descriptor)
         os.fchmod(self._descriptor, 0o600)
@@ -43,8 +46,9 @@ class Draft:
     def discard(self) -> None:
         """Remove what is there, perhaps without being durable: it was not accepted."""
         self.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self._path)
+        if self._path:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
 
     def close(self) -> None:
         """Close the file."""

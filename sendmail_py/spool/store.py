@@ -5,9 +5,9 @@
        smtpd, bounce, ------/            |------> hold (asked for; after its attempt)
        children
 
-Every arrow is one rename, and ARROWS names the legal ones. New messages are written in tmp/ and
-renamed. Children (expansions, bounces) wait in tmp/, durable, until the marks they answer for
-are durable in their parent: a crash before that discards them, a crash after it releases them.
+Every arrow is one rename, and ARROWS names the legal ones. New messages are written in tmp/ and renamed, or without
+a name and linked (new_file). Children (expansions, bounces) wait in tmp/, durable, until the marks they answer for are
+durable in their parent: a crash before that discards them, a crash after it releases them.
 """
 
 import contextlib
@@ -58,10 +58,21 @@ class Store:
 
     def nameless(self) -> int:
         """Return a descriptor of an empty file in tmp/ that has no name, and ends with the descriptor."""
-        path = self.new_path()
-        descriptor = atomic.create(path)
-        os.unlink(path)
+        descriptor, path = self.new_file(0o600)
+        if path:
+            os.unlink(path)
         return descriptor
+
+    def new_file(self, mode: int) -> tuple[int, str]:
+        """Return an empty file in tmp/ and its path: "" where it has no name yet, and can be given one.
+
+        A kill leaves nothing of one without a name, and the directory is not waited for: others may be busy there.
+        """
+        directory = f"{self.top}/{TMP}"
+        if atomic.names_late(directory):
+            return atomic.create_nameless(directory, mode), ""
+        path = self.new_path()
+        return atomic.create(path, mode), path
 
     def new_path(self) -> str:
         """Return a name in tmp/ that no other thread or process uses."""

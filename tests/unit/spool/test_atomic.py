@@ -1,6 +1,9 @@
-"""Renames into hash directories that may not be there yet."""
+"""Renames into hash directories that may not be there yet; files that get their names late."""
 
+import errno
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,3 +60,53 @@ def test_a_directory_that_another_thread_has_made_since_is_no_error(
 def test_a_missing_source_stays_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         atomic.rename(f"{tmp_path}/nothing", f"{tmp_path}/target")
+
+
+def test_a_file_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    assert atomic.names_late(str(tmp_path))
+    descriptor = atomic.create_nameless(str(tmp_path), 0o400)
+    try:
+        atomic.write_all(descriptor, (b"whole",))
+        assert list(tmp_path.iterdir()) == []
+        atomic.give_name(descriptor, f"{tmp_path}/name")
+    finally:
+        os.close(descriptor)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("name", b"whole")]
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EPERM, errno.EOPNOTSUPP])
+def test_a_host_where_files_have_names_from_the_beginning_is_recognised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))  # /proc is not mounted, or the file system has no such links
+
+    monkeypatch.setattr(atomic.os, "link", refused)
+    assert not atomic.names_late(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_says_nothing_about_what_the_file_system_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(atomic.os, "link", full)
+        atomic.names_late(str(tmp_path))
+    assert atomic.names_late(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_that_find_out_together_all_find_the_same(tmp_path: Path) -> None:
+    (tmp_path / f"name.{os.getpid()}").write_bytes(b"")  # of another that was killed
+    together = threading.Barrier(6, timeout=60)
+
+    def find_out(_: int) -> bool:
+        together.wait()
+        return atomic.names_late(str(tmp_path))
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(find_out, range(6))) == [True] * 6
+    assert list(tmp_path.iterdir()) == []

@@ -14,9 +14,12 @@ from sendmail_py.spool.layout import INCOMING
 from sendmail_py.spool.store import SETTLING, Store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
+@pytest.fixture(params=["named late", "renamed"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A queue; in the second one, as on a file system where each file has a name from the beginning."""
     directories.create(str(tmp_path), os.getuid(), os.getgid())
+    if request.param == "renamed":
+        monkeypatch.setattr(atomic, "names_late", lambda directory: False)
     return Store(str(tmp_path))
 
 
@@ -62,9 +65,11 @@ def test_a_message_whose_fsync_fails_is_taken_back_unseen(store: Store, monkeypa
 
 
 def test_what_somebody_who_is_gone_has_left_counts_after_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    draft = written(store)
-    os.rename(draft._path, store.path(INCOMING, draft.queue_id))
-    draft.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "sync", lambda descriptor: None)
+        patch.setattr(os, "fchmod", lambda descriptor, mode: None)
+        draft = written(store)
+        draft.commit()
     assert store.settled(INCOMING) == ([], True)
     now = time.time()
     for later in (SETTLING + 1, -60):  # the clock may have been set back
@@ -72,3 +77,31 @@ def test_what_somebody_who_is_gone_has_left_counts_after_a_while(store: Store, m
         os.chmod(store.path(INCOMING, draft.queue_id), 0o400)
         assert store.settled(INCOMING) == ([draft.queue_id], False)
     assert os.stat(store.path(INCOMING, draft.queue_id)).st_mode & 0o777 == 0o600
+
+
+def test_a_draft_that_is_not_committed_leaves_nothing(store: Store) -> None:
+    written(store).discard()
+    assert os.listdir(f"{store.top}/tmp") == []
+    assert store.settled(INCOMING) == ([], False)
+
+
+def test_a_draft_never_takes_the_name_of_a_message_that_is_there(tmp_path: Path) -> None:
+    directories.create(str(tmp_path), os.getuid(), os.getgid())
+    store = Store(str(tmp_path))
+    draft = written(store)
+    other = Path(store.path(INCOMING, draft.queue_id))
+    other.write_text("another message")
+    with pytest.raises(FileExistsError):
+        draft.commit()
+    draft.discard()
+    assert other.read_text() == "another message"
+
+
+def test_a_nameless_file_holds_what_is_written_and_leaves_nothing(store: Store) -> None:
+    descriptor = store.nameless()
+    try:
+        atomic.write_all(descriptor, (b"content",))
+        assert os.pread(descriptor, 100, 0) == b"content"
+        assert os.listdir(f"{store.top}/tmp") == []
+    finally:
+        os.close(descriptor)
