@@ -15,7 +15,7 @@ from itertools import chain, islice
 from typing import Any
 
 from ..spool.contents import waiting
-from ..spool.layout import ACTIVE, CORRUPT, DEFERRED, HOLD, INCOMING
+from ..spool.layout import ACTIVE, CORRUPT, DEFERRED, HOLD, INCOMING, MAILDROP
 from ..spool.queue_id import is_queue_id
 from ..spool.store import Store
 from ..spool.wishes import take as take_wishes
@@ -99,15 +99,18 @@ class SteeringRequests:
                 (done if self._steer_one(verb, queue_id) else others).append(queue_id)
             except OSError as error:
                 errors.append(f"{queue_id}: {error}")
-        done += self._steer_others(verb, others)
+        self._steer_others(verb, others, done, errors)
         return iter([{"ids": done, "errors": errors}])
 
-    def _steer_others(self, verb: str, ids: list[str]) -> list[str]:
-        """Steer what is in no queue, but may be in maildrop/ still; returns the ids of what was."""
-        paths = dict(self.store.original_paths()) if ids and verb in MAILDROP_VERBS else {}
-        return [
-            queue_id for queue_id in ids if queue_id in paths and self._steer_original(verb, queue_id, paths[queue_id])
-        ]
+    def _steer_others(self, verb: str, ids: list[str], done: list[str], errors: list[str]) -> None:
+        """Steer what is in no queue, but may be in maildrop/ still; adds to what was done, and to errors."""
+        try:
+            paths = dict(self.store.original_paths()) if ids and verb in MAILDROP_VERBS else {}
+            for queue_id in ids:
+                if queue_id in paths and self._steer_original(verb, queue_id, paths[queue_id]):
+                    done.append(queue_id)
+        except OSError as error:
+            errors.append(f"{MAILDROP}/: {error}")
 
     def _delete(self, request: dict[str, Any]) -> Answer | Later:
         """The same for a deletion, which is answered when all is done."""
@@ -127,7 +130,7 @@ class SteeringRequests:
             errors.extend(deleted[2])
             later.open.difference_update(piece)
             if not later.open:
-                done.extend(self._steer_others(DELETE, others))
+                self._steer_others(DELETE, others, done, errors)
                 later.ready()
 
         self.deletions.begin([queue_id for queue_id in ids if queue_id in later.open], ended)
@@ -217,10 +220,18 @@ class SteeringRequests:
     def fulfil(self, message: Message) -> None:
         """Do what was asked for of a message that is in deferred/ now, after its pass."""
         if message.wish:
-            self._steer_resting(message.wish, message.queue_id)
+            self._fulfil(message.wish, message.queue_id)
 
     def fulfil_for(self, message: Message, children: Iterable[str]) -> None:
         """Do what was asked for while a message was made anew to the new one; other children are mail of their own."""
         for queue_id in children:
             if message.wish and not queue_id.startswith(message.queue_id):
-                self._steer_resting(message.wish, queue_id)
+                self._fulfil(message.wish, queue_id)
+
+    def _fulfil(self, verb: str, queue_id: str) -> None:
+        """Do what was asked for, or, where the disk does not let it be done, have it done before the next attempt."""
+        try:
+            self._steer_resting(verb, queue_id)
+        except OSError as error:
+            self._note(f"error: {queue_id}: {verb}: {error}; it is done before the next attempt")
+            self.wish(queue_id, verb)
