@@ -5,7 +5,6 @@ into memory. Filters do not see the Received field that is ours: fields are chan
 inserted among all that there will be, as with sendmail and Postfix.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -157,9 +156,8 @@ class FilteredMessage:
 
     def close(self) -> None:
         """Forget the files of bodies."""
-        for file in self._files:
-            os.close(file)
-        self._files.clear()
+        while self._files:
+            atomic.let_go(self._files.pop())
 
 
 def _notify(parameters: str) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ What goes wrong meanwhile is an answer, given when the client has said all.
 """
 
 import errno
-import os
 from collections.abc import Callable
 
 from ..protocol import server_replies as replies
@@ -73,9 +72,8 @@ class Incoming:
     def close(self) -> None:
         """Forget the content."""
         self._pieces.clear()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        atomic.let_go(descriptor)
 
     def __del__(self) -> None:
         self.close()

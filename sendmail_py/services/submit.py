@@ -76,9 +76,8 @@ class Submission:
     def close(self) -> None:
         """Forget the connection and what came over it."""
         self.end.close()
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        descriptor, self.descriptor = self.descriptor, -1
+        atomic.let_go(descriptor)
 
 
 class Owner(Protocol):

@@ -118,6 +118,13 @@ def sync_file(path: str) -> None:
         os.close(descriptor)
 
 
+def let_go(descriptor: int) -> None:
+    """Close a file of which nothing is wanted any more; never raises, for the number is another's from here on."""
+    if descriptor >= 0:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
 def sync_directory(path: str) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -51,7 +51,6 @@ class Draft:
                 os.unlink(self._path)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Close the file: of what is on disk an error here takes nothing back, and of the rest nothing is kept."""
+        descriptor, self._descriptor = self._descriptor, -1
+        atomic.let_go(descriptor)

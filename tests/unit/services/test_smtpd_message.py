@@ -1,11 +1,12 @@
 """What the SMTP server asks the disk before it takes a message, and for how long the answer counts."""
 
+import os
 from types import SimpleNamespace
 
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.host.syslog import Log
 from sendmail_py.services import smtpd_message
-from sendmail_py.services.smtpd_content import NO_ROOM
+from sendmail_py.services.smtpd_content import NO_ROOM, Incoming
 from sendmail_py.services.smtpd_message import Taker
 
 
@@ -30,3 +31,20 @@ def test_that_there_is_room_counts_for_a_moment_and_that_there_is_none_only_once
     queue.unlink()
     queue.symlink_to(tmp_path)
     assert asked.no_room() is None
+
+
+def test_content_whose_file_cannot_be_closed_well_is_closed_once(monkeypatch):
+    close, closed = os.close, []
+
+    def failing(descriptor):
+        closed.append(descriptor)
+        close(descriptor)
+        raise OSError(5, "no")
+
+    content = Incoming(lambda: os.memfd_create("content"), 0)
+    content.write(b"x" * 100_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", failing)
+        content.close()
+        del content
+    assert len(closed) == 1

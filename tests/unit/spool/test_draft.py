@@ -105,3 +105,25 @@ def test_a_nameless_file_holds_what_is_written_and_leaves_nothing(store: Store) 
         assert os.listdir(f"{store.top}/tmp") == []
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize("step", ["commit", "discard"])
+def test_a_file_whose_close_fails_is_closed_once_for_its_number_is_soon_another_files(
+    store: Store, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    close, others = os.close, []
+
+    def failing(descriptor: int) -> None:
+        close(descriptor)
+        others.append(os.open(store.top, os.O_RDONLY))  # what another thread opens at this moment
+        raise OSError(5, "no")
+
+    draft = written(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", failing)
+        getattr(draft, step)()
+        draft.close()
+    (other,) = others
+    assert os.path.samestat(os.fstat(other), os.stat(store.top))
+    close(other)
+    assert store.settled(INCOMING)[0] == ([draft.queue_id] if step == "commit" else [])
