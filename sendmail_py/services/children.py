@@ -4,10 +4,12 @@ A service is executed afresh, never forked bare, with one end of a socket pair a
 of master's. One that keeps dying is started at growing intervals.
 """
 
+import contextlib
 import os
 import socket
 import sys
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +20,7 @@ from .service import encode_settings
 _MAIN = f"{os.path.dirname(os.path.abspath(__file__))}/__main__.py"
 _LIFELINE = 3
 _STEADY_SECONDS = 10.0
+_LAST_COUNTS = ("reload", "look")
 
 
 @dataclass(slots=True, eq=False)
@@ -30,14 +33,46 @@ class Child:
     started: float = field(default_factory=time.monotonic)
     is_ready: bool = False
     is_leaving: bool = False
+    unsent: list[tuple[dict[str, Any], list[int]]] = field(default_factory=list)
 
-    def tell(self, record: dict[str, Any], descriptors: list[int] | None = None) -> bool:
-        """Send a record; False when the service is gone."""
+    def tell(self, record: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        """Send a record, in its turn: what a service that is stopped or busy cannot take now waits for send_rest()."""
+        if not self.unsent and self._send(record, descriptors):
+            return
+        if record.get("do") in _LAST_COUNTS:  # so that no more waits than there are things to say
+            self._forget(lambda waiting: waiting.get("do") == record["do"])
+        with contextlib.suppress(OSError):  # out of descriptors: as if the service were gone
+            self.unsent.append((record, [os.dup(descriptor) for descriptor in descriptors]))
+
+    def send_rest(self) -> None:
+        """Send what has waited, as far as it can be taken now."""
+        while self.unsent and self._send(*self.unsent[0]):
+            _close(self.unsent.pop(0)[1])
+
+    def _send(self, record: dict[str, Any], descriptors: Sequence[int]) -> bool:
+        """Send a record; False when it has to wait. A service that is gone needs none."""
         try:
-            send_record(self.lifeline, record, descriptors)
-        except OSError:
+            send_record(self.lifeline, record, list(descriptors))
+        except BlockingIOError:
             return False
+        except OSError:
+            pass
         return True
+
+    def _forget(self, chosen: Callable[[dict[str, Any]], bool]) -> None:
+        for waiting in [waiting for waiting in self.unsent if chosen(waiting[0])]:
+            self.unsent.remove(waiting)
+            _close(waiting[1])
+
+    def close(self) -> None:
+        """Let go of a service that has ended."""
+        self.lifeline.close()
+        self._forget(lambda waiting: True)
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def is_one_user(config: Config) -> bool:

@@ -84,7 +84,17 @@ class Crew:
             if child.name in names:
                 child.tell({"do": what})
 
+    def watch(self) -> None:
+        """Have it noticed when a service that did not take all that it was told takes more."""
+        for child in self:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.unsent else 0)
+            with contextlib.suppress(KeyError, ValueError):  # it has ended, and reap() sees to it
+                key = self._selector.get_key(child.lifeline)
+                if key.events != events:
+                    self._selector.modify(child.lifeline, events, key.data)
+
     def _hear(self, child: Child) -> None:
+        child.send_rest()
         try:
             received = receive_record(child.lifeline)
         except BlockingIOError:
@@ -109,7 +119,7 @@ class Crew:
             if child is not None:
                 with contextlib.suppress(KeyError, ValueError):
                     self._selector.unregister(child.lifeline)
-                child.lifeline.close()
+                child.close()
                 self._ended(child, os.waitstatus_to_exitcode(status))
 
     def kill(self) -> None:

@@ -246,7 +246,7 @@ class Master:
         record = {"do": "reload", "settings": encode_settings(config)}
         for child in self.crew:
             child.is_leaving = child.name not in ("qmgr", "local", "virtual", METRICS)
-            child.tell(record, [log_file] if log_file >= 0 else None)
+            child.tell(record, [log_file] if log_file >= 0 else ())
         follow(old_log, log_file)
         if old_log > 2:
             os.close(old_log)
@@ -299,6 +299,7 @@ class Master:
                     self.stop()
             elif self.has_begun:
                 self.manager.status(self.summary())
+            self.crew.watch()
             for key, _ in self.selector.select(min(pause, self.manager.alive())):
                 key.data()
             self.crew.reap()
