@@ -234,8 +234,8 @@ class Pickup:
             if status.st_mode & 0o7777 != 0o600:
                 raise Junk(f"mode {status.st_mode & 0o7777:o}")
             if time.time() - status.st_mtime > UNFINISHED_AGE:
+                os.unlink(path)  # at once: its owner may be about to finish it
                 self.log.info(f"removed {path}: never finished")
-                os.unlink(path)
             return False
         if status.st_gid != self.group:
             raise Junk(f"group {status.st_gid}")

@@ -13,6 +13,7 @@ from ..core.mail_error import SpoolError
 from .layout import COMPLETE_MODE, INCOMING, MAILDROP, MAILDROP_MODE, TRIGGER, UNFINISHED_MODE
 
 _FLAGS = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
+_LONG_SILENCE = 24 * 3600  # pickup removes what has been silent for 36 hours
 _NAME = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-"
 
 
@@ -95,11 +96,14 @@ class Drop:
     def finish(self) -> None:
         """Make the file complete and durable. From here the mail is safe."""
         try:
-            if not posix.fstat(self.descriptor).st_nlink:
+            status = posix.fstat(self.descriptor)
+            if not status.st_nlink or time.time() - status.st_mtime > _LONG_SILENCE:
                 self._write_again()
             posix.fchmod(self.descriptor, COMPLETE_MODE)
             posix.fsync(self.descriptor)
             status = posix.fstat(self.descriptor)
+            if not status.st_nlink:
+                raise OSError(2, "it was removed before it was complete")
             self.identity = (status.st_ctime_ns, status.st_ino)
             parent = posix.stat(f"{self.top}/{MAILDROP}")
             owner = posix.stat(f"{self.top}/{INCOMING}").st_uid
@@ -120,8 +124,9 @@ class Drop:
             pass  # everything is on disk: an error here takes nothing back
 
     def _write_again(self) -> None:
-        """Write what the file holds into a new one: what is silent for too long is removed by pickup."""
+        """Write what the file holds into a new one: what is silent for too long is removed by pickup, perhaps now."""
         old, offset = self.descriptor, 0
+        name = self.path if posix.fstat(old).st_nlink else ""
         try:
             self._create()
             while data := posix.pread(old, 65536, offset):
@@ -130,6 +135,7 @@ class Drop:
                     data = data[posix.write(self.descriptor, data) :]
         finally:
             posix.close(old)
+            _remove(name)
 
     def announce(self) -> None:
         """Tell pickup about the finished file."""
@@ -137,14 +143,18 @@ class Drop:
 
     def abandon(self) -> None:
         """Remove the file: nothing was accepted."""
-        try:
-            posix.unlink(self.path)
-        except OSError:
-            pass
+        _remove(self.path)
         try:
             posix.close(self.descriptor)
         except OSError:
             pass
+
+
+def _remove(path: str) -> None:
+    try:
+        posix.unlink(path)
+    except OSError:
+        pass
 
 
 def poke(top: str, name: str) -> None:

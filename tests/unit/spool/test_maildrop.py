@@ -1,8 +1,10 @@
 """Writing into maildrop/: complete and durable, or gone."""
 
 import os
+import posix
 import resource
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,3 +175,30 @@ def test_a_file_that_is_taken_away_while_it_is_written_is_written_again(store: S
     assert Path(drop.path).read_bytes() == b"head 0007\n" + content + b"the rest"
     assert stat.S_IMODE(os.stat(drop.path).st_mode) == 0o640
     assert drop.identity == (os.stat(drop.path).st_ctime_ns, os.stat(drop.path).st_ino)
+
+
+def test_a_file_that_was_silent_for_so_long_that_it_may_be_removed_now_is_written_again(store: Store) -> None:
+    drop = Drop(store.top)
+    drop.write(b"head and content")
+    old, long_ago = drop.path, time.time() - 25 * 3600
+    os.utime(old, (long_ago, long_ago))
+    drop.finish()
+    assert drops(store) == [drop.name] and drop.path != old
+    assert Path(drop.path).read_bytes() == b"head and content"
+    assert drop.identity == (os.stat(drop.path).st_ctime_ns, os.stat(drop.path).st_ino)
+
+
+def test_a_file_that_is_removed_at_its_last_step_was_not_accepted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop = Drop(store.top)
+    drop.write(b"head and content")
+    fsync = posix.fsync
+
+    def pickup_comes_first(descriptor: int) -> None:
+        os.unlink(drop.path)
+        fsync(descriptor)
+
+    monkeypatch.setattr(posix, "fsync", pickup_comes_first)
+    with pytest.raises(SpoolError, match="removed before it was complete"):
+        drop.finish()
