@@ -12,7 +12,7 @@ from ..core.config import Config
 from ..core.errors import QueueFileError
 from ..spool.flow import say as say_slow
 from ..spool.layout import ACTIVE, CORRUPT, HOLD
-from ..spool.store import read_head
+from ..spool.message_file import read_head
 from .deferred_index import DeferredIndex
 from .entry_order import Entrant, EntryOrder
 from .messages import Message

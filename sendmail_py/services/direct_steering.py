@@ -11,8 +11,9 @@ from ..core.result import Outcome
 from ..routing.schedule import Schedule
 from ..spool import wishes
 from ..spool.layout import ACTIVE, DEFERRED, INCOMING, MAILDROP
+from ..spool.message_file import read_head
 from ..spool.recovery import recover_children
-from ..spool.store import Store, read_head
+from ..spool.store import Store
 from .finishing import Finisher
 from .messages import Message
 from .requeuing import Requeuer
@@ -52,7 +53,7 @@ class DirectSteering:
 
     def _steer_originals(self, verb: str, ids: list[str], done: list[str], errors: list[str]) -> None:
         """Remove what is still in maildrop/; all else is done when a queue manager runs and pickup brings it."""
-        paths = dict(self._store.original_paths())
+        paths = dict(self._store.originals.paths())
         found = [queue_id for queue_id in ids if queue_id in paths] if verb in MAILDROP_VERBS else []
         try:
             for queue_id in found if verb == DELETE else ():

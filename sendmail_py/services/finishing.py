@@ -64,7 +64,7 @@ class Finisher:
 
     def _remove(self, message: Message, ended: Ended, what: str = "removed") -> None:
         if message.envelope.maildrop:
-            self.store.remove_original(message.envelope.maildrop)
+            self.store.originals.remove(message.envelope.maildrop)
         self.store.remove(ACTIVE, message.queue_id)
         ended.lines.append(f"{message.queue_id}: {what}")
 
@@ -126,12 +126,12 @@ class Finisher:
         message = ended.message
         e = message.envelope
         waits = sum(not is_final(e, result) for result in message.results.values())
-        goes_on = waits and e.maildrop and self.store.has_original(e.maildrop)
+        goes_on = waits and e.maildrop and self.store.originals.has(e.maildrop)
         if not goes_on:
             if message.unreleased:
                 self._release(message, ended)
             if e.maildrop:
-                self.store.remove_original(e.maildrop)
+                self.store.originals.remove(e.maildrop)
         what = f"somebody has taken it out of active/; {waits} of its recipients still waited"
         more = ", and are tried again at the next start, from maildrop/" if goes_on else ""
         ended.lines.append(f"warning: {message.queue_id}: {what}{more}")
@@ -205,7 +205,7 @@ class Finisher:
         try:
             self.store.sync(DEFERRED, message.queue_id)
             if message.envelope.maildrop:
-                self.store.remove_original(message.envelope.maildrop)
+                self.store.originals.remove(message.envelope.maildrop)
         except OSError as error:
             ended.lines.append(not_durable(message, error))
 

@@ -12,7 +12,8 @@ from typing import Any
 from ..core.errors import QueueFileError
 from ..formats.selection import Selection, from_rows
 from ..spool.layout import DEFERRED
-from ..spool.store import Store, read_head
+from ..spool.message_file import read_head
+from ..spool.store import Store
 from .deferred_index import DeferredIndex, origin_of
 from .public import Answer, Refused
 

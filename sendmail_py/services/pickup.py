@@ -19,8 +19,9 @@ from ..spool.directories import check
 from ..spool.flow import is_slow
 from ..spool.layout import COMPLETE_MODE, CORRUPT, INCOMING, MAILDROP
 from ..spool.maildrop import is_name
+from ..spool.message_file import read_head
 from ..spool.queue_id import base_id
-from ..spool.store import Store, is_there, read_head
+from ..spool.store import Store, is_there
 from .admission import Admission
 from .intake import Intake
 from .local_filters import local_filters

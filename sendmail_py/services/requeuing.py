@@ -19,7 +19,8 @@ from ..formats.tables import TableError
 from ..host.read_file import Warn
 from ..routing.resolve import Routing
 from ..spool.layout import ACTIVE, TMP
-from ..spool.store import Store, read_history
+from ..spool.message_file import read_history
+from ..spool.store import Store
 from .content import blocks, split_content
 from .messages import Message
 from .rewriting import field_change, rewrite_envelope, rewriter_of

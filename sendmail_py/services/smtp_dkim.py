@@ -22,7 +22,7 @@ from ..host.syslog import Log
 from ..host.tables import Tables
 from ..protocol.transparency import ContentEncoder
 from ..routing.networks import Networks
-from ..spool.store import read_head
+from ..spool.message_file import read_head
 from .content import blocks, split_content
 from .dkim_domains import Signing, domains_above, signings
 

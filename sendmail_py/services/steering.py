@@ -11,7 +11,8 @@ import os
 from ..core.envelope import Mark
 from ..core.errors import QueueFileError
 from ..spool.layout import CORRUPT, DEFERRED, HOLD, INCOMING
-from ..spool.store import Store, read_head
+from ..spool.message_file import read_head
+from ..spool.store import Store
 
 HOLD_VERB, RELEASE, DELETE, EXPIRE, EXPIRE_NOW, REQUEUE = "hold", "release", "delete", "expire", "expire-now", "requeue"
 VERBS = (HOLD_VERB, RELEASE, DELETE, EXPIRE, EXPIRE_NOW, REQUEUE)
@@ -78,7 +79,7 @@ class Steering:
         finally:
             os.close(descriptor)
         if original:
-            self.store.remove_original(original)
+            self.store.originals.remove(original)
         self.store.remove(state, queue_id)
 
     def expire(self, queue_id: str) -> str:

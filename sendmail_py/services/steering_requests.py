@@ -105,7 +105,7 @@ class SteeringRequests:
     def _steer_others(self, verb: str, ids: list[str], done: list[str], errors: list[str]) -> None:
         """Steer what is in no queue, but may be in maildrop/ still; adds to what was done, and to errors."""
         try:
-            paths = dict(self.store.original_paths()) if ids and verb in MAILDROP_VERBS else {}
+            paths = dict(self.store.originals.paths()) if ids and verb in MAILDROP_VERBS else {}
             for queue_id in ids:
                 if queue_id in paths and self._steer_original(verb, queue_id, paths[queue_id]):
                     done.append(queue_id)

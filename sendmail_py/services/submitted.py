@@ -11,7 +11,7 @@ from ..formats.queue_file import HEAD_LIMIT
 from ..formats.queue_text import quote
 from ..formats.submission_header import PreparedHeader, full_name_from_gecos
 from ..host.users import User
-from ..spool.store import read_head
+from ..spool.message_file import read_head
 
 _FULL_UID_MAP = "0 0 4294967295"
 _LOGGED_DIRECTORY = 200

@@ -18,7 +18,7 @@ def waiting(store: Store) -> Iterator[tuple[str, str, str]]:
             if queue_id not in seen:
                 seen.add(queue_id)
                 yield state, queue_id, store.path(state, queue_id)
-    for queue_id, path in store.original_paths():
+    for queue_id, path in store.originals.paths():
         if queue_id not in seen:
             yield MAILDROP, queue_id, path
 
@@ -32,5 +32,5 @@ def counted(store: Store, known: Mapping[str, Collection[str]] = MappingProxyTyp
             counts[state] = len(known[state])
         else:  # one may be moving
             counts[state] = sum(not any(name in ids for ids in elsewhere) for name in store.names(state))
-    counts[MAILDROP] = sum(store.find(queue_id) is None for queue_id in store.originals())
+    counts[MAILDROP] = sum(store.find(queue_id) is None for queue_id in store.originals.ids())
     return {state: number for state, number in counts.items() if number}

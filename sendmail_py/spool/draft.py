@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterable
 
 from ..core.envelope import Envelope
-from . import atomic
+from . import atomic, message_file
 from .layout import INCOMING, UNSETTLED_MODE
 from .queue_id import base_id
-from .store import Store, write_envelope
+from .store import Store
 
 
 class Draft:
@@ -29,7 +29,7 @@ class Draft:
 
     def write(self, envelope: Envelope, content: Iterable[bytes]) -> None:
         """Write envelope and content; sets the size. Where it is known, a small message is one write."""
-        write_envelope(self._descriptor, envelope, content)
+        message_file.write(self._descriptor, envelope, content)
 
     def commit(self, state: str = INCOMING) -> None:
         """Give the message its place; on return it will last."""

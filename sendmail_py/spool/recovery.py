@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from ..core.envelope import Mark
 from ..core.errors import QueueFileError
 from .layout import CORRUPT, INCOMING, TMP
-from .store import Store, read_message
+from .message_file import read_message
+from .store import Store
 
 
 def recover_children(store: Store) -> Iterator[tuple[str, str]]:
@@ -72,7 +73,7 @@ def _is_marked(store: Store, parent: str, offset: int) -> bool:
     if state is None or not _is_whole(store.path(state, parent)):
         # A parent leaves only after its children were released: never lose one. But a copy that
         # a power cut took, or tore, is made again from its original, and then makes its children again.
-        return parent not in set(store.originals())
+        return parent not in set(store.originals.ids())
     with open(store.path(state, parent), "rb") as file:
         file.seek(offset)
         return file.read(1) != Mark.PENDING.encode()

@@ -16,29 +16,30 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 
-from ..core.envelope import Box, Envelope, Mark, Recipient
-from ..core.errors import QueueFileError
-from ..formats import queue_file, queue_reader
-from . import atomic
-from .layout import ACTIVE, COMPLETE_MODE, CORRUPT, DEFERRED, HOLD, INCOMING, MAILDROP, TMP, UNSETTLED_MODE
-from .maildrop import is_name
+from ..core.envelope import Box, Envelope, Recipient
+from . import atomic, message_file
+from .layout import ACTIVE, CORRUPT, DEFERRED, HOLD, INCOMING, TMP, UNSETTLED_MODE
+from .originals import Originals
 from .queue_id import base_id, hash_directory, is_queue_id
 
 ARROWS = frozenset(
-    [(TMP, INCOMING), (INCOMING, ACTIVE), (ACTIVE, DEFERRED), (ACTIVE, HOLD), (ACTIVE, INCOMING), (INCOMING, HOLD)]
-    + [
+    {
+        (TMP, INCOMING),
+        (INCOMING, ACTIVE),
+        (INCOMING, HOLD),
+        (INCOMING, CORRUPT),
+        (ACTIVE, DEFERRED),
+        (ACTIVE, HOLD),
+        (ACTIVE, INCOMING),
         (DEFERRED, ACTIVE),
         (DEFERRED, HOLD),
-        (HOLD, INCOMING),
-        (INCOMING, CORRUPT),
         (DEFERRED, CORRUPT),
+        (HOLD, INCOMING),
         (HOLD, CORRUPT),
-    ]
+    }
 )
 STATES = (INCOMING, ACTIVE, DEFERRED, HOLD)
 SETTLING = 5.0
-_HEAD = 16384
-_COMPLETE = 0o100000 | COMPLETE_MODE
 _numbers = itertools.count()
 
 
@@ -47,6 +48,7 @@ class Store:
 
     def __init__(self, top: str) -> None:
         self.top = top
+        self.originals = Originals(top)
 
     def path(self, state: str, queue_id: str) -> str:
         """Return where a message of this state lies."""
@@ -90,7 +92,7 @@ class Store:
         try:
             if not envelope.queue_id:
                 envelope.queue_id = base_id(born or envelope.arrived_at, os.fstat(descriptor).st_ino)
-            write_envelope(descriptor, envelope, content)
+            message_file.write(descriptor, envelope, content)
             if durable:
                 atomic.sync(descriptor)
         except BaseException:
@@ -204,22 +206,6 @@ class Store:
                 return state
         return CORRUPT if is_there(self.path(CORRUPT, queue_id)) else None
 
-    def originals(self) -> Iterator[str]:
-        """Yield the queue id of each complete file in maildrop/, opening none."""
-        for queue_id, _ in self.original_paths():
-            yield queue_id
-
-    def original_paths(self) -> Iterator[tuple[str, str]]:
-        """Yield (queue id, path) of each complete file in maildrop/."""
-        with os.scandir(f"{self.top}/{MAILDROP}") as entries:
-            for entry in entries:
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                if is_name(entry.name) and status.st_mode == _COMPLETE and status.st_nlink == 1:
-                    yield base_id(status.st_ctime_ns // 1000, status.st_ino), entry.path
-
     # --- finishing --------------------------------------------------------------------------
 
     def mark(
@@ -230,59 +216,12 @@ class Store:
         history: bytes = b"",
         durable: bool = False,
     ) -> OSError | None:
-        """Write marks, in the file and then in the recipients, and append history.
-
-        A mark that is set already is left as it is. Raises OSError when
-        something could not be written; returns the error of an fsync: then the marks stand for
-        every reader, and only a power cut may undo them.
-        """
+        """Write marks and history into a message, as message_file.mark() does; raises OSError."""
         descriptor = os.open(self.path(state, queue_id), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            for recipient, mark in marks:
-                if recipient.mark == Mark.PENDING:
-                    atomic.overwrite(descriptor, mark.encode(), recipient.offset)
-                    recipient.mark = mark
-            if history:
-                os.lseek(descriptor, 0, os.SEEK_END)
-                atomic.write_all(descriptor, (history,))
-            return _sync_error(descriptor) if durable else None
+            return message_file.mark(descriptor, marks, history, durable)
         finally:
             os.close(descriptor)
-
-    def remove_original(self, key: tuple[str, int, int]) -> None:
-        """Remove the maildrop original (name, inode, ctime_ns) of a message, if it is still that file."""
-        if self.has_original(key):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{self.top}/{MAILDROP}/{key[0]}")
-
-    def has_original(self, key: tuple[str, int, int]) -> bool:
-        """Say whether the maildrop original of a message is still there."""
-        try:
-            status = os.lstat(f"{self.top}/{MAILDROP}/{key[0]}")
-        except FileNotFoundError:
-            return False
-        return (status.st_ino, status.st_ctime_ns) == key[1:]
-
-
-def write_envelope(descriptor: int, envelope: Envelope, content: Iterable[bytes]) -> None:
-    """Write envelope and content into an empty file; sets the size. What is in memory, a tuple, is one write."""
-    if isinstance(content, tuple):
-        envelope.size = sum(map(len, content))
-        atomic.write_all(descriptor, (b"".join((queue_file.render(envelope), *content)),))
-        return
-    placeholder = envelope.size
-    atomic.write_all(descriptor, (queue_file.render(envelope),))
-    envelope.size = atomic.write_all(descriptor, content)
-    if envelope.size != placeholder:
-        atomic.overwrite(descriptor, queue_file.size_digits(envelope.size), queue_file.size_offset(envelope))
-
-
-def _sync_error(descriptor: int) -> OSError | None:
-    try:
-        atomic.sync(descriptor)
-    except OSError as error:
-        return error
-    return None
 
 
 def is_there(path: str) -> bool:
@@ -292,38 +231,3 @@ def is_there(path: str) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def read_head(descriptor: int, limit: int = 0) -> Envelope:
-    """Read the envelope of an open queue file; raises QueueFileError also when it is torn.
-
-    limit, when given, is the largest head in octets that is read at all.
-    """
-    data = os.pread(descriptor, _HEAD, 0)
-    while queue_reader.head_end(data) < 0:
-        if limit and len(data) > limit:
-            raise QueueFileError("the head of the queue file is too long")
-        more = os.pread(descriptor, max(len(data), _HEAD), len(data))
-        if not more:
-            break
-        data += more
-    envelope = queue_reader.parse(data)
-    end = envelope.content_offset + envelope.size
-    if end > len(data) and end > os.fstat(descriptor).st_size:
-        raise QueueFileError("the content of the queue file is torn")
-    return envelope
-
-
-def read_message(path: str) -> Envelope:
-    """Read the envelope of the queue file at path; raises QueueFileError, OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        return read_head(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def read_history(descriptor: int, envelope: Envelope) -> bytes:
-    """Return the history lines after the content."""
-    start = envelope.content_offset + envelope.size
-    return os.pread(descriptor, max(0, os.fstat(descriptor).st_size - start), start)

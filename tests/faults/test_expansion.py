@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sendmail_py.spool.message_file import read_message
 from sendmail_py.spool.queue_id import child_id, hash_directory
-from sendmail_py.spool.store import read_message
 from tests.faults.harness import Patient, assert_well, message, new_marker, run_cases, under_strace
 from tests.faults.tracing import WHOLE, Fault, faults_in, sample, was_hit
 from tests.integration.instance import wait_until

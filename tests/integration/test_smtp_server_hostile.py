@@ -13,7 +13,8 @@ import struct
 
 import pytest
 
-from sendmail_py.spool.store import Store, read_head
+from sendmail_py.spool.message_file import read_head
+from sendmail_py.spool.store import Store
 from tests.integration.hostile_clients import CASES, CHUNK_STEPS, MX, STEPS, SUBMISSION
 from tests.integration.smtp_server import STRANGERS, Submission
 

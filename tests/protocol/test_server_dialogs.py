@@ -19,7 +19,8 @@ from sendmail_py.protocol.commands import Verb
 from sendmail_py.protocol.server_commands import Mail, Rcpt
 from sendmail_py.protocol.smtp_client import NEED_DATA
 from sendmail_py.protocol.smtp_server import Content, SmtpServer
-from sendmail_py.spool.store import Store, read_head
+from sendmail_py.spool.message_file import read_head
+from sendmail_py.spool.store import Store
 from tests.integration.instance import Instance, wait_until
 from tests.integration.loops import LOOPS, tree_of
 from tests.servers.ports import free_port

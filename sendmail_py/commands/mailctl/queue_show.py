@@ -17,7 +17,7 @@ from ...core.exitcodes import EX_NOPERM, EX_OK, EX_UNAVAILABLE
 from ...formats.queue_reader import read_history
 from ...formats.queue_story import story, story_text
 from ...formats.queue_summary import summary, summary_rows, summary_text
-from ...spool import store as disk
+from ...spool import message_file
 from ...spool.layout import DEFERRED, INCOMING, MAILDROP
 from ...spool.store import Store
 from ..queue_view import messages
@@ -53,7 +53,7 @@ def show(config: Config, arguments: list[str]) -> int:
     for number, queue_id in enumerate(options.ids):
         state, descriptor = _open(store, queue_id)
         try:
-            envelope = disk.read_head(descriptor)
+            envelope = message_file.read_head(descriptor)
             if options.eml:
                 _export(descriptor, envelope)
                 continue
@@ -61,7 +61,7 @@ def show(config: Config, arguments: list[str]) -> int:
             due = status.st_mtime if state == DEFERRED else 0.0
             if state == MAILDROP:
                 envelope.arrived_at, envelope.submitter.uid = status.st_ctime_ns // 1000, status.st_uid
-            found = story(envelope, queue_id, state, read_history(disk.read_history(descriptor, envelope)), due)
+            found = story(envelope, queue_id, state, read_history(message_file.read_history(descriptor, envelope)), due)
         except QueueFileError as error:
             raise _NotThere(f"{state}/{queue_id}: {error}") from error
         finally:
@@ -93,7 +93,7 @@ def _open(store: Store, queue_id: str) -> tuple[str, int]:
     for _ in range(5):
         state = store.find(queue_id)
         if state is None:
-            path = dict(store.original_paths()).get(queue_id)
+            path = dict(store.originals.paths()).get(queue_id)
             if path is None:
                 break
             return MAILDROP, os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -108,7 +108,7 @@ def export(config: Config, queue_id: str, header: bool, body: bool) -> None:
     """Print the header, the body, or both of a message."""
     _, descriptor = _open(_store(config), queue_id)
     try:
-        envelope = disk.read_head(descriptor)
+        envelope = message_file.read_head(descriptor)
         split = os.pread(descriptor, min(envelope.size, _LARGEST_HEADER), envelope.content_offset).find(b"\n\n") + 1
         split = split or envelope.size
         if header:

@@ -16,7 +16,7 @@ from ...formats.log_event import event as log_event
 from ...formats.mail_trace import Event, Reader, families, origin, stories
 from ...formats.queue_reader import read_history
 from ...host.configuration import load
-from ...spool import store as disk
+from ...spool import message_file
 from ...spool.store import Store
 from ..terminal import BAD, GOOD, ODD, painted, wrapped
 from .log_source import NoLog, source_of_log
@@ -86,7 +86,7 @@ def _history(store: Store, state: str, queue_id: str) -> list[dict[str, str]]:
     try:
         descriptor = store.open(state, queue_id)
         try:
-            history = disk.read_history(descriptor, disk.read_head(descriptor))
+            history = message_file.read_history(descriptor, message_file.read_head(descriptor))
         finally:
             os.close(descriptor)
     except (OSError, MailError):

@@ -16,7 +16,8 @@ from sendmail_py.services.pickup import Pickup
 from sendmail_py.spool.blocked import blocked_until
 from sendmail_py.spool.layout import BLOCKED, INCOMING, MAILDROP
 from sendmail_py.spool.maildrop import Drop
-from sendmail_py.spool.store import Store, read_message
+from sendmail_py.spool.message_file import read_message
+from sendmail_py.spool.store import Store
 from tests.unit.services.test_pickup import Played, lines, submitted
 
 MALLORY = 65534 if os.getuid() == 0 else os.getuid()

@@ -17,7 +17,8 @@ from sendmail_py.services.child_messages import Plan
 from sendmail_py.services.expansion import Decision, Expander
 from sendmail_py.services.messages import Message
 from sendmail_py.spool.layout import ACTIVE, TMP
-from sendmail_py.spool.store import Store, read_message
+from sendmail_py.spool.message_file import read_message
+from sendmail_py.spool.store import Store
 from tests.unit.conftest import PutMessage, envelope_for
 
 ID = "0123456789ABC"

@@ -12,7 +12,8 @@ from sendmail_py.services.messages import Message
 from sendmail_py.services.requests import Requests
 from sendmail_py.services.waiting import Later
 from sendmail_py.spool.layout import ACTIVE, DEFERRED, HOLD, INCOMING
-from sendmail_py.spool.store import Store, read_message
+from sendmail_py.spool.message_file import read_message
+from sendmail_py.spool.store import Store
 from tests.unit.conftest import PutMessage
 
 ID = "0123456789ABC"

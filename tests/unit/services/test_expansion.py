@@ -23,8 +23,9 @@ from sendmail_py.services.expansion import Expander
 from sendmail_py.services.messages import Message
 from sendmail_py.spool import atomic
 from sendmail_py.spool.layout import ACTIVE, INCOMING, TMP
+from sendmail_py.spool.message_file import read_message
 from sendmail_py.spool.recovery import recover_children
-from sendmail_py.spool.store import Store, read_message
+from sendmail_py.spool.store import Store
 from tests.unit.conftest import PutMessage, envelope_for
 
 ID = "0123456789ABC"

@@ -23,7 +23,8 @@ from sendmail_py.services.expansion import Decision, Expander
 from sendmail_py.services.messages import Message
 from sendmail_py.spool import directories
 from sendmail_py.spool.layout import ACTIVE, INCOMING, TMP
-from sendmail_py.spool.store import Store, read_message
+from sendmail_py.spool.message_file import read_message
+from sendmail_py.spool.store import Store
 from tests.unit.conftest import envelope_for
 
 USERS = ["ann", "bob", "cid", "dan"]

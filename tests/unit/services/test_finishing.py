@@ -17,9 +17,10 @@ from sendmail_py.services.finishing import Ended, Finisher
 from sendmail_py.services.messages import Message
 from sendmail_py.services.notices import STOPPING, WITHDRAWN
 from sendmail_py.services.reports import Written
-from sendmail_py.spool import store as store_module
+from sendmail_py.spool import message_file
 from sendmail_py.spool.layout import ACTIVE, DEFERRED, INCOMING, MAILDROP, TMP
-from sendmail_py.spool.store import Store, read_head, read_message
+from sendmail_py.spool.message_file import read_head, read_message
+from sendmail_py.spool.store import Store
 from tests.unit.conftest import PutMessage, envelope_for
 
 ID = "0123456789ABC"
@@ -34,12 +35,14 @@ class Recorded(Store):
         super().__init__(top)
         self.steps: list[str] = []
         self.fails_at = fails_at
+        remove = self.recorded("remove_original", self.originals.remove)
+        self.originals.remove = remove  # type: ignore[method-assign]
 
     def __getattribute__(self, name: str) -> Any:
         method = super().__getattribute__(name)
-        if name not in (*STEPS, "sync"):
-            return method
+        return self.recorded(name, method) if name in (*STEPS, "sync") else method
 
+    def recorded(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def recorded(*args: Any, **how: Any) -> Any:
             self.steps.append(name)
             if len(self.steps) - 1 == self.fails_at:
@@ -105,7 +108,7 @@ def test_a_message_deferred_is_moved_and_durable_before_its_original_goes(
     descriptor = store.open(DEFERRED, ID)
     try:
         again = read_head(descriptor)
-        rows = read_history(store_module.read_history(descriptor, again))
+        rows = read_history(message_file.read_history(descriptor, again))
     finally:
         os.close(descriptor)
     assert [r.mark for r in again.recipients] == ["x", " "]

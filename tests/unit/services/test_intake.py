@@ -14,7 +14,8 @@ from sendmail_py.services import content
 from sendmail_py.services.content import blocks, unix_line_ends, unix_line_ends_whole
 from sendmail_py.services.intake import Intake
 from sendmail_py.spool.layout import INCOMING, TMP
-from sendmail_py.spool.store import Store, read_message
+from sendmail_py.spool.message_file import read_message
+from sendmail_py.spool.store import Store
 from tests.unit.conftest import envelope_for
 
 PADDING = b"12345"

@@ -18,7 +18,8 @@ from sendmail_py.services.pickup import UNFINISHED_AGE, Pickup
 from sendmail_py.services.service import Service
 from sendmail_py.spool.layout import ACTIVE, CORRUPT, INCOMING, MAILDROP
 from sendmail_py.spool.maildrop import Drop
-from sendmail_py.spool.store import Store, read_message
+from sendmail_py.spool.message_file import read_message
+from sendmail_py.spool.store import Store
 from tests.unit.conftest import envelope_for
 
 

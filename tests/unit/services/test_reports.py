@@ -21,8 +21,9 @@ from sendmail_py.services.notices import QUEUE_ONLY, STOPPING, check_notices, wi
 from sendmail_py.services.reports import Reporter
 from sendmail_py.services.withheld import Withheld
 from sendmail_py.spool.layout import ACTIVE, DEFERRED, INCOMING, TMP
+from sendmail_py.spool.message_file import read_message
 from sendmail_py.spool.recovery import recover_children
-from sendmail_py.spool.store import Store, read_message
+from sendmail_py.spool.store import Store
 from tests.unit.conftest import PutMessage
 
 ID = "0123456789ABC"

@@ -13,7 +13,8 @@ from sendmail_py.services.notices import WITHDRAWN
 from sendmail_py.services.pool import Pool
 from sendmail_py.services.requeues import Requeues
 from sendmail_py.spool.layout import ACTIVE
-from sendmail_py.spool.store import Store, read_message
+from sendmail_py.spool.message_file import read_message
+from sendmail_py.spool.store import Store
 from tests.unit.conftest import PutMessage
 
 

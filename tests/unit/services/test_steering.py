@@ -22,8 +22,9 @@ from sendmail_py.services.requests import Requests
 from sendmail_py.services.requeuing import Requeuer
 from sendmail_py.services.steering import VERBS, most_at_once
 from sendmail_py.spool.layout import ACTIVE, CORRUPT, DEFERRED, HOLD, INCOMING, MAILDROP, TMP
+from sendmail_py.spool.message_file import read_history, read_message
 from sendmail_py.spool.queue_id import base_id
-from sendmail_py.spool.store import Store, read_history, read_message
+from sendmail_py.spool.store import Store
 from tests.unit.conftest import PutMessage
 
 ID = "0123456789ABC"

@@ -14,7 +14,8 @@ from sendmail_py.services.public import Answer
 from sendmail_py.services.steering_requests import SteeringRequests
 from sendmail_py.services.waiting import Later
 from sendmail_py.spool.layout import ACTIVE, DEFERRED, HOLD, INCOMING
-from sendmail_py.spool.store import Store, read_message
+from sendmail_py.spool.message_file import read_message
+from sendmail_py.spool.store import Store
 from tests.unit.conftest import PutMessage, drop_one
 
 ID, CHILD = "0123456789ABC", "1123456789ABC"

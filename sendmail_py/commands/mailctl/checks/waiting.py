@@ -13,7 +13,7 @@ from ....core.config import Config
 from ....core.errors import QueueFileError
 from ....formats.advice import OF_THIS_HOST, advice
 from ....formats.queue_reader import read_history
-from ....spool import store as disk
+from ....spool import message_file
 from ....spool.layout import DEFERRED
 from ....spool.store import Store
 from .finding import Finding, warning
@@ -44,8 +44,8 @@ def _causes(store: Store, queue_id: str, config: Config) -> dict[str, str]:
     with contextlib.suppress(OSError, QueueFileError):
         descriptor = store.open(DEFERRED, queue_id)
         try:
-            envelope = disk.read_head(descriptor)
-            history = read_history(disk.read_history(descriptor, envelope))
+            envelope = message_file.read_head(descriptor)
+            history = read_history(message_file.read_history(descriptor, envelope))
         finally:
             os.close(descriptor)
         pending = {recipient.forward_path for recipient in envelope.pending()}
