@@ -32,14 +32,14 @@ class Crew:
         self._heard = heard
         self._ended = ended
         self._children: dict[int, Child] = {}
-        self.throttle = Throttle(config.service_throttle_time)
+        self._throttle = Throttle(config.service_throttle_time)
         self.configure(config, log)
 
     def configure(self, config: Config, log: Log) -> None:
         """Take what a configuration says of services that are started from now on."""
         self._config = config
         self._log = log
-        self.throttle.longest = config.service_throttle_time
+        self._throttle.longest = config.service_throttle_time
 
     def __iter__(self) -> Iterator[Child]:
         return iter(self._children.values())
@@ -53,7 +53,7 @@ class Crew:
             child = start(name, self._config, descriptors)
         except OSError as error:
             self._log.error(f"cannot start {name}: {error}")
-            self.throttle.ended(name, 0.0, False)
+            self._throttle.ended(name, 0.0, False)
             return None
         self._children[child.pid] = child
         self._selector.register(child.lifeline, selectors.EVENT_READ, lambda: self._hear(child))
@@ -61,7 +61,7 @@ class Crew:
 
     def start_when_allowed(self, name: str, action: Callable[[str], None]) -> float:
         """Do what starts a service, unless it has to wait; returns for how many seconds yet."""
-        wait = self.throttle.wait(name)
+        wait = self._throttle.wait(name)
         if not wait:
             action(name)
         return wait
@@ -74,9 +74,12 @@ class Crew:
         """Say whether all of these do their work."""
         return all((child := self.running(name)) is not None and child.is_ready for name in names)
 
-    def ready_names(self) -> list[str]:
-        """Return the names of those that do their work."""
-        return sorted({child.name for child in self if child.is_ready})
+    def summary(self, needed: Collection[str]) -> str:
+        """Return in a few words who does his work, and who of those that are needed does not."""
+        names = sorted({child.name for child in self if child.is_ready})
+        missing = [name for name in needed if name not in names]
+        waits = f"; not ready: {', '.join(missing)}" if missing else ""
+        return f"running: {' '.join(names) or 'nothing yet'}{waits}"
 
     def tell(self, names: Collection[str], what: str) -> None:
         """Have the services of these names do something."""
@@ -106,6 +109,10 @@ class Crew:
             return
         self._heard(child, received[0])
 
+    def note_end(self, child: Child, expected: bool) -> None:
+        """Have the next service of this name wait, if its end was not expected."""
+        self._throttle.ended(child.name, time.monotonic() - child.started, expected)
+
     def reap(self) -> None:
         """Take note of services that have ended."""
         while self._children:
@@ -132,7 +139,7 @@ class Crew:
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Return what `mailctl status` shows of the services, and of those that have to wait."""
         now = time.monotonic()
-        waiting = {name: seconds for name, seconds in self.throttle.waiting().items() if not self.running(name)}
+        waiting = {name: seconds for name, seconds in self._throttle.waiting().items() if not self.running(name)}
         return {
             "services": [
                 {"name": c.name, "pid": c.pid, "uptime": round(now - c.started, 1), "ready": c.is_ready} for c in self

@@ -1,4 +1,4 @@
-"""master: binds the sockets, starts the services, and keeps them running.
+"""master: takes the run directory, and has the services run, reload and stop together; spawning.py starts each.
 
 It parses no mail and opens nothing below the queue. SIGTERM (or `mailctl stop`) lets deliveries
 in progress finish, bounded by stop_timeout; SIGHUP (or `mailctl reload`) reads main.cf again,
@@ -15,25 +15,22 @@ from typing import Any
 
 from .. import __version__
 from ..core.config import Config
-from ..core.errors import MailError, SpoolError
+from ..core.errors import MailError
 from ..host.configuration import load
 from ..host.service_manager import ServiceManager
-from ..host.sockets import listen, pair
 from ..host.syslog import Log, follow
-from ..spool.lock import take
 from .children import Child
 from .control import Control
 from .crew import Crew
-from .listening import SMTPD, Listening
-from .metrics_line import METRICS, MetricsLine
-from .once import Idleness, announce
-from .run_directory import clear_run_directory, make_run_directory, open_log_file
+from .listening import SMTPD
+from .metrics_line import METRICS
+from .once import Idleness
+from .run_directory import clear_run_directory, open_log_file, take_run_directory
 from .service import encode_settings
 from .smtp_checks import password_complaints
-from .tls_files import client_files, open_files
+from .spawning import ALWAYS, Spawner
 from .whole_config import check_config
 
-ALWAYS = ("pickup", "qmgr")
 WARNING = "warning: "
 _NEEDS_RESTART = (
     "queue_directory",
@@ -46,10 +43,7 @@ _NEEDS_RESTART = (
 )
 _GRACE = 5.0
 _IDLE_CHECK = 0.1
-
-
-class AlreadyRunning(SpoolError):
-    """Another master has this instance."""
+_KILLED = 0.2  # seconds for the killed to be reaped
 
 
 class Master:
@@ -71,99 +65,57 @@ class Master:
         self.log = Log.of(config, "master", self.log_file)
         self.selector = selectors.DefaultSelector()
         self.crew = Crew(self.selector, config, self.log, self.heard, self.ended)
-        self.wanted: list[str] = []
+        self.spawner = Spawner(self.selector, self.crew)
         self.has_begun = False
         self.signals: list[int] = []
-        self.listening = Listening(self.selector, self.client_waits)
-        self.metrics = MetricsLine()
-        self.is_client_waiting = False
-        self.wants_more = False  # a busy smtpd asks for another beside it
         self.stop_by: float | None = None
         self.refusal = ""
 
     def prepare(self) -> None:
         """Take the run directory: lock, pid file, sockets; raises SpoolError, OSError."""
+        take_run_directory(self.config, self.leaves)
         run = self.config.run_directory
-        make_run_directory(self.config)
-        if not take(f"{run}/master.lock"):
-            raise AlreadyRunning(f"already running ({run}/master.lock is held)")
-        announce(self.config, self.leaves)
-        with open(f"{run}/master.pid", "w", encoding="ascii") as file:
-            file.write(f"{os.getpid()}\n")
-        self.public = listen(f"{run}/public", 0o666)
-        self.submit = listen(f"{run}/submit", 0o666)
+        self.spawner.bind(run)
         self.control = Control(f"{run}/control", self.selector, self.status, self.stop, self.reload)
-        listeners = () if self.leaves else (*self.metrics.bind(self.config), *self.listening.bind(self.config))
+        listeners = [] if self.leaves else self.spawner.listen(self.config)
         for complaint in (*listeners, *password_complaints(self.config)):
             self.log.warning(complaint)
             self.notify(WARNING + complaint)
-        self._open_log(self.config, self.log_file)
-        self.listening.watch()
+        self._configure(self.config, self.log_file)
+        self.spawner.listening.watch()
 
-    def _open_log(self, config: Config, log_file: int) -> None:
+    def _configure(self, config: Config, log_file: int) -> None:
+        self.config = config
         self.log_file = log_file
         self.log = Log.of(config, "master", log_file)
-        if counts := self.metrics.of_service("master"):
+        if counts := self.spawner.metrics.of_service("master"):
             self.log.count_to(counts["counts"])
-        self.crew.configure(config, self.log)
+        self.spawner.configure(config, self.log, log_file)
 
-    # --- services ---------------------------------------------------------------------------
-
-    def start_service(self, name: str) -> None:
-        """Start one of the services that always run."""
-        descriptors = {"qmgr": {"public": self.public.fileno()}, "pickup": {"submit": self.submit.fileno()}}
-        self._start(name, descriptors.get(name, {}))
-
-    def start_agent(self, transport: str) -> None:
-        """Start an agent and give qmgr the other end of its channel."""
-        qmgr = self.crew.running("qmgr")
-        if qmgr is None or self.stop_by is not None:
-            return
-        files = client_files(self.config) if transport == "smtp" else []
-        opened = open_files(files, self.log, "mail that may need TLS waits")
-        ours, theirs = pair()
-        with ours, theirs:
-            is_started = self._start(transport, {"agent": theirs.fileno(), **opened})
-            for descriptor in opened.values():
-                os.close(descriptor)
-            if is_started:
-                qmgr.tell({"do": "agent", "transport": transport}, [ours.fileno()])
-            else:
-                qmgr.tell({"do": "no-agent", "transport": transport})
-
-    def client_waits(self) -> None:
-        """Note that a client has come while no smtpd runs."""
-        self.listening.ignore()
-        self.is_client_waiting = True
-
-    def start_smtpd(self, name: str) -> None:
-        """Start the SMTP server, which takes the clients from now on."""
-        self.is_client_waiting = not self.listening.start(self._start, self.config, self.log)
-
-    def _start(self, name: str, descriptors: dict[str, int]) -> Child | None:
-        if self.log_file >= 0:
-            descriptors["log"] = self.log_file
-        descriptors |= self.metrics.of_service(name)
-        return self.crew.start(name, descriptors)
+    # --- what the services do -----------------------------------------------------------------
 
     def heard(self, child: Child, record: dict[str, Any]) -> None:
         """Take a record of a service."""
         if "idle" in record:
             self.idleness.note(bool(record["idle"]))
         elif "more" in record:
-            self.wants_more = True
+            self.spawner.want_more()
         elif "want" in record:
-            self.wanted.append(str(record["want"]))
+            self.spawner.want_agent(str(record["want"]))
         elif "ready" in record:
             child.is_ready = True
             if self.crew.are_ready(ALWAYS):
-                if not self.has_begun:
-                    self.idleness.begin()
-                    self.manager.ready(self.summary())
-                self.has_begun = True
-                self.notify("")
+                self._begun()
         elif "failed" in record:
             self.notify(str(record["failed"]))
+
+    def _begun(self) -> None:
+        """Tell that the services are at work, perhaps again: whoever started this one waits for it."""
+        if not self.has_begun:
+            self.idleness.begin()
+            self.manager.ready(self.summary())
+        self.has_begun = True
+        self.notify("")
 
     def ended(self, child: Child, code: int) -> None:
         """Take note of a service that has ended."""
@@ -174,49 +126,9 @@ class Master:
             if not self.has_begun:
                 self.notify(f"service {child.name} {how}; see the log")
                 self.stop()
-        if child.name == "qmgr":
-            self.wanted.clear()
         if not expected and child.name in (SMTPD, "pickup") and (qmgr := self.crew.running("qmgr")):
             qmgr.tell({"do": "look"})  # for mail that it accepted and told nobody of
-        self.listening.ended(child)
-        if child.name == SMTPD and self.crew.running(SMTPD) is None and self.stop_by is None:
-            self.listening.watch()
-        self.crew.throttle.ended(child.name, time.monotonic() - child.started, expected)
-
-    def keep_running(self) -> float:
-        """Start what should run and may; returns the seconds until the next start is allowed."""
-        if self.stop_by is not None:
-            return _GRACE
-        pause = 60.0
-        if self.crew.running(SMTPD) is not None:
-            pause = self.config.smtpd_tls_check_interval or pause
-            self._renew_certificates()
-        for name in (*ALWAYS, *self.metrics.names):
-            if self.crew.running(name) is None:
-                pause = min(pause, self.crew.start_when_allowed(name, self.start_service))
-        if self.is_client_waiting:
-            pause = min(pause, self.crew.start_when_allowed(SMTPD, self.start_smtpd) or pause)
-        if self.wants_more and 0 < self.listening.processes() < self.config.smtpd_process_limit:
-            self.crew.start_when_allowed(SMTPD, self.start_smtpd)
-        self.wants_more = False
-        wanted, self.wanted = self.wanted, []
-        for name in wanted:
-            wait = self.crew.start_when_allowed(name, self.start_agent)
-            if wait:
-                self.wanted.append(name)
-                pause = min(pause, wait)
-        return pause
-
-    def _renew_certificates(self) -> None:
-        """Let a new smtpd take the next clients when the files of TLS have changed."""
-        if not self.listening.has_renewed_certificates(self.config):
-            return
-        self.log.info("the certificate of the SMTP server has changed: new clients get the new one")
-        for child in self.crew:
-            if child.name == SMTPD and not child.is_leaving:
-                child.is_leaving = True
-                child.tell({"do": "reload"})
-        self.listening.watch()
+        self.spawner.ended(child, expected)
 
     # --- reload and stop --------------------------------------------------------------------
 
@@ -241,8 +153,8 @@ class Master:
         notes = [n for n in _NEEDS_RESTART if getattr(config, n) != getattr(self.config, n)]
         for name in notes:
             self.log.warning(f"{name} has changed: that needs a restart")
-        self.config, old_log = config, self.log_file
-        self._open_log(config, log_file)
+        old_log = self.log_file
+        self._configure(config, log_file)
         record = {"do": "reload", "settings": encode_settings(config)}
         for child in self.crew:
             child.is_leaving = child.name not in ("qmgr", "local", "virtual", METRICS)
@@ -250,9 +162,9 @@ class Master:
         follow(old_log, log_file)
         if old_log > 2:
             os.close(old_log)
-        for complaint in (*self.listening.bind(config), *password_complaints(config)):
+        for complaint in (*self.spawner.listening.bind(config), *password_complaints(config)):
             self.log.warning(complaint)
-        self.listening.watch()  # an old smtpd serves its clients to the end, and takes no new ones
+        self.spawner.listening.watch()  # an old smtpd serves its clients to the end, and takes no new ones
         self.log.info(f"reload -- {_version(config)}")
         return ""
 
@@ -262,7 +174,7 @@ class Master:
             self.log.info("stopping")
             self.manager.stopping("stopping: deliveries in progress may finish")
             self.stop_by = time.monotonic() + self.config.stop_timeout + _GRACE
-            self.listening.close()
+            self.spawner.listening.close()
             self.crew.tell((*ALWAYS, SMTPD, METRICS), "stop")
 
     def status(self) -> dict[str, Any]:
@@ -277,33 +189,38 @@ class Master:
 
     def summary(self) -> str:
         """Return the line that the service manager shows."""
-        names = self.crew.ready_names()
-        missing = [name for name in ALWAYS if name not in names]
-        waits = f"; not ready: {', '.join(missing)}" if missing else ""
-        return f"running: {' '.join(names) or 'nothing yet'}{waits}{self.refusal}"
+        return f"{self.crew.summary(ALWAYS)}{self.refusal}"
 
     # --- the loop -----------------------------------------------------------------------------
 
     def serve(self) -> None:
         """Run until everything has stopped."""
         while self.stop_by is None or self.crew:
-            pause = self.keep_running()
-            if self.stop_by is not None:
-                pause = max(0.0, self.stop_by - time.monotonic())
-                if not pause:
-                    self.crew.kill()
-                    pause = 0.2
-            elif self.leaves:
-                pause = min(pause, _IDLE_CHECK)
-                if self.has_begun and self.idleness.is_over():
-                    self.stop()
-            elif self.has_begun:
-                self.manager.status(self.summary())
+            pause = self._turn() if self.stop_by is None else self._time_to_stop(self.stop_by)
             self.crew.watch()
             for key, _ in self.selector.select(min(pause, self.manager.alive())):
                 key.data()
             self.crew.reap()
             self.obey_signals()
+
+    def _turn(self) -> float:
+        """Start what is due; returns the seconds until something else may be."""
+        pause = self.spawner.keep_running()
+        if self.leaves:
+            pause = min(pause, _IDLE_CHECK)
+            if self.has_begun and self.idleness.is_over():
+                self.stop()
+        elif self.has_begun:
+            self.manager.status(self.summary())
+        return pause
+
+    def _time_to_stop(self, stop_by: float) -> float:
+        """Return the seconds that the services have yet; ends them when there are none."""
+        left = stop_by - time.monotonic()
+        if left > 0:
+            return left
+        self.crew.kill()
+        return _KILLED
 
     def obey_signals(self) -> None:
         """Do what signals have asked for since the last turn."""
@@ -317,7 +234,7 @@ class Master:
         """Remove the pid file and the sockets; what says that this master leaves has to outlast its lock."""
         clear_run_directory(self.config)
         self.log.info("stopped")
-        self.metrics.close()
+        self.spawner.metrics.close()
         self.control.close()
 
 

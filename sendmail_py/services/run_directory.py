@@ -1,12 +1,29 @@
-"""The files of a running instance beside its queue: the run directory, and the log file."""
+"""The files of a running instance beside its queue: the run directory, which one master has, and the log file."""
 
 import contextlib
 import os
 
 from ..core.config import Config
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, SpoolError
+from ..spool.lock import take
+from .once import announce
 
 _NAMES = ("public", "submit", "control", "master.pid")
+
+
+class AlreadyRunning(SpoolError):
+    """Another master has this instance."""
+
+
+def take_run_directory(config: Config, leaves: bool) -> None:
+    """Be the one master of this instance, which may leave by itself: lock and pid file; raises SpoolError, OSError."""
+    run = config.run_directory
+    make_run_directory(config)
+    if not take(f"{run}/master.lock"):
+        raise AlreadyRunning(f"already running ({run}/master.lock is held)")
+    announce(config, leaves)
+    with open(f"{run}/master.pid", "w", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
 
 
 def make_run_directory(config: Config) -> None:

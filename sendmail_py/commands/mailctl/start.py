@@ -17,7 +17,7 @@ from ...host.daemon import detach
 from ...host.service_manager import from_environment
 from ...host.syslog import ROOTS_LOG, has_syslog
 from ...services import master, once
-from ...services.run_directory import make_run_directory
+from ...services.run_directory import AlreadyRunning, make_run_directory
 from ...services.whole_config import check_config
 from ...spool.lock import release, take
 
@@ -80,7 +80,7 @@ def _once(config: Config) -> int:
             time.sleep(_POLL)
         try:
             master.run(config, lambda _: release(turn), leaves=True)
-        except master.AlreadyRunning:
+        except AlreadyRunning:
             # Services that stay have been started; or somebody has only looked whether the lock is held.
             if not once.master_runs(config) and time.monotonic() < end:
                 time.sleep(_POLL)
