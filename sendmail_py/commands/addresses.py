@@ -5,7 +5,7 @@ Light: sendmail(1) imports it for what is no plain address.
 
 from ..core.address import Address
 from ..core.errors import MessageError
-from ..formats.address_list import parse_recipients, parse_sender
+from ..formats.address_list import NOT_IN_DOMAINS, parse_address_list, recipient, refuse_controls, unescape
 from ..formats.header import recipients_from_header, split_header
 
 _HEADER_LIMIT = 16 << 20
@@ -14,17 +14,59 @@ _HEADER_LIMIT = 16 << 20
 def recipients(text: str) -> "list[Address]":
     """Return the recipients that one argument names; raises MessageError."""
     try:
-        return [address for address in parse_recipients(text) if address]
+        return [address for address in _recipients(text) if address]
     except ValueError as error:
         raise MessageError(f"recipient {text!r}: {error}") from error
 
 
+def _recipients(text: str) -> "list[Address]":
+    """Read a list, or UUCP's (user) from rmail: that is no comment where nothing else is."""
+    found = parse_address_list(text, lenient=True)
+    inner = text.strip()
+    if not found and inner[:1] == "(":
+        text = inner[1:-1]
+        found = parse_address_list(text, lenient=True)
+    return [recipient(mailbox, text) for mailbox in found]
+
+
 def sender(text: str) -> Address:
-    """Return the sender that -f names; raises MessageError."""
+    """Return the sender that -f names: the first, of several, as Postfix does; raises MessageError."""
     try:
-        return parse_sender(text)
+        return _sender(text)
     except ValueError as error:
         raise MessageError(f"sender {text!r}: {error}") from error
+
+
+def _sender(text: str) -> Address:
+    if not text.isprintable():
+        refuse_controls(text)
+        if any("\ud800" <= c <= "\udfff" for c in text):  # no SMTP command could hold it: neither the mail nor a report
+            raise ValueError(f"not UTF-8: {text[:80]!a}")
+        text = text.replace("\t", " ")
+    try:
+        found = parse_address_list(text)
+    except ValueError:
+        address = _as_it_stands(text)
+        if address is None:
+            raise
+        return address
+    if not found:
+        raise ValueError("one address expected")
+    return found[0].address
+
+
+def _as_it_stands(text: str) -> "Address | None":
+    """Take a sender that cannot be read as it is, as Postfix does; None where the domain could end a command.
+
+    Web programs pass on what a form gave them: mail with an odd sender is better than none. The local part will be
+    quoted; where the domain is missing after the @, the name is bare.
+    """
+    local_part, at, domain = text.rpartition("@")
+    if not at:
+        local_part, domain = text, ""
+    if not local_part or not NOT_IN_DOMAINS.isdisjoint(domain):
+        return None
+    return Address(unescape(local_part), domain)
 
 
 def header_goes_on(data: bytes) -> bool:

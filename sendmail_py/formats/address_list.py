@@ -1,4 +1,4 @@
-"""Address lists (RFC 5322 3.4 with 4.4), read as mailers meet them: on command lines and in header fields.
+"""Address lists (RFC 5322 3.4 with 4.4), read as mailers meet them: in header fields, and on command lines.
 
 Read are display names, quoted strings, nested comments, groups, routes, domain literals, bare
 words and raw UTF-8. Every address is either understood or refused by name; none is dropped.
@@ -9,7 +9,7 @@ from ..core.address import Address
 
 _SPECIALS = frozenset("<>,:;@.)]")
 _ENDS_ATOM = _SPECIALS | frozenset(' \t"([')
-_UNSAFE = frozenset(' \t"<>()[]:,\\')
+NOT_IN_DOMAINS = frozenset(' \t"<>()[]:,\\')  # an SMTP command could not hold them there
 _NOT_IN_REMARKS = frozenset(',;:@<>)"\\')
 _ATOM, _QUOTED, _LITERAL = "atom", "quoted", "literal"
 _WORDS = (_ATOM, _QUOTED)
@@ -55,7 +55,7 @@ def parse_address_list(text: str, lenient: bool = False) -> "list[Mailbox]":
     one that cannot be read and for a control character in the text.
     """
     if not text.isprintable():
-        _refuse_controls(text)
+        refuse_controls(text)
     mailboxes = []
     for element in _elements(_tokens(text, lenient)):
         if lenient and _is_nobody(element):
@@ -65,16 +65,6 @@ def parse_address_list(text: str, lenient: bool = False) -> "list[Mailbox]":
     return mailboxes
 
 
-def parse_recipients(text: str) -> "list[Address]":
-    """Read an argument of sendmail(1): a list, or UUCP's (user) from rmail, no comment where nothing else is."""
-    found = parse_address_list(text, lenient=True)
-    inner = text.strip()
-    if not found and inner[:1] == "(":
-        text = inner[1:-1]
-        found = parse_address_list(text, lenient=True)
-    return [recipient(mailbox, text) for mailbox in found]
-
-
 def recipient(mailbox: Mailbox, text: str) -> Address:
     """Return the address of a recipient that was read from a text."""
     if text[mailbox.start : mailbox.start + 1] != "\\":
@@ -82,34 +72,8 @@ def recipient(mailbox: Mailbox, text: str) -> Address:
     return RealUser(mailbox.address.local_part, mailbox.address.domain)
 
 
-def parse_sender(text: str) -> Address:
-    """Read the address of -f: the first, of several, as Postfix does.
-
-    Web programs pass on what a form gave them: what cannot be read is taken as it stands, as
-    Postfix does, its local part to be quoted, as long as no domain comes of it that could end a
-    command; where the domain is missing after the @, as if it were bare. Mail with an odd sender is
-    better than none.
-    """
-    if not text.isprintable():
-        _refuse_controls(text)
-        if any("\ud800" <= c <= "\udfff" for c in text):  # no SMTP command could hold it: neither the mail nor a report
-            raise ValueError(f"not UTF-8: {text[:80]!a}")
-        text = text.replace("\t", " ")
-    try:
-        found = parse_address_list(text)
-    except ValueError:
-        local_part, at, domain = text.rpartition("@")
-        if not at:
-            local_part, domain = text, ""
-        if not local_part or not _UNSAFE.isdisjoint(domain):
-            raise
-        return Address(_unescape(local_part), domain)
-    if not found:
-        raise ValueError("one address expected")
-    return found[0].address
-
-
-def _refuse_controls(text: str) -> None:
+def refuse_controls(text: str) -> None:
+    """Raise ValueError for a control character in a text that is to be an address."""
     for c in text:
         if (c < " " and c != "\t") or c == "\x7f":
             name = "a line break" if c in "\r\n" else "a control character"
@@ -147,7 +111,7 @@ def _atom(text: str, start: int) -> "tuple[int, str]":
         position += 2 if text[position] == "\\" else 1
     position = min(position, len(text))
     value = text[start:position]
-    return position, _unescape(value) if "\\" in value else value
+    return position, unescape(value) if "\\" in value else value
 
 
 def _delimited(text: str, start: int, closing: str) -> "tuple[int, str]":
@@ -157,10 +121,10 @@ def _delimited(text: str, start: int, closing: str) -> "tuple[int, str]":
     if position >= len(text):
         raise ValueError(f"{text[start]} without its {closing} in the address {text[start : start + 80]!a}")
     value = text[start + 1 : position]
-    return position + 1, _unescape(value) if "\\" in value else value
+    return position + 1, unescape(value) if "\\" in value else value
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
     """Remove the backslash of each quoted-pair; a last one that quotes nothing stays."""
     out = []
     rest = text
@@ -307,7 +271,7 @@ def _domain(tokens: "list[_Token]", source: str) -> str:
     if not labels:
         raise _unreadable(source, "no domain after the @")
     for i, token in enumerate(labels):
-        if token.kind != (_ATOM, ".")[i % 2] or not _UNSAFE.isdisjoint(token.value):  # no SMTP command could hold it
+        if token.kind != (_ATOM, ".")[i % 2] or not NOT_IN_DOMAINS.isdisjoint(token.value):
             raise _unreadable(source, f"{token.value} in the domain")
     if len(labels) % 2 == 0:
         raise _unreadable(source, "an empty label in the domain")

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sendmail_py.core.address import Address
-from sendmail_py.formats.address_list import RealUser, parse_address_list, parse_recipients, parse_sender
-from sendmail_py.protocol.commands import is_sendable
+from sendmail_py.formats.address_list import parse_address_list
 
 
 def addresses(text: str, lenient: bool = False) -> list[tuple[str, str]]:
@@ -114,52 +113,6 @@ def test_nobody_is_lost_to_a_colon_without_its_semicolon(text: str) -> None:
         parse_address_list(text, lenient=True)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("(carol)", ["carol"]), (" (carol) ", ["carol"]), ("bob (carol)", ["bob"]), ("()", [])]
-)
-def test_parentheses_are_a_comment_unless_they_hold_all_there_is(text: str, expected: list[str]) -> None:
-    assert [str(address) for address in parse_recipients(text)] == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("\\bob", ["bob"]),
-        ("bob, \\carol <dave>, <\\erin@x>", ["erin@x"]),
-        ("(\\bob)", ["bob"]),
-        ('b\\ob, "\\\\bob", "\\bob"', []),
-    ],
-)
-def test_a_backslash_before_a_recipient_asks_for_the_user_himself(text: str, expected: list[str]) -> None:
-    assert [str(address) for address in parse_recipients(text) if isinstance(address, RealUser)] == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Alice <a@x>", ("a", "x")),
-        ('"quo te"@x', ("quo te", "x")),
-        ('quo te\\"d@example.org;id', ('quo te"d', "example.org;id")),
-        ("John Smith", ("John Smith", "")),
-        ("a@b@c", ("a@b", "c")),
-        ("wordpress@", ("wordpress", "")),
-        ("a@b, c@d", ("a", "b")),
-        ("Alice <a@x>, b", ("a", "x")),
-    ],
-)
-def test_a_sender_that_cannot_be_read_is_taken_as_it_stands(text: str, expected: tuple[str, str]) -> None:
-    address = parse_sender(text)
-    assert (address.local_part, address.domain) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["a@b> SIZE=1", "a@b c", "a@b:c", "@", "@b", "", "g:;", "(a)", 'a"@"b', "a\rb@c", "a\nb"]
-)
-def test_a_sender_whose_domain_could_end_a_command_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="address"):
-        parse_sender(text)
-
-
 @pytest.mark.parametrize("text", ["bob (x", "bob>", "bob > ", "bob ( x y", "<bob> (the"])
 def test_a_bracket_too_many_or_too_few_behind_a_recipient_loses_nobody(text: str) -> None:
     assert addresses(text, lenient=True) == [("bob", "")]
@@ -171,21 +124,6 @@ def test_a_bracket_too_many_or_too_few_behind_a_recipient_loses_nobody(text: str
 def test_a_bracket_that_could_hide_a_recipient_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="address"):
         addresses(text, lenient=True)
-
-
-@pytest.mark.parametrize("text", ["b\udcf6b@y.test", "x@b\udcf6b.test"])
-def test_a_sender_that_is_no_utf_8_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="UTF-8"):
-        parse_sender(text)
-
-
-@given(st.text(alphabet="aé.@<>\"'`;:,()[]\\ \t\x7f\udcf6=!%"))
-def test_a_sender_that_is_taken_can_be_sent_so_that_no_mail_is_lost_on_the_way(text: str) -> None:
-    try:
-        address = parse_sender(text)
-    except ValueError:
-        return
-    assert is_sendable(address)
 
 
 def test_positions_name_the_address_inside_its_brackets() -> None:
