@@ -55,7 +55,7 @@ shows what is set, and changes it; after a change say
 The names are Postfix's where the meaning is the same.
 A Postfix parameter that is not in this list is ignored, with a warning by name.
 .Pp
-A time has one of the suffixes s, m, h, d and w, and is in seconds without.
+A time has one of the suffixes s, m, h, d and w; without, it has that of its default, as in Postfix.
 A list is parted by commas or blanks.
 """
 _TAIL = """\

@@ -198,7 +198,7 @@ def convert(param: Param, text: str, origin: str) -> "str | int | bool | list[st
     if kind == "bool" and text.lower() in ("yes", "no", "true", "false"):
         return text.lower() in ("yes", "true")
     if kind == "time":
-        number, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, "s")
+        number, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, _unit_of(param))
         if number.isascii() and number.isdigit():
             return int(number) * _UNITS[unit]
     if "|" in kind and text.lower() in kind.split("|"):
@@ -206,6 +206,11 @@ def convert(param: Param, text: str, origin: str) -> "str | int | bool | list[st
     raise ConfigError(
         f"{origin}: {param.name} = {text}: {_WANTED.get(kind, 'one of ' + kind.replace('|', ', '))} expected"
     )
+
+
+def _unit_of(param: Param) -> str:
+    """Return the unit of a time that has none: as in Postfix that of the default (a lifetime of 5 is days)."""
+    return param.default[-1:] if param.default[-1:] in _UNITS else "s"
 
 
 _WANTED = {"int": "a whole number", "bool": "yes or no", "time": "a time such as 300s, 5m, 1h, 5d"}

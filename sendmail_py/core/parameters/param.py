@@ -1,7 +1,7 @@
 """What a parameter is.
 
-Types: str, raw (macros stay for whoever uses it), int, bool (yes|no), time (seconds; suffix s m h d w), list (comma or
-white space), and an enumeration written "a|b|c". Light, as is the whole table: plain data.
+Types: str, raw (macros stay for whoever uses it), int, bool (yes|no), time (suffix s m h d w; without, that of the
+default), list (comma or white space), and an enumeration written "a|b|c". Light, as is the whole table: plain data.
 """
 
 

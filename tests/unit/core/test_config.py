@@ -46,6 +46,22 @@ def test_a_condition_may_have_two_branches(text: str) -> None:
     assert config(stress="yes", smtpd_timeout=text).smtpd_timeout == 10
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "seconds"),
+    [
+        ("maximal_queue_lifetime", "5", 5 * 86400),
+        ("bounce_queue_lifetime", "2", 2 * 86400),
+        ("delay_warning_time", "4", 4 * 3600),
+        ("minimal_backoff_time", "300", 300),
+        ("smtpd_timeout", "10", 10),
+        ("smtp_destination_rate_delay", "2", 2),
+        ("maximal_queue_lifetime", "90m", 5400),
+    ],
+)
+def test_a_time_without_a_unit_has_that_of_the_default_as_in_postfix(name: str, text: str, seconds: int) -> None:
+    assert getattr(config(**{name: text}), name) == seconds
+
+
 def test_under_stress_the_defaults_are_those_of_postfix() -> None:
     calm, stressed = config(), config(stress="yes")
     names = ("smtpd_timeout", "smtpd_hard_error_limit", "smtpd_junk_command_limit", "smtpd_starttls_timeout")

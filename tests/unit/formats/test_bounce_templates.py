@@ -87,7 +87,7 @@ def test_a_template_with_a_fault_is_left_out_and_named(text: str, fault: str) ->
 
 @pytest.mark.parametrize(
     ("time", "words"),
-    [("4h", "4 hours"), ("1d", "1 day"), ("90m", "90 minutes"), ("7", "7 seconds"), ("0", "0 seconds")],
+    [("4h", "4 hours"), ("1d", "1 day"), ("90m", "90 minutes"), ("7s", "7 seconds"), ("0", "0 seconds")],
 )
 def test_the_built_in_text_names_a_time_in_its_own_unit(time: str, words: str) -> None:
     text = wording(BUILT_IN[Kind.DELAY], config(delay_warning_time=time)).text
