@@ -104,6 +104,13 @@ def parse_inline(text: str) -> Entries:
     return found
 
 
+def known_values(kind: str, rest: str) -> list[str]:
+    """Return what a table that stands in main.cf itself can say: one of static:, inline:; raises ValueError."""
+    if kind == "static":
+        return [rest.strip("{}")]
+    return list(parse_inline(rest).values.values()) if kind == "inline" else []
+
+
 def _elements(text: str) -> list[str]:
     words, depth, word = [], 0, ""
     for c in text:

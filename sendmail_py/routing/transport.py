@@ -6,7 +6,7 @@ relayhost, and that over the domain itself; transport_maps override all. Guarant
 says what nobody here can do, waits: there is no other way around it, direct delivery least of all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..core.address import Address
@@ -42,6 +42,11 @@ def parse_transport(text: str) -> Place:
     if name and name not in _NAMES:
         raise ValueError(f"{text}: there is no transport {name}; there are {', '.join(_NAMES)}")
     return _NAMES.get(name, ""), nexthop.strip()
+
+
+def transports_named(names: Iterable[str]) -> frozenset[str]:
+    """Return the transports of these names, by which routes have them; raises ValueError for what names none."""
+    return frozenset(parse_transport(name)[0] for name in names)
 
 
 def whole_transport(text: str) -> Place:

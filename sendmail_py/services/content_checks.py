@@ -17,7 +17,7 @@ from ..core.errors import ConfigError
 from ..formats.checks import BODY, HEADER, Checked, Edit, apply, parse_action
 from ..formats.header import fields
 from ..formats.mime_scanner import Kind, MimeScanner, TooDeep, has_parts
-from ..formats.tables import PATTERN_TYPES, TableError, split_name
+from ..formats.tables import PATTERN_TYPES, TableError, known_values, split_name
 from ..formats.trace_headers import clean
 from ..host.read_file import Warn
 from .routes import check_tables
@@ -170,8 +170,8 @@ def _check_verdicts(values: Iterable[str], is_header: bool) -> None:
 def _verdicts(name: str) -> list[str]:
     """Return what a table can say, as far as that is known now."""
     kind, rest = split_name(name)
-    if kind == "static":
-        return [rest.strip("{}")]
+    if known := known_values(kind, rest):
+        return known
     from ..host.tables import PatternFile, open_table
 
     table = open_table(name)

@@ -11,6 +11,7 @@ from ..core.route import DISCARD, ERROR, RETRY, Route
 from ..formats.batch import Report
 from ..host.alias_files import AliasFiles
 from ..host.syslog import Log
+from ..routing.transport import transports_named
 from ..spool.layout import INCOMING
 from ..spool.store import Store
 from .active_queue import ActiveQueue
@@ -31,7 +32,7 @@ class Decisions:
         self._log = log
         self._nobody = nobody  # the sender of what the postmaster gets
         self.expander = Expander(config, store, self._routing, AliasFiles(config.alias_maps, log.warning))
-        self._deferred_transports = frozenset(config.defer_transports)
+        self._deferred_transports = transports_named(config.defer_transports)
         self._active = active
 
     def first(self, message: Message, recipient: Recipient, state: str) -> Decision:

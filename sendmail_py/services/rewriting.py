@@ -23,7 +23,7 @@ from ..routing.rewrite import (
     class_of_field,
     one_address,
 )
-from .routes import check_tables, look_up
+from .routes import check_names, check_tables, look_up
 
 _TABLES = (
     *("canonical_maps", "sender_canonical_maps", "recipient_canonical_maps"),
@@ -94,6 +94,7 @@ def check_rewriting(config: Config) -> None:
     """Raise ConfigError for what no address could be rewritten by."""
     checks: list[tuple[str, Callable[[list[str]], object]]] = [(name, check_tables) for name in _TABLES]
     checks += [(name, _check_classes) for name in _CLASSES]
+    checks += [(name, check_names) for name in ("masquerade_domains", "masquerade_exceptions")]
     for name, check in checks:
         try:
             check(getattr(config, name))

@@ -10,10 +10,10 @@ from typing import Any
 from ..core.config import Config
 from ..core.errors import ConfigError, Incomplete
 from ..core.route import VIRTUAL
-from ..formats.tables import TEXT_TYPES, LookUp, nothing, split_name
+from ..formats.tables import TEXT_TYPES, LookUp, known_values, nothing, split_name
 from ..host.read_file import Warn
 from ..routing.resolve import Routing
-from ..routing.transport import Maps, check_nexthop, parse_transport, whole_transport
+from ..routing.transport import Maps, check_nexthop, parse_transport, transports_named, whole_transport
 from ..routing.virtual import VirtualMaps
 
 _AT_HAND = (*TEXT_TYPES, "inline", "static")  # the SMTP server asks these in its loop
@@ -76,6 +76,8 @@ def check_tables(names: list[str], has_groups: bool = True) -> None:
 def check_routing(config: Config) -> None:
     """Raise ConfigError for what nothing could be routed by."""
     checks: list[tuple[str, Callable[[Any], object]]] = [
+        ("mydestination", check_names),
+        ("defer_transports", transports_named),
         ("local_transport", whole_transport),
         ("relay_transport", whole_transport),
         ("default_transport", whole_transport),
@@ -99,13 +101,20 @@ def check_routing(config: Config) -> None:
         raise Incomplete(f"{config.origin('virtual_mailbox_maps')}: virtual_mailbox_base: an absolute path is needed")
 
 
+def check_names(names: list[str]) -> None:
+    """Raise ValueError for a table, or a file, in a list of which no entry is looked up: it would never fit."""
+    for name in names:
+        if "/" in name or (":" in name and name[:1] != "["):
+            raise ValueError(f"{name}: names alone may stand here, no file and no table")
+
+
 def _check_transports(names: list[str]) -> None:
     """Also a transport in static: and inline: is known at start."""
     check_tables(names, has_groups=False)
     for name in names:
         kind, rest = split_name(name)
-        if kind == "static":
-            parse_transport(rest.strip("{}"))
+        for value in known_values(kind, rest):
+            parse_transport(value)
 
 
 def _check_virtual_domains(names: list[str]) -> None:

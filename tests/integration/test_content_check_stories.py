@@ -124,6 +124,12 @@ def test_what_is_no_verdict_is_an_error_at_start(instance, tmp_path, verdict):
     assert "header_checks" in instance.output()
 
 
+def test_a_verdict_that_stands_in_main_cf_is_looked_at_too(instance):
+    instance.configure(header_checks="inline:{ {Subject: x = FILTER smtp:x} }")
+    assert instance.start(check=False).returncode == 78
+    assert "header_checks: FILTER is not supported" in instance.output()
+
+
 PARTS = """Subject: parts
 MIME-Version: 1.0
 Content-Type: multipart/mixed; boundary=part

@@ -135,6 +135,8 @@ def test_mail_waits_where_it_was_submitted_while_a_table_cannot_be_asked(world, 
     [
         ("canonical_maps", "nis:x", "table type nis"),
         ("masquerade_classes", "header", "header_sender"),
+        ("masquerade_domains", "/etc/x", "no file and no table"),
+        ("masquerade_exceptions", "root, hash:/etc/x", "no file and no table"),
         ("always_bcc", "a@b, c@d", "one address"),
     ],
 )

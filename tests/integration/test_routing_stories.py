@@ -157,18 +157,32 @@ def test_with_soft_bounce_nothing_bounces_and_the_log_says_what_would_have(world
     assert it.instance.count() == 3 and not it.instance.mailbox(me())
 
 
+def test_relay_is_another_name_of_smtp_also_where_a_transport_is_deferred(world):
+    it = world(defer_transports="relay")
+    it.instance.start()
+    it.send("put off", "bob@far.test")
+    it.instance.wait_for_log(r"to=<bob@far.test>.*status=deferred \(deferred transport\)")
+    it.instance.mailctl("flush", check=True)
+    it.arrives(it.one, "put off")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
         ("transport_maps", "ldap:/etc/x", "table type ldap is not supported"),
         ("transport_maps", "static:uucp:x", "no transport uucp"),
+        ("transport_maps", "inline:{far.test=uucp:x}", "no transport uucp"),
+        ("defer_transports", "smtp, uucp", "no transport uucp"),
+        ("mydestination", "here.test, hash:/etc/x", "no file and no table"),
+        ("mydestination", "/etc/x", "no file and no table"),
         ("default_transport", "uucp", "no transport uucp"),
         ("relay_domains", "sqlite:/x", "may stand here"),
         ("smtp_tls_security_level", "tlsa", "tlsa"),
     ],
 )
 def test_what_nothing_can_be_routed_by_is_an_error_at_start(world, name, value, said):
-    it = world(**{name: value})
+    it = world()
+    it.instance.configure(**{name: value})
     assert it.instance.start(check=False).returncode == 78
     assert name in it.instance.output() and said in it.instance.output()
 

@@ -37,7 +37,7 @@ PARAMS = (
       for transport in ("smtp", "lmtp") for name, type, doc in _OF_TRANSPORTS),
     Param("daemonless", "bool", DEFAULTS["daemonless"], _Q, "Without services: a submission of root (in an instance of one user: of that user) starts a queue manager that delivers what is due and leaves; sendmail -q, from cron or a timer, does the retries (docs/daemonless.md)."),
     Param("soft_bounce", "bool", "no", _Q, "For a trial: what would bounce waits, and is logged as SOFTBOUNCE; mail that is too old bounces all the same."),
-    Param("defer_transports", "list", "", _Q, "Transports (local, virtual, smtp, lmtp) whose mail waits until `mailctl queue flush`."),
+    Param("defer_transports", "list", "", _Q, "Transports (local, virtual, lmtp, smtp and its other name relay) whose mail waits until `mailctl queue flush`."),
     Param("bounce_size_limit", "int", "50000", _Q, "A bounce returns the whole message up to this many octets, otherwise the header."),
     Param("bounce_template_file", "str", "", _Q,
           "A file with other texts for bounces, delay warnings and reports, as Postfix's bounce.cf (docs/bounces.md). Read at start and at each reload."),
