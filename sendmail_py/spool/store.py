@@ -40,6 +40,7 @@ ARROWS = frozenset(
 )
 STATES = (INCOMING, ACTIVE, DEFERRED, HOLD)
 SETTLING = 5.0
+_PROCESS = os.urandom(8).hex()
 _numbers = itertools.count()
 
 
@@ -77,8 +78,8 @@ class Store:
         return atomic.create(path, mode), path
 
     def new_path(self) -> str:
-        """Return a name in tmp/ that no other thread or process uses."""
-        return f"{self.top}/{TMP}/new.{os.getpid()}.{next(_numbers)}"
+        """Return a name in tmp/ that no other thread or process uses, nor one of the same pid in another container."""
+        return f"{self.top}/{TMP}/new.{os.getpid()}.{_PROCESS}.{next(_numbers)}"
 
     def write(self, envelope: Envelope, content: Iterable[bytes], durable: bool, born: int = 0) -> str:
         """Write a new message into tmp/ and return its path; sets size and, if "", the id.

@@ -1,6 +1,8 @@
 """The queue as files: the arrows, writing, moving, finding."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -138,3 +140,13 @@ def test_a_message_that_moves_while_it_is_sought_is_found(
         assert moving.find(ID) in (source, target)
         store.moved(ID, source, target)
         store.remove(target, ID)
+
+
+def test_two_processes_of_one_pid_never_write_into_one_file() -> None:
+    """Containers that share a queue number their processes alike."""
+    program = (
+        "import os; os.getpid = lambda: 7\nfrom sendmail_py.spool.store import Store; print(Store('/q').new_path())"
+    )
+    command = [sys.executable, "-c", program]
+    names = {subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)}
+    assert len(names) == 2 and all(name.startswith("/q/tmp/new.7.") for name in names)
