@@ -15,8 +15,9 @@ from collections.abc import Iterable
 sync_times: deque[float] | None = None
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 _NAMELESS = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
-# Of a file system, or a host without /proc, where a file cannot come into being without a name and get one later.
-_CANNOT = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS, errno.ENOENT, errno.EPERM, errno.EXDEV)
+# What says nothing about whether a file can come into being without a name and get one later. All else says no: a file
+# system that cannot, and a /proc that is missing, closed to this user, or forbidden by a sandbox.
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def create(path: str, mode: int = 0o600) -> int:
@@ -38,7 +39,7 @@ def names_late(directory: str) -> bool:
         finally:
             os.close(descriptor)
     except OSError as error:
-        if error.errno not in _CANNOT:
+        if error.errno in _PASSING:
             raise
         return False
     return True
@@ -52,7 +53,7 @@ def create_nameless(directory: str, mode: int = 0o600) -> int:
 def give_name(descriptor: int, path: str) -> None:
     """Give a file that was created without a name the name that it has from now on, which nothing else may have."""
     # With a descriptor beside it, which an absolute path has no use for, link() follows the way through /proc.
-    os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor)
+    os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
 
 
 def write_all(descriptor: int, chunks: Iterable[bytes]) -> int:

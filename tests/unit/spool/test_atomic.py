@@ -74,12 +74,12 @@ def test_a_file_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("name", b"whole")]
 
 
-@pytest.mark.parametrize("number", [errno.ENOENT, errno.EPERM, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.EBADF])
 def test_a_host_where_files_have_names_from_the_beginning_is_recognised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def refused(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number))  # /proc is not mounted, or the file system has no such links
+        raise OSError(number, os.strerror(number))  # /proc is missing or closed, or the file system has no links
 
     monkeypatch.setattr(atomic.os, "link", refused)
     assert not atomic.names_late(str(tmp_path))
