@@ -34,6 +34,7 @@ from .smtpd_milters import SessionFilters
 _T = TypeVar("_T")
 _THREADS = 12
 _QUICK = 0.1  # seconds: what a message may take while all other clients wait
+_SMALL = 1 << 18  # octets: a header of so many, all of short fields, is read in that time
 _AGAIN = 0.05
 _KEPT = 0.1  # seconds for which a look at the disk counts, if it found nothing against mail: many come in that time
 
@@ -110,17 +111,21 @@ class Taker:
         """Put a message into the queue; answer() is called in the loop when it is there, or is not taken.
 
         The disk is waited for in a thread; or at once, where no other message is on its way: then a thread
-        would only cost time. A disk that was slow the last time is left to a thread.
+        would only cost time. A disk that was slow the last time, and a long message, is left to a thread.
         """
         if self._is_slow():
             arriving.pause = self._config.in_flow_delay
         if filters is not None:
             self._filter(arriving, filters, answer)
-        elif self.begun or self.pool.running or arriving.pause or self._seconds > _QUICK:
+        elif self._is_for_a_thread(arriving):
             self.pool.submit(partial(self._stored, arriving), partial(self._note_end, arriving, answer))
         else:
             self._note_end(arriving, answer, self._stored(arriving))
             self._finish()
+
+    def _is_for_a_thread(self, arriving: Arriving) -> bool:
+        others = self.begun or self.pool.running
+        return bool(others or arriving.pause or arriving.content.size > _SMALL or self._seconds > _QUICK)
 
     def collect(self) -> None:
         """Give the answers that the threads have found."""
