@@ -11,6 +11,7 @@ from ..protocol.reply import Reply
 from ..spool import atomic
 
 _IN_MEMORY = 1 << 16
+_PIECES = 64  # so many are made one: small ones take many times the memory of what they hold
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TROUBLE = replies.reply(451, "4.3.0", "Error: queue file write error")
 NO_ROOM = replies.reply(452, "4.3.1", "Insufficient system storage")
@@ -49,6 +50,8 @@ class Incoming:
             self._fail(replies.TOO_LARGE)
             return
         self._pieces.append(data)
+        if len(self._pieces) > _PIECES:
+            self._pieces = [b"".join(self._pieces)]
         if self._descriptor >= 0 or self.size > _IN_MEMORY:
             try:
                 self._to_file(self._new_file)
