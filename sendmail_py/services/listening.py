@@ -27,6 +27,7 @@ from .tls_files import TLS_FILE, open_files
 SMTPD = "smtpd"
 COUNTS = "counts "  # before the slot, in the names of smtpd's descriptors; behind it:
 EXTRA = "extra"
+_OLD = 16  # processes that may go on serving clients of earlier configurations
 
 
 class Entry(NamedTuple):
@@ -100,6 +101,7 @@ class Listening:
 
     def start(self, start: Callable[[str, dict[str, int]], Child | None], config: Config, log: Log) -> bool:
         """Start smtpd with the sockets, and with the files of TLS, which may be root's alone; say whether it runs."""
+        self._end_the_oldest()
         slot = next((slot for slot in range(SLOTS) if slot not in self._slots.values()), None)
         if slot is None:
             log.warning(f"no more than {SLOTS} processes of the SMTP server, with those that end after a reload")
@@ -119,6 +121,11 @@ class Listening:
         if child:
             self._slots[child] = slot
         return child is not None
+
+    def _end_the_oldest(self) -> None:
+        """End the oldest of those that a reload has replaced as at a stop: a client may keep each of them for hours."""
+        for child in [child for child in self._slots if child.is_leaving][:-_OLD]:
+            child.tell({"do": "stop"})
 
     def ended(self, child: Child) -> None:
         """Take note of the end of a service: its connections count no more."""
