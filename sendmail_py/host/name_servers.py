@@ -5,7 +5,12 @@ import re
 from collections.abc import Sequence
 from typing import overload
 
-_SERVER = re.compile(r"\[(?P<v6>[^\]]+)\](?::(?P<port6>\d+))?|(?P<host>[^:]+)(?::(?P<port>\d+))?|(?P<bare6>.+)")
+from ..core.config import Config
+from ..core.errors import ConfigError
+
+_SERVER = re.compile(
+    r"\[(?P<v6>[^\]]+)\](?::(?P<port6>\d+))?|(?P<host>[^:]+)(?::(?P<port>\d+))?|(?P<bare6>[^:]*:[^:]*:.*)"
+)
 
 Server = tuple[str, int]
 
@@ -17,6 +22,14 @@ def parse_server(text: str) -> Server:
         raise ValueError(f"not a name server: {text}")
     host = found["v6"] or found["host"] or found["bare6"]
     return host, int(found["port6"] or found["port"] or 53)
+
+
+def servers_of(config: Config) -> Sequence[Server]:
+    """Return the name servers that a configuration names, else the system's; raises ConfigError."""
+    try:
+        return [parse_server(text) for text in config.resolver_nameservers] or system_servers()
+    except ValueError as error:
+        raise ConfigError(f"{config.origin('resolver_nameservers')}: resolver_nameservers: {error}") from error
 
 
 def system_servers(path: str = "/etc/resolv.conf") -> Sequence[Server]:

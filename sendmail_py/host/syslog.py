@@ -17,7 +17,7 @@ from ..formats.log_event import LEVELS, daemon_of, event, level_of
 from .log_counts import LogCounts
 from .log_socket import LogSocket
 
-_FACILITIES = {
+FACILITIES = {
     "kern": 0,
     "user": 1,
     "mail": 2,
@@ -78,7 +78,7 @@ class Log:
         self._name, self._service, self._pid = name, service, os.getpid()
         self._plain_name = name  # without what renamed() puts after it
         self._host = os.uname().nodename.partition(".")[0]
-        self._facility = _FACILITIES.get(facility, 2)
+        self._facility = FACILITIES.get(facility, 2)
         self._is_json = log_format == JSON
         self._file = [file_descriptor]  # shared with renamed() logs
         self._has_journal = False

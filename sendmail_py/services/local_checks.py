@@ -12,8 +12,9 @@ from ..delivery.mailbox_commands import check_command_maps, check_directory
 from ..formats.aliases import Target, parse_list
 from ..host.alias_files import source_of
 from ..routing.expand import ALIAS, FORWARD, INCLUDE
-from ..routing.resolve import Routing, transport_of
+from ..routing.resolve import transport_of
 from .recipient_maps import local_recipients
+from .routes import routing_without_tables
 
 _PLACES = (ALIAS, FORWARD, INCLUDE)
 
@@ -29,7 +30,8 @@ def check_local(config: Config) -> None:
     for name in ("mailbox_transport", "fallback_transport"):
         _check(config, name, transport_of)
     _check(config, "luser_relay", luser_targets)
-    _check(config, "local_recipient_maps", lambda _: local_recipients(config, Routing(config)))
+    routing = routing_without_tables(config)
+    _check(config, "local_recipient_maps", lambda _: local_recipients(config, routing))
     _check(config, "forward_path", check_path)
     _check(config, "mailbox_command_maps", check_command_maps)
     _check(config, "command_execution_directory", check_directory)

@@ -35,6 +35,15 @@ def routing_of(config: Config, warn: Warn) -> Routing:
     return Routing(config, maps)
 
 
+def routing_without_tables(config: Config) -> Routing:
+    """Return the routing as far as main.cf alone decides it; raises ConfigError, which names the parameter."""
+    try:
+        return Routing(config)
+    except ValueError:
+        check_routing(config)
+        raise
+
+
 def virtual_maps(config: Config, warn: Warn) -> VirtualMaps:
     """Return the tables of virtual domains; raises ValueError."""
     return VirtualMaps(

@@ -9,7 +9,7 @@ from ..core.errors import ConfigError
 from ..core.lookup import AddressAnswer, Found
 from ..core.result import DeliveryResult, Outcome, Scope, deferred, failed
 from ..host.dns import Resolver
-from ..host.name_servers import parse_server, system_servers
+from ..host.name_servers import servers_of
 from ..host.network import is_own_address
 from ..host.syslog import Log
 from ..protocol.tls_policy import parse_level
@@ -98,7 +98,7 @@ class HostFinder:
     def resolver(self) -> Resolver:
         """Return the resolver that these look-ups share their answers with."""
         if self._resolver is None:
-            servers = [parse_server(text) for text in self._config.resolver_nameservers] or system_servers()
+            servers = servers_of(self._config)
             trusted = Networks(self._config.resolver_trusted_nameservers if _may_use_dane(self._config) else ())
             self._resolver = Resolver(servers, self._config.resolver_timeout, self._families, trusted)
         return self._resolver

@@ -15,6 +15,7 @@ from ..routing.networks import Networks
 from ..routing.resolve import Routing
 from ..routing.restriction_scene import Domains
 from ..routing.restrictions import Rules, rules_of
+from .routes import routing_without_tables
 from .sasl_settings import check_logins
 from .service_settings import check_milters, policy_service
 from .smtpd_keywords import check_keywords
@@ -81,7 +82,7 @@ def check_smtpd(config: Config) -> None:
     """Raise ConfigError for what the server could not work with."""
     _networks(config, "mynetworks")  # first: others have it as their default
     unlimited_clients(config)
-    routing = Routing(config)
+    routing = routing_without_tables(config)
     for kind in PORTS:
         own = config_of(kind, config)
         own.validate()

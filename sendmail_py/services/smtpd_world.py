@@ -15,7 +15,7 @@ from ..core.address import Address
 from ..core.config import Config
 from ..core.lookup import Found
 from ..host.dns import Resolver
-from ..host.name_servers import parse_server, system_servers
+from ..host.name_servers import servers_of
 from ..host.syslog import Log
 from ..host.tables import Tables
 from ..protocol.reply import Reply
@@ -147,7 +147,7 @@ class World:
 
     def _dns(self) -> Resolver:
         if self._resolver is None:
-            servers = [parse_server(text) for text in self._config.resolver_nameservers] or system_servers()
+            servers = servers_of(self._config)
             families = _FAMILIES.get(self._config.inet_protocols, ("AAAA", "A"))
             self._resolver = Resolver(servers, self._config.resolver_timeout, families)
         return self._resolver

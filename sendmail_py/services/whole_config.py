@@ -12,6 +12,7 @@ from .children import is_one_user
 from .content_checks import check_content_checks
 from .destination_policies import policies_of
 from .dkim_domains import check_dkim
+from .host_checks import check_host
 from .listening import check_ports
 from .local_checks import check_local
 from .metrics_line import endpoint_of
@@ -67,6 +68,7 @@ def _check_submission(config: Config) -> None:
 
 _CHECKS: tuple[Callable[[Config], object], ...] = (
     Config.validate,
+    check_host,
     check_routing,
     check_rewriting,
     check_content_checks,

@@ -1,5 +1,8 @@
 """main.cf is judged as a whole before it is written, and where it is bad all the same, one clear line says so."""
 
+import re
+import subprocess
+
 import pytest
 
 from tests.integration.instance import Instance
@@ -34,6 +37,17 @@ def refused(instance, *changes, option="-e"):
         ("smtpd_recipient_restrictions=permit_mynetwork", "permit_mynetwork"),
         ("header_checks=nosuch:/etc/x", "header_checks: "),
         ("luser_relay=a b <", "luser_relay"),
+        ("relayhost=[mx.example.com", "relayhost: bad nexthop: [mx.example.com"),
+        ("relayhost=mx.example.com:smtps:1", "relayhost: bad nexthop: "),
+        ("default_transport=smpt:[mx.example.com]", "default_transport: "),
+        ("virtual_transport=maildrop", "virtual_transport: "),
+        ("myhostname=host example.org", "myhostname = host example.org: the name of a host or domain expected"),
+        ("myorigin=alice@example.org", "myorigin = alice@example.org: the name of a host or domain expected"),
+        ("mydomain=example..org", "mydomain = example..org: the name of a host or domain expected"),
+        ("queue_directory=queue", "queue_directory = queue: an absolute path expected"),
+        ("maillog_file=maillog", "maillog_file = maillog: an absolute path expected"),
+        ("syslog_facility=post", "syslog_facility = post: one of kern, user, mail, "),
+        ("resolver_nameservers=127.0.0.1:dns", "resolver_nameservers: not a name server: 127.0.0.1:dns"),
         ("smtp_sasl_auth_enable=yes", "smtp_sasl_auth_enable needs smtp_sasl_password_maps"),
     ],
 )
@@ -62,6 +76,26 @@ def test_faults_that_are_there_already_are_mended_one_by_one(instance):
         done = instance.mailctl("config", "-e", change, check=True)
         assert b"warning: main.cf cannot be used yet: smtp_tls_security_level: " in done.stderr
     assert instance.mailctl("config", "-e", "smtp_tls_security_level=may", check=True).stderr == b""
+    instance.start()
+
+
+def test_a_nexthop_that_can_be_none_is_mended_as_it_was_made(instance):
+    instance.configure(relayhost="[mx.example.com")
+    done = instance.mailctl("config", "-e", "mydestination=localhost", check=True)
+    said = b"mailctl config: warning: main.cf cannot be used yet: relayhost: bad nexthop: [mx.example.com\n"
+    assert done.stderr == said
+    assert instance.mailctl("config", "-e", "relayhost=[mx.example.com]", check=True).stderr == b""
+    instance.start()
+
+
+def test_a_log_file_that_cannot_be_opened_is_named_and_check_knows_the_repair(instance):
+    path = instance.path / "log" / "maillog"
+    instance.configure(maillog_file=path)
+    assert instance.start(check=False).returncode != 0
+    assert f"maillog_file {path}: No such file or directory" in instance.output()
+    checked = instance.mailctl("check").stdout.decode()
+    assert f"maillog_file = {path}: there is no directory" in " ".join(checked.split())
+    subprocess.run(re.search("repair: (install .*)", checked)[1], shell=True, check=True)
     instance.start()
 
 

@@ -61,6 +61,9 @@ def _parser() -> Parser:
     parser.add_argument("-j", "--json", dest="json", action="store_true", help="show everything as JSON")
     parser.add_argument("--help", action="help", help="show this text")
     parser.add_argument("names", nargs="*", metavar="name[=value]")
+    parser.epilog = (
+        "`mailctl config explain NAME` prints what a parameter is for, its value, and the file and line that set it."
+    )
     return parser
 
 
@@ -74,6 +77,8 @@ def show(directory: str, options: argparse.Namespace) -> int:
     status = EX_OK
     rows = []
     for name in options.names or _all_names(config, options.changed):
+        if "=" in name:
+            raise UsageError(f"{name}: -e changes main.cf")
         if name not in BY_NAME and name not in config.settings:
             _complain(f"warning: {unknown(name)}")
             status = _NOT_FOUND
@@ -112,6 +117,9 @@ def _changes(options: argparse.Namespace) -> dict[str, str | None]:
     if not options.names:
         raise UsageError("name=value expected" if options.edit else "a name expected")
     if options.remove:
+        for name in options.names:
+            if "=" in name:
+                raise UsageError(f"{name}: -X takes names alone")
         return dict.fromkeys(options.names)
     changes: dict[str, str | None] = {}
     for argument in options.names:
@@ -138,6 +146,7 @@ def change(directory: str, changes: dict[str, str | None], is_step: bool = False
         for name, value in changes.items():
             after = main_cf.edit(after, name, value)
         _check(before, after, changes)
+        _complain(*_removed_in_vain(before, changes))
         if after != before:
             warnings = refuse_faults(directory, before, after, changes, is_step)
             replace_text(path, after)
@@ -171,6 +180,16 @@ def _check(before: str, after: str, changes: dict[str, str | None]) -> None:
     for name, problem in _bad_values(after).items():
         if name not in old or name in changes:
             raise ConfigError(problem)
+
+
+def _removed_in_vain(before: str, changes: dict[str, str | None]) -> list[str]:
+    """Return a warning for each name that is neither in main.cf nor one of ours: somebody means another one."""
+    settings = main_cf.parse(before, "main.cf")[0]
+    return [
+        f"warning: {unknown(name)}; main.cf does not have it"
+        for name, value in changes.items()
+        if value is None and name not in settings and name not in BY_NAME
+    ]
 
 
 def _bad_values(text: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from ...formats import dkim
 from ...host.configuration import load
 from ...host.dkim_keys import ED25519, RSA, Key, make_key, read_key
 from ...host.dns import Resolver
-from ...host.name_servers import parse_server, system_servers
+from ...host.name_servers import servers_of
 from ...host.tables import Tables
 from ...services.children import user_of
 from ...services.dkim_domains import Signing, check_names, directory_of, key_path, signings
@@ -150,7 +150,7 @@ def check(config: Config, domain: str, as_json: bool = False) -> int:
 
 
 async def _check_all(config: Config, known: list[Signing], used: list[Signing]) -> list[dict[str, object]]:
-    servers = [parse_server(text) for text in config.resolver_nameservers] or system_servers()
+    servers = servers_of(config)
     resolver = Resolver(servers, config.resolver_timeout)
     rows: list[dict[str, object]] = []
     for signing in known:

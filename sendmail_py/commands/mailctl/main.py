@@ -93,7 +93,7 @@ def run(words: list[str], root: str) -> int:
         return EX_OK if rest else UsageError.exit_code
     verb = VERBS.get(rest[0])
     if verb is None:
-        raise UsageError(f"unknown verb {rest[0]}; `mailctl help` lists them")
+        raise UsageError(f"unknown verb {rest[0]}{_near(rest[0])}; `mailctl help` lists them")
     if rest[0] in _SIMPLE and rest[1:2] in (["-h"], ["--help"]):
         takes, does = _SIMPLE[rest[0]]
         print(f"usage: mailctl {rest[0]} {takes}".rstrip(), wrapped(does, 0), sep="\n\n")
@@ -107,6 +107,13 @@ def run(words: list[str], root: str) -> int:
         rest if verb[0] in ("control",) else rest[1:], directory
     )
     return code
+
+
+def _near(word: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, VERBS, 1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def usage() -> str:

@@ -7,10 +7,11 @@ import contextlib
 import os
 import sys
 import time
+from typing import TextIO
 
 from ...core.complaints import complaints
 from ...core.config import Config
-from ...core.errors import MailError, UsageError
+from ...core.errors import ConfigError, MailError, UsageError
 from ...core.exitcodes import EX_OK, EX_UNAVAILABLE
 from ...host.configuration import load
 from ...host.daemon import detach
@@ -110,6 +111,15 @@ def _stderr_path(config: Config) -> str:
     return ROOTS_LOG if os.getuid() == 0 else f"{config.run_directory}/maillog"
 
 
+def _opened_stderr(config: Config) -> TextIO:
+    path = _stderr_path(config)
+    try:
+        return open(path, "a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        name = "maillog_file" if path == config.maillog_file else "log"
+        raise ConfigError(f"{name} {path}: {error.strerror}") from error
+
+
 def _detached(config: Config, writer: int) -> None:
     told = False
 
@@ -124,7 +134,7 @@ def _detached(config: Config, writer: int) -> None:
 
     code = EX_OK
     try:
-        stderr = open(_stderr_path(config), "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        stderr = _opened_stderr(config)
         detach([writer], stderr)
         stderr.close()  # 2 alone has it open, which goes with the log when that is rotated
         master.run(config, notify)

@@ -9,7 +9,7 @@ from ....core.config import Config
 from ....core.lookup import Found
 from ....core.route import SMTP
 from ....host.dns import Resolver
-from ....host.name_servers import parse_server, system_servers
+from ....host.name_servers import servers_of
 from ....protocol.tls_policy import Level, parse_level
 from ....routing.hosts import is_address, parse_nexthop
 from ....routing.networks import Networks
@@ -29,7 +29,7 @@ def check(config: Config) -> Iterator[Finding]:
 
 
 async def _all(config: Config) -> list[Finding]:
-    servers = [parse_server(text) for text in config.resolver_nameservers] or system_servers()
+    servers = servers_of(config)
     resolver = Resolver(servers, min(config.resolver_timeout, _SECONDS))
     look = _relayhost if config.relayhost else _own_names
     found = [finding async for finding in look(config, resolver)]

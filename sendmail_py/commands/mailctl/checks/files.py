@@ -34,6 +34,7 @@ def check(config: Config) -> Iterator[Finding]:
         path = next((word.rstrip(":") for word in text.split() if word.startswith("/")), "FILE")
         yield error(text, f"chown {client or os.getuid()} {path}; chmod 600 {path}")
     yield from _mailboxes(config)
+    yield from _log(config)
     yield from room(os.statvfs(_existing(config.queue_directory)), config)
 
 
@@ -47,6 +48,15 @@ def _mailboxes(config: Config) -> Iterator[Finding]:
     rights = "-m 700" if is_one_user(config) else "-m 2775 -o root -g mail"
     text = f"mail_spool_directory = {path} {what}: mail to users of this host waits"
     yield error(text, f"{f'mv {path} {path}.old; ' if os.path.lexists(path) else ''}install -d {rights} {path}")
+
+
+def _log(config: Config) -> Iterator[Finding]:
+    """Yield that maillog_file cannot be there: the services do not start without it."""
+    path, directory = config.maillog_file, os.path.dirname(config.maillog_file)
+    if path and not os.path.isdir(directory):
+        yield error(f"maillog_file = {path}: there is no directory {directory}", f"install -d {directory}")
+    elif os.path.isdir(path):
+        yield error(f"maillog_file = {path} is a directory", f"rmdir {path}")
 
 
 def _elsewhere(top: str) -> list[str]:

@@ -172,3 +172,20 @@ def test_a_new_file_gets_the_mode_asked_for_whatever_the_umask(tmp_path: Path) -
     finally:
         os.umask(before)
     assert (tmp_path / "new").stat().st_mode & 0o7777 == 0o644
+
+
+def test_a_value_given_to_x_or_to_nothing_is_no_silent_success(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-X", "mydomain=example.org"], str(directory)) == EX_USAGE
+    assert main(["relayhost=[192.0.2.7]"], str(directory)) == EX_USAGE
+    assert text_of(directory) == MAIN_CF
+    said = capsys.readouterr().err
+    assert "-X takes names alone" in said and "relayhost=[192.0.2.7]: -e changes main.cf" in said
+
+
+def test_what_is_removed_in_vain_is_said(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-X", "mydomian", "relayhost"], str(directory)) == 0
+    assert text_of(directory) == MAIN_CF
+    said = "unknown parameter mydomian (did you mean mydomain?); main.cf does not have it"
+    assert capsys.readouterr().err == f"mailctl config: warning: {said}\n"
