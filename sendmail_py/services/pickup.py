@@ -138,6 +138,8 @@ class Pickup:
             self._is_junk(name, str(error))
         except OSError as error:
             self._waits(name, error)
+        except Exception as error:  # a defect: one user's file must not end what all others' mail goes through
+            self._is_defect(name, error)
         finally:
             os.close(descriptor)
 
@@ -192,9 +194,11 @@ class Pickup:
     ) -> None:
         number = len(envelope.recipients)
 
-        def done(result: PreparedHeader | OSError) -> None:
+        def done(result: PreparedHeader | Exception) -> None:
             if isinstance(result, OSError):
                 self._waits(name, result)
+            elif isinstance(result, Exception):
+                self._is_defect(name, result)
             else:
                 self._was_taken(name, status, envelope, number, result)
 
@@ -273,6 +277,10 @@ class Pickup:
         finally:
             os.close(descriptor)
         return True
+
+    def _is_defect(self, name: str, error: Exception) -> None:
+        """Leave a file that we cannot cope with where it is; each scan tries it again, the log has it once."""
+        self._is_junk(name, f"internal error: {type(error).__name__}: {error}")
 
     def _is_junk(self, name: str, reason: str) -> None:
         if name not in self.junk:

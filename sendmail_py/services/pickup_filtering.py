@@ -14,7 +14,7 @@ _THREADS = 10
 _WAITING = 90
 
 Work = Callable[[int], PreparedHeader]
-Done = Callable[[PreparedHeader | OSError], None]
+Done = Callable[[PreparedHeader | Exception], None]
 
 
 class Filtering:
@@ -37,15 +37,15 @@ class Filtering:
         own = os.dup(descriptor)
         self.names[name] = uid
 
-        def job() -> list[PreparedHeader | OSError]:
+        def job() -> list[PreparedHeader | Exception]:
             try:
                 return [work(own)]
-            except OSError as error:
+            except Exception as error:
                 return [error]
             finally:
                 os.close(own)
 
-        def ended(result: list[PreparedHeader | OSError]) -> None:
+        def ended(result: list[PreparedHeader | Exception]) -> None:
             del self.names[name]
             done(*result)
             if self._has_refused and len(self.names) <= _THREADS:

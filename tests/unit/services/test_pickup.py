@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.formats.queue_file import render
@@ -16,6 +18,7 @@ from sendmail_py.formats.queue_text import MAGIC
 from sendmail_py.host.syslog import Log
 from sendmail_py.services.pickup import UNFINISHED_AGE, Pickup
 from sendmail_py.services.service import Service
+from sendmail_py.spool import directories
 from sendmail_py.spool.layout import ACTIVE, CORRUPT, INCOMING, MAILDROP
 from sendmail_py.spool.maildrop import Drop
 from sendmail_py.spool.message_file import read_message
@@ -47,16 +50,19 @@ class Played(Service):
         self.master.close()
 
 
-@pytest.fixture
-def pickup(store: Store) -> Pickup:
+def config_of(store: Store) -> Config:
     values = {
         "queue_directory": store.top,
         "run_directory": f"{store.top}/nowhere",
         "myorigin": "example.org",
         "myhostname": "mx.example.org",
     }
-    config = Config({name: Setting(text, "test") for name, text in values.items()})
-    return Pickup(Played(config))
+    return Config({name: Setting(text, "test") for name, text in values.items()})
+
+
+@pytest.fixture
+def pickup(store: Store) -> Pickup:
+    return Pickup(Played(config_of(store)))
 
 
 def lines(pickup: Pickup) -> list[str]:
@@ -283,3 +289,81 @@ def test_what_comes_after_masters_word_is_left_to_the_pickup_that_has_the_new_co
     pickup.service.lifeline.recv(100)
     pickup.scan()
     assert len(queued(store)) == 1
+
+
+@pytest.mark.parametrize("error", [UnicodeError("x"), RecursionError(), MemoryError()])
+def test_a_file_that_we_cannot_cope_with_is_left_alone_and_does_not_end_pickup(
+    pickup: Pickup, store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    bad, good = submitted(store), submitted(store)
+
+    def submitted_at_first(*arguments: object) -> None:
+        monkeypatch.undo()
+        raise error
+
+    monkeypatch.setattr(pickup.intake, "submitted", submitted_at_first)
+    pickup.take(bad, from_scan=False)
+    assert [line.partition("internal error: ")[2] for line in lines(pickup)] == [f"{type(error).__name__}: {error}"]
+    pickup.take(good, from_scan=False)
+    assert len(queued(store)) == 1
+    pickup.take(bad, from_scan=True)
+    assert len(queued(store)) == 2, "a scan tries it again"
+
+
+WORDS = (
+    *(b"bob", b"@", b"example.org", b"<", b">", b"'", b'"', b"(" * 300, b")", b",", b";", b":", b" ", b"[::1]", b"\\"),
+    *(
+        "é".encode(),
+        b"xn--a",
+        b"\xff",
+        b"\xed\xa0\x80",
+        b"\\x0A",
+        b"\\xED\\xA0\\x80",
+        b"9" * 5000,
+        b"\xd9\xa3",
+        b"a" * 300,
+    ),
+    *(b"=?utf-8?b?//?=", b"\r\n\t", b"\n", b"%", b"!", b"|", b"\xe2\x80\xa8", b"."),
+)
+NAMES = (b"from: <", b"envid: ", b"ret: FULL", b"body: 8BITMIME", b'full-name: "', b"submitter: uid=1 pid=", b"flags: ")
+FIELDS = (
+    b"From: ",
+    b"To: ",
+    b"Subject:",
+    b"Resent-Cc: ",
+    b"Message-Id: ",
+    b"Received : ",
+    b"Content-Type: ",
+    b"\xff",
+    b"",
+)
+text = st.lists(st.one_of(st.sampled_from(WORDS), st.binary(max_size=5)), max_size=5).map(b"".join)
+option = st.tuples(st.sampled_from((b"", b" orcpt=", b' target="|', b" notify=")), text).map(b"".join)
+recipient = st.tuples(st.just(b"to: [ ] <bob"), text, st.just(b">"), option).map(b"".join)
+line = st.one_of(recipient, st.tuples(st.sampled_from(NAMES), text, st.sampled_from((b"", b">", b'"'))).map(b"".join))
+field = st.tuples(st.sampled_from(FIELDS), text, st.just(b"\n")).map(b"".join)
+
+
+@given(st.lists(line, max_size=3), st.lists(field, max_size=5).map(b"".join), text)
+def test_whatever_a_user_writes_is_taken_as_a_message_or_left_alone(
+    tmp_path_factory: pytest.TempPathFactory, head: list[bytes], header: bytes, body: bytes
+) -> None:
+    store = Store(str(tmp_path_factory.mktemp("queue")))
+    directories.create(store.top, os.getuid(), os.getgid())
+    taker = Pickup(Played(config_of(store)))
+    content = header + b"\n" + body
+    envelope = [
+        b"arrived: 1795435041.1 x",
+        b'submitter: uid=1 cwd=""',
+        b"to: [ ] <bob>",
+        *head,
+        b"size: %010d" % len(content),
+    ]
+    drop = Drop(store.top)
+    drop.write(MAGIC + b"\n".join(envelope) + b"\n\n" + content)
+    drop.finish()
+    taker.take(drop.name, from_scan=False)
+    for queue_id in queued(store):
+        read_message(store.path(INCOMING, queue_id))
+    logged = " ".join(lines(taker))
+    assert "internal error" not in logged and ("left alone" in logged) == (not queued(store))
