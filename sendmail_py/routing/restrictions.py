@@ -117,11 +117,11 @@ def rules_of(config: Config, domains: Domains) -> Rules:
             lists[stage] = parse(getattr(config, name), stage)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-    if CLOSING.isdisjoint(word for stage in ("relay", "recipient") for word, _ in lists[stage]):
+    if not (_closes(lists["relay"]) or _closes(lists["recipient"])):
         raise ValueError(
             "smtpd_relay_restrictions: this would be an open relay; one of reject_unauth_destination, "
             "defer_unauth_destination, reject, defer, defer_if_permit must stand here, or in "
-            "smtpd_recipient_restrictions"
+            "smtpd_recipient_restrictions, before any permit and not after warn_if_reject"
         )
     return Rules(
         lists,
@@ -131,6 +131,16 @@ def rules_of(config: Config, domains: Domains) -> Rules:
         config.smtpd_reject_unlisted_recipient,
         config.smtpd_reject_unlisted_sender,
     )
+
+
+def _closes(words: Sequence[Restriction]) -> bool:
+    """Say whether a list refuses to relay for strangers, whatever its other words say of them."""
+    is_warning = False
+    for word, _ in words:
+        if word == "permit" or (word in CLOSING and not is_warning):
+            return word != "permit"
+        is_warning = word == WARN_IF_REJECT
+    return False
 
 
 # What a list is about: how a refusal names it.

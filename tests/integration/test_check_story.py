@@ -37,3 +37,15 @@ def test_services_that_run_and_listen_are_well_and_a_port_that_is_taken_is_not(i
     assert text == f"nobody listens on 127.0.0.1:{port}, where main.cf has smtp"
     instance.mailctl(*repair.split()[3:], check=True)
     assert services(instance) == []
+
+
+def test_an_open_relay_by_mynetworks_is_an_error_where_others_reach_it(instance):
+    instance.configure(mynetworks="0.0.0.0/0")
+    instance.start()
+    assert services(instance) == []  # on loopback alone it is nobody's relay
+    instance.stop()
+    instance.configure(inet_interfaces="all")
+    instance.start()
+    ((level, text, repair),) = services(instance)
+    assert level == "error" and "open relay" in text
+    assert repair == f"mailctl -c {instance.path} config -e mynetworks='127.0.0.0/8 [::1]/128'"

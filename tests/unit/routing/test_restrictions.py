@@ -320,6 +320,8 @@ def config(**settings: str) -> Config:
         ("sleep x, reject", "sleep must be followed by a number"),
         ("permit_mynetworks", "open relay"),
         ("", "open relay"),
+        ("permit_mynetworks, warn_if_reject, reject_unauth_destination", "open relay"),
+        ("permit, reject_unauth_destination", "open relay"),
     ],
 )
 def test_what_makes_no_sense_is_an_error_that_names_its_parameter(words: str, complaint: str) -> None:
@@ -331,6 +333,11 @@ def test_what_makes_no_sense_is_an_error_that_names_its_parameter(words: str, co
 def test_an_empty_relay_list_is_right_where_the_recipient_list_closes() -> None:
     closed = config(smtpd_relay_restrictions="", smtpd_recipient_restrictions="permit_mynetworks, reject")
     assert verdict(rules_of(closed, DOMAINS), subject(to="bob@a.test")).startswith("554")
+
+
+def test_a_word_that_only_warns_opens_nothing_where_another_one_closes() -> None:
+    words = "warn_if_reject reject_invalid_helo_hostname, warn_if_reject, defer, reject_unauth_destination, permit"
+    assert verdict(rules_of(config(smtpd_relay_restrictions=words), DOMAINS), subject(to="bob@a.test")) != ""
 
 
 def test_the_defaults_refuse_to_relay_for_strangers_and_take_mail_for_this_host() -> None:

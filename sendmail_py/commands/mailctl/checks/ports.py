@@ -8,11 +8,14 @@ from collections.abc import Iterator
 
 from ....core.config import Config
 from ....host.listeners import Place
+from ....routing.networks import Networks
 from ....services.listening import entries
 from ...ask import NotRunning, ask_one
 from .finding import Finding, error, warning
 
 _LISTEN = "0A"
+# Who has the first three, or the last two, in mynetworks has everybody there.
+_STRANGERS = (("192.0.2.1", "100.127.0.1", "8.8.8.8"), ("2001:db8::1", "2600::1"))
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
@@ -27,6 +30,9 @@ def check(config: Config) -> Iterator[Finding]:
     wanted, complaints = entries(config, set())
     for text in complaints:
         yield error(text, f"{mailctl} config -n inet_interfaces")
+    if _trusts_everybody(config) and not all(ipaddress.ip_address(e.place.address).is_loopback for e in wanted):
+        text = "mynetworks holds everybody's address: this host relays for whoever reaches it, an open relay"
+        yield error(text, f"{mailctl} config -e mynetworks='127.0.0.0/8 [::1]/128'")
     taken, ours = listening(), sockets_of(pid) if pid else set()
     for entry in wanted:
         inodes = set().union(*(taken.get((address, entry.place.port), set()) for address in _in_its_way(entry.place)))
@@ -39,6 +45,14 @@ def check(config: Config) -> Iterator[Finding]:
             yield error(f"nobody listens on {entry.place}, where main.cf has {entry.kind}", f"{mailctl} reload")
         elif not inodes and pid and ":" not in entry.place.address:
             yield warning(f"nobody listens on {entry.place}, where main.cf has {entry.kind}", f"{mailctl} reload")
+
+
+def _trusts_everybody(config: Config) -> bool:
+    try:
+        friends = Networks(config.mynetworks)
+    except ValueError:  # said elsewhere
+        return False
+    return any(all(address in friends for address in family) for family in _STRANGERS)
 
 
 def _in_its_way(place: Place) -> set[str]:
