@@ -26,6 +26,15 @@ _NETWORKS = (
     "smtpd_forbid_bare_newline_exclusions",
     "local_header_rewrite_clients",
 )
+# With 0 no client would get anywhere, or no service be asked; it is not "no limit" here, nor in Postfix.
+_AT_LEAST_ONE = (
+    "smtpd_connection_limit",
+    "smtpd_recipient_limit",
+    "smtpd_hard_error_limit",
+    "smtpd_timeout",
+    "smtpd_starttls_timeout",
+    "smtpd_policy_service_try_limit",
+)
 _VERSIONS = ("smtpd_tls_protocols", "smtpd_tls_mandatory_protocols")
 
 
@@ -86,6 +95,7 @@ def check_smtpd(config: Config) -> None:
     for kind in PORTS:
         own = config_of(kind, config)
         own.validate()
+        _check_limits(own)
         for name in _VERSIONS:
             _versions(own, name)
         check_keywords(own)
@@ -94,6 +104,12 @@ def check_smtpd(config: Config) -> None:
         _check_reject_code(own)
         check_logins(own)
         smtpd_rules(own, routing)
+
+
+def _check_limits(config: Config) -> None:
+    for name in _AT_LEAST_ONE:
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{config.origin(name)}: {name}: at least 1 expected")
 
 
 def _check_reject_code(config: Config) -> None:
