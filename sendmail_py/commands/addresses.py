@@ -71,9 +71,11 @@ def _as_it_stands(text: str) -> "Address | None":
 
 def header_goes_on(data: bytes) -> bool:
     """Say whether the end of the header is not in this beginning of a message; raises MessageError."""
+    if split_header(data, whole=False) is not None:
+        return False
     if len(data) > _HEADER_LIMIT:
         raise MessageError("the header is too long to find recipients in")
-    return split_header(data, whole=False) is None
+    return True
 
 
 def from_header(head: bytes) -> "list[Address]":

@@ -155,12 +155,15 @@ def _content(ignore_dots: bool, begun: bytes) -> "Iterator[bytes]":
 def _beginning(blocks: "Iterator[bytes]", whole_header: bool) -> "tuple[bytes, bool]":
     """Read what fits in memory easily, or, for -t, until the header ends; says if more follows."""
     data: list[bytes] = []
-    size = 0
+    size, enough = 0, _SMALL
     for block in blocks:
         data.append(block)
         size += len(block)
-        if size >= _SMALL and not (whole_header and _header_goes_on(data)):
+        if size < enough:
+            continue
+        if not (whole_header and _header_goes_on(data)):
             return b"".join(data), True
+        enough = 2 * size  # looking again at each block would cost a long header its length squared
     return b"".join(data), False
 
 
