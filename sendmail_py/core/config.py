@@ -52,7 +52,7 @@ class Config:
             raise AttributeError(name)
         text = self.text(name) if param.type == "raw" else self.expanded(name)
         value = convert(param, text, self.origin(name))
-        if param.type == "list" and not _BLANKS.isdisjoint(self.text("config_directory")):
+        if param.type == "list" and not _BLANKS.isdisjoint(self.expanded("config_directory")):
             value = self._list_beside_blanks(name)
         self.__dict__[name] = value
         return value
@@ -65,7 +65,7 @@ class Config:
         directory = Setting("\0", self.origin("config_directory"))
         stand_in = Config({**self.settings, "config_directory": directory}, self.facts, self.first_line)
         words = stand_in.expanded(name).replace(",", " ").split()
-        return [word.replace("\0", self.text("config_directory")) for word in words]
+        return [word.replace("\0", self.expanded("config_directory")) for word in words]
 
     def origin(self, name: str) -> str:
         """Say where a value comes from: a file and line, -o, or the default."""

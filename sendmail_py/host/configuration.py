@@ -38,7 +38,7 @@ def from_text(directory: str, text: str, overrides: "dict[str, str] | None" = No
         named, more = environment_settings.settings_of(read_text)
         settings |= named
         complaints += more
-    settings["config_directory"] = Setting(directory, "-c")
+    settings["config_directory"] = Setting(directory.replace("$", "$$"), "-c")
     for name, value in (overrides or {}).items():
         settings[name] = Setting(value, "-o")
     return from_settings(settings), complaints

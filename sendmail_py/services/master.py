@@ -29,18 +29,9 @@ from .run_directory import clear_run_directory, open_log_file, take_run_director
 from .service import encode_settings
 from .smtp_checks import password_complaints
 from .spawning import ALWAYS, Spawner
-from .whole_config import check_config
+from .whole_config import check_config, until_restart
 
 WARNING = "warning: "
-_NEEDS_RESTART = (
-    "queue_directory",
-    "run_directory",
-    "data_directory",
-    "mail_owner",
-    "syslog_name",
-    "syslog_facility",
-    "metrics_listen",
-)
 _GRACE = 5.0
 _IDLE_CHECK = 0.1
 _KILLED = 0.2  # seconds for the killed to be reaped
@@ -146,11 +137,11 @@ class Master:
         try:
             config, _ = load(self.config.config_directory)
             check_config(config)
+            config, notes = until_restart(config, self.config)
             log_file = open_log_file(config)
         except (MailError, OSError) as error:
             self.log.error(f"reload refused, the old configuration stays: {error}")
             return str(error)
-        notes = [n for n in _NEEDS_RESTART if getattr(config, n) != getattr(self.config, n)]
         for name in notes:
             self.log.warning(f"{name} has changed: that needs a restart")
         old_log = self.log_file

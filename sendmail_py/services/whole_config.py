@@ -5,8 +5,9 @@ import pwd
 from collections.abc import Callable
 
 from ..core.access_list import check_patterns
-from ..core.config import Config
+from ..core.config import Config, Setting
 from ..core.errors import ConfigError, Incomplete, MailError
+from ..host.configuration import from_settings
 from ..routing.submission_rate import parse_limit
 from .children import is_one_user
 from .content_checks import check_content_checks
@@ -21,6 +22,16 @@ from .rewriting import check_rewriting
 from .routes import check_routing
 from .smtp_checks import check_smtp
 from .smtpd_rules import check_smtpd
+
+_NEEDS_RESTART = (
+    "queue_directory",
+    "run_directory",
+    "data_directory",
+    "mail_owner",
+    "syslog_name",
+    "syslog_facility",
+    "metrics_listen",
+)
 
 
 def check_config(config: Config) -> None:
@@ -38,6 +49,13 @@ def faults(config: Config) -> list[MailError]:
         except MailError as error:
             found.setdefault(str(error), error)
     return list(found.values())
+
+
+def until_restart(config: Config, old: Config) -> tuple[Config, list[str]]:
+    """Return a configuration as a reload can put it in force, and the names of what has to stay as it was."""
+    names = [name for name in _NEEDS_RESTART if getattr(config, name) != getattr(old, name)]
+    kept = {name: Setting(old.expanded(name).replace("$", "$$"), old.origin(name)) for name in names}
+    return from_settings(config.settings | kept), names
 
 
 def _check_users(config: Config) -> None:

@@ -141,6 +141,20 @@ def test_sighup_reads_main_cf_again(instance):
     assert instance.pid_of("qmgr")
 
 
+def test_what_needs_a_restart_stays_as_it_was_after_a_reload(instance):
+    instance.configure(queue_directory="/elsewhere", syslog_name="another")
+    for number in (1, 2):  # the second one compares with what is in force, too
+        pickup = instance.pid_of("pickup")
+        assert instance.reload().returncode == 0
+        assert instance.log().count("warning: queue_directory has changed: that needs a restart") == number
+        instance.wait_for(lambda old=pickup: instance.pid_of("pickup") not in (0, old), "the next pickup")
+    # sendmail reads the new main.cf, finds no such queue, and hands the mail to the services.
+    send(instance, "all the same", me())
+    instance.wait_for_mail(me(), b"Subject: all the same")
+    assert " sendmail-py/pickup[" in instance.log()
+    assert "another/" not in instance.log()
+
+
 def test_an_unknown_parameter_is_warned_of_with_the_nearest_name(resting):
     resting.configure(relay_hosts="x")
     resting.start()
@@ -226,7 +240,7 @@ def test_services_end_with_their_master(instance):
 # --- places and sizes --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["with spaces and ünïcode", "d" * 120, "/".join(["deep" * 20] * 6)])
+@pytest.mark.parametrize("name", ["with spaces and ünïcode", "d" * 120, "/".join(["deep" * 20] * 6), "a $b and ${c}"])
 def test_an_instance_works_in_a_directory_of_any_name(tmp_path, name):
     with Instance(tmp_path / name) as instance:
         instance.start()
