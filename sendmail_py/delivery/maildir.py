@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Iterable
 
+from ..core.delivery import Delivery
 from ..core.result import DeliveryResult, delivered, failed, from_errno
 from ..formats.delivery_fields import encode
 from ..host.privileges import effective
@@ -22,7 +23,8 @@ from .maildir_quota import read_quota
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-_STARTED = time.time()
+_STEP = 5.0
+_sure_since = [time.time()]
 
 DELIVERED = delivered("delivered to maildir")
 WAS_THERE = delivered("delivered to maildir (was there already)")
@@ -113,9 +115,8 @@ class _Maildir:
         """Say whether an earlier attempt delivered this message, read since then or not."""
         if _exists(self._new, name):
             return True
-        # cur/ may be large. What arrived after this process began cannot have been delivered by one before it.
-        if copy.delivery.arrived_at / 1e6 > _STARTED:
-            return False
+        if not _may_be_read(copy.delivery):
+            return False  # without a look: cur/ may be large
         if self._seen is None:
             with os.scandir(self._cur) as entries:  # of millions of names, those of this batch alone are kept
                 self._seen = self._names.intersection(entry.name.partition(":")[0] for entry in entries)
@@ -181,6 +182,7 @@ class _Maildir:
             if there:
                 os.fsync(self._cur)
         except OSError as error:
+            _sure_since[:] = [time.time()]  # a reader may have moved one to cur/ by now
             for _, name in shown:
                 _remove(self._new, name)  # otherwise the next attempt would trust it
             _end(there, from_errno(error, what))
@@ -190,6 +192,14 @@ class _Maildir:
             self._quota.write()
         _end(there, WAS_THERE)
         _end((copy for copy, _ in shown), DELIVERED)
+
+
+def _may_be_read(delivery: Delivery) -> bool:
+    """Say whether an earlier attempt may have delivered a message. What arrived after this process began is new to it.
+
+    Not where the clock was set back since: by a second or two, or so far that it was taken up before it had arrived.
+    """
+    return delivery.arrived_at / 1e6 < _sure_since[0] + _STEP or delivery.active_at < delivery.arrived_at
 
 
 def _root_of(path: str) -> str:

@@ -146,3 +146,55 @@ def test_what_another_agent_is_writing_under_the_same_name_is_never_shown(
     whole = b"Return-Path: <al@x>\nDelivered-To: bob@x\nSubject: x\n\nhello\n"
     assert [path.read_bytes() for path in (tmp_path / "Maildir" / "new").iterdir()] == [whole] * 2
     assert os.listdir(tmp_path / "Maildir" / "tmp") == []
+
+
+LATER = 1_000_000 * 3600
+
+
+@pytest.mark.parametrize(
+    ("arrived", "active", "looks"),
+    [
+        (-LATER, -LATER, True),
+        (1_000_000, 1_000_000, True),  # the clock may have been set by a second or two
+        (LATER, LATER, False),
+        (LATER, LATER - 1_000_000, True),  # the clock was set back since it arrived
+    ],
+)
+def test_what_an_attempt_before_may_have_delivered_and_was_read_since_is_not_delivered_again(
+    tmp_path: Path, me: User, copy: Make, arrived: int, active: int, looks: bool
+) -> None:
+    began = int(maildir._sure_since[0] * 1_000_000)
+    for result in (maildir.DELIVERED, maildir.WAS_THERE if looks else maildir.DELIVERED):
+        one = copy()
+        one.delivery.arrived_at, one.delivery.active_at = began + arrived, began + active
+        maildir.store([one], me, f"{tmp_path}/Maildir")
+        assert one.delivery.results == [result]
+        for path in (tmp_path / "Maildir" / "new").iterdir():
+            path.rename(tmp_path / "Maildir" / "cur" / f"{path.name}:2,S")
+
+
+def test_after_a_failed_sync_of_the_directory_it_is_looked_for_among_what_was_read(
+    tmp_path: Path, me: User, copy: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maildir.store([copy("Q0")], me, f"{tmp_path}/Maildir")
+    now = int(maildir._sure_since[0] * 1_000_000) + LATER
+    monkeypatch.setattr(maildir, "_sure_since", list(maildir._sure_since))
+    monkeypatch.setattr(maildir.time, "time", lambda: now / 1e6 + 1)
+    calls = []
+
+    def read_and_fail_at_second(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 2:
+            (path,) = (tmp_path / "Maildir" / "new").glob("*QQ1U*")
+            path.rename(tmp_path / "Maildir" / "cur" / f"{path.name}:2,S")
+            raise OSError(errno.EIO, "Input/output error")
+
+    for expected in (Outcome.DEFERRED, Outcome.DELIVERED):
+        one = copy("Q1")
+        one.delivery.arrived_at = one.delivery.active_at = now
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", read_and_fail_at_second)
+            maildir.store([one], me, f"{tmp_path}/Maildir")
+        (result,) = one.delivery.results
+        assert result is not None and result.outcome is expected
+    assert len(list((tmp_path / "Maildir").glob("*/*QQ1U*"))) == 1
