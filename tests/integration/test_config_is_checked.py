@@ -90,6 +90,18 @@ def test_a_nexthop_that_can_be_none_is_mended_as_it_was_made(instance):
     instance.start()
 
 
+def test_a_line_that_is_no_setting_and_a_name_that_is_none_are_told_at_a_reload_as_at_a_start(instance):
+    with open(instance.path / "main.cf", "a") as file:
+        file.write("relayhost [mx.example.com]\nmynetwork = 10.0.0.0/8\n")
+    lines = len((instance.path / "main.cf").read_text().splitlines())
+    instance.start()
+    done = instance.reload()
+    assert done.returncode == 0
+    for said in (instance.output(), done.stderr.decode()):
+        assert f"main.cf:{lines - 1}: `name = value` expected: relayhost [mx.example.com]" in said
+        assert f"main.cf:{lines}: warning: unknown parameter mynetwork (did you mean mynetworks?)" in said
+
+
 def test_a_log_file_that_cannot_be_opened_is_named_and_check_knows_the_repair(instance):
     path = instance.path / "log" / "maillog"
     instance.configure(maillog_file=path)

@@ -1,5 +1,8 @@
 """mailctl stop and reload: what master does when it is asked on its control socket."""
 
+import sys
+
+from ...core.complaints import complaints
 from ...core.config import Config
 from ...core.errors import ConfigError, UsageError
 from ...core.exitcodes import EX_OK
@@ -12,7 +15,10 @@ def main(arguments: list[str], directory: str) -> int:
     verb, *rest = arguments
     if rest:
         raise UsageError(f"{verb} takes no arguments")
-    config, _ = load(directory)
+    config, faults = load(directory)
+    if verb == "reload":
+        for line in faults + complaints(config.settings):  # as at a start: it serves on without these lines
+            print(f"mailctl: {line}", file=sys.stderr)
     return {"stop": stop, "reload": reload}[verb](config)
 
 
