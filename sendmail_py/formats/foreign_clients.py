@@ -11,11 +11,15 @@ def from_msmtp(text: str) -> Import:
     """Read an msmtprc: the defaults and the account that is used by default; further accounts are refused."""
     found = Import()
     known: dict[str, str] = {}
-    for row, account, key, value in _msmtp_lines(text):
+    lines = list(_msmtp_lines(text))
+    last = {key: row[0] for row, account, key, _ in lines if not account}
+    for row, account, key, value in lines:
         if account:
             found.say(row, REFUSED, f"account {account}: only the default one; see sender_dependent_relayhost_maps")
         elif key in ("defaults", "account"):
             found.say(row, HONOURED, "where the settings that follow belong")
+        elif last[key] != row[0]:
+            found.overrule(row, last[key])
         else:
             known[key] = value
             _MSMTP.get(key, _no_msmtp)(found, row, value)
@@ -121,13 +125,17 @@ def from_ssmtp(text: str) -> Import:
     """Read an ssmtp.conf."""
     found = Import()
     known: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip()[0] == "#":
-            continue
+    stripped = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, line) for number, line in stripped if line and line[0] != "#"]
+    last = {line.partition("=")[0].strip().lower(): number for number, line in lines}
+    for number, line in lines:
         key, _, value = (part.strip() for part in line.partition("="))
-        known[key.lower()] = value.strip('"')
-        row = (number, _without_secret(line.strip()))
-        _SSMTP.get(key.lower(), _no_msmtp)(found, row, value.strip('"'))
+        row, key = (number, _without_secret(line)), key.lower()
+        if last[key] != number:
+            found.overrule(row, last[key])
+        else:
+            known[key] = value.strip('"')
+            _SSMTP.get(key, _no_msmtp)(found, row, known[key])
     server = known.get("mailhub", "")
     host, _, port = server.partition(":")
     tls = {"tls": "on" if {known.get("usetls", "").lower(), known.get("usestarttls", "").lower()} & {"yes"} else "off"}

@@ -35,6 +35,10 @@ class Import:
         self.settings[name] = value
         self.rows.append(Row(*row, CHANGED if words else HONOURED, words or f"{name} = {value}", name))
 
+    def overrule(self, row: tuple[int, str], last: int) -> None:
+        """Account for a line whose setting another line sets again."""
+        self.say(row, IGNORED, f"line {last} says it again, and the last one counts")
+
     def say(self, row: tuple[int, str], verdict: str, words: str) -> None:
         """Account for a line that sets nothing."""
         self.rows.append(Row(*row, verdict, words))

@@ -51,6 +51,7 @@ _RENAMED: dict[tuple[str, str], tuple[str, str]] = {
     ("smtpd_use_tls", "yes"): ("smtpd_tls_security_level", "may"),
     ("smtpd_enforce_tls", "yes"): ("smtpd_tls_security_level", "encrypt"),
 }
+_ENFORCED = re.compile(r"\s*smtpd?_enforce_tls\s*=\s*yes\s*", re.IGNORECASE)
 _INSTEAD = {
     "postscreen_dnsbl_sites": ": reject_rbl_client in smtpd_client_restrictions asks such lists",
     "content_filter": ": filters are milters here (smtpd_milters, non_smtpd_milters)",
@@ -76,7 +77,8 @@ def from_postfix(text: str) -> Import:
     found = Import()
     lines = list(logical_lines(text))
     values = " ".join(line for _, line in lines)
-    names = {line.partition("=")[0].strip() for _, line in lines}
+    last = {line.partition("=")[0].strip(): number for number, line in lines}
+    enforced = {line.partition("=")[0].strip() for _, line in lines if _ENFORCED.fullmatch(line)}
     mail_name = next((v.strip() for n, _, v in (x.partition("=") for _, x in lines) if n.strip() == "mail_name"), _OURS)
     for number, line in lines:
         name, equals, value = (part.strip() for part in line.partition("="))
@@ -85,10 +87,14 @@ def from_postfix(text: str) -> Import:
         anyway, words = _ANYWAY.get(name, ("", ""))
         if not equals or not name:
             found.say(row, REFUSED, "this is no `name = value`")
+        elif last[name] != number:
+            found.overrule(row, last[name])
         elif name in _WITHOUT_MEANING:
             found.say(row, IGNORED, _WITHOUT_MEANING[name])
-        elif renamed and renamed[0] in names:
+        elif renamed and renamed[0] in last:
             found.say(row, IGNORED, f"{renamed[0]} says it")
+        elif renamed and name.replace("_use_", "_enforce_") in enforced - {name}:
+            found.say(row, IGNORED, f"{name.replace('_use_', '_enforce_')} asks for more")
         elif renamed:
             found.set(row, *renamed, f"in today's words: {renamed[0]} = {renamed[1]}")
         elif name in BY_NAME or (not is_postfix(name) and (f"${name}" in values or f"${{{name}" in values)):

@@ -1,5 +1,7 @@
 """Configurations of other mail systems: what each line becomes, and that none is forgotten."""
 
+from collections.abc import Callable
+
 import pytest
 
 from sendmail_py.formats.foreign_clients import from_msmtp, from_ssmtp
@@ -176,3 +178,30 @@ def test_an_ssmtp_conf_becomes_a_relayhost_with_a_login_and_an_alias_of_root() -
 
 def test_without_a_server_nothing_is_sent_anywhere() -> None:
     assert from_msmtp("defaults\ntls on\n").settings == {} == from_ssmtp("FromLineOverride=YES\n").settings
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "relayhost"),
+    [
+        (from_postfix, "relayhost = [a\nmyhostname = x.example\nrelayhost = [b]:25\n", "[b]:25"),
+        (from_msmtp, "defaults\nhost a\naccount default\nhost b\n", "[b]:25"),
+        (from_ssmtp, "Mailhub=a\nroot=x\nmailhub=b\n", "[b]:25"),
+    ],
+)
+def test_of_a_setting_that_stands_twice_the_last_one_counts_and_the_first_is_not_called_honoured(
+    read: Callable[[str], Import], text: str, relayhost: str
+) -> None:
+    found = read(text)
+    assert found.settings["relayhost"] == relayhost
+    last = max(number for number, line in enumerate(text.splitlines(), 1) if line.endswith(("[b]:25", " b", "=b")))
+    (row,) = (row for row in found.rows if row.verdict == IGNORED)
+    assert row.words == f"line {last} says it again, and the last one counts" and row.text.endswith("a")
+
+
+@pytest.mark.parametrize("side", ["smtp", "smtpd"])
+def test_tls_that_was_enforced_stays_so_in_any_order(side: str) -> None:
+    lines = [f"{side}_enforce_tls = yes", f"{side}_use_tls = yes"]
+    for ordered in (lines, lines[::-1]):
+        found = from_postfix("\n".join(ordered))
+        assert found.settings == {f"{side}_tls_security_level": "encrypt"}
+        assert sorted(row.verdict for row in found.rows) == [CHANGED, IGNORED]
