@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization as pem
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.integration.instance import Instance
+from tests.integration.smarthost_instance import SmarthostInstance
 from tests.servers.certificates import Authority
 from tests.servers.oauth_server import CLIENT, SECRET, USER, OAuthServer
 from tests.servers.secure_sink import SecureSink
@@ -27,24 +27,11 @@ def place(tmp_path):
         sink = stack.enter_context(
             SecureSink(certificate, tokens=lambda token: oauth.access.get(token, ("",))[0], mechanisms="XOAUTH2")
         )
-        instance = Instance(
-            tmp_path / "instance",
-            relayhost=f"[127.0.0.1]:{sink.port}",
-            smtp_tls_security_level="secure",
-            smtp_tls_CAfile=authority.file,
-            smtp_sasl_auth_enable="yes",
-            smtp_sasl_password_maps="texthash:$config_directory/passwords",
-            error_notice_recipient="games",
-            smtp_connection_cache_time_limit="0",
-            minimal_backoff_time="1h",
-            maximal_backoff_time="1h",
-        )
-        passwords = instance.path / "passwords"
-        passwords.write_text(f"[127.0.0.1]:{sink.port} {USER}:oauth:ours\n")
-        passwords.chmod(0o600)
+        settings = {"error_notice_recipient": "games", "smtp_connection_cache_time_limit": "0"}
+        instance = SmarthostInstance(tmp_path / "instance", sink, authority, **settings)
+        instance.write_login(USER, "oauth:ours")
         (instance.path / "secret").write_text(f"{SECRET}\n")
-        instance.oauth, instance.sink, instance.authority = oauth, sink, authority.file
-        instance.out = []
+        instance.oauth, instance.out = oauth, []
         stack.enter_context(instance)
         yield instance
         everything = [*instance.out, instance.log(), instance.mailctl("config", "-j").stdout.decode(), instance.mailq()]
@@ -69,7 +56,7 @@ def log_in(place, *more, state="approved"):
     """Log in with a code, which the user types elsewhere."""
     agree = threading.Thread(target=agree_with, args=(place.oauth, state), daemon=True)
     agree.start()
-    words = ["login", "ours", USER, "--client-id", CLIENT, "--scope", "mail", "--ca-file", place.authority]
+    words = ["login", "ours", USER, "--client-id", CLIENT, "--scope", "mail", "--ca-file", place.authority.file]
     return oauth(place, *words, *urls(place, "token", "device"), *more)
 
 
@@ -124,7 +111,7 @@ def test_who_says_no_is_not_logged_in(place):
 
 
 def test_an_application_logs_in_with_its_secret(place):
-    words = ["login", "ours", USER, "--client-credentials", "--client-id", CLIENT, "--ca-file", place.authority]
+    words = ["login", "ours", USER, "--client-credentials", "--client-id", CLIENT, "--ca-file", place.authority.file]
     secret = ["--client-secret-file", place.path / "secret"]
     assert oauth(place, *words, *secret, *urls(place, "token"))[0] == 0
     place.start()
@@ -136,7 +123,7 @@ def test_one_command_logs_in_and_has_all_mail_sent_with_the_login(place):
     (place.path / "passwords").write_text("# mine\nother.test me:secret\n[smtp.test]:587 old:one\n  more\n")
     place.configure(relayhost="", smtp_sasl_auth_enable="no", smtp_tls_security_level="may")
     hop = f"[127.0.0.1]:{place.sink.port}"
-    words = ["login", "ours", USER, "--client-credentials", "--client-id", CLIENT, "--ca-file", place.authority]
+    words = ["login", "ours", USER, "--client-credentials", "--client-id", CLIENT, "--ca-file", place.authority.file]
     words += ["--client-secret-file", place.path / "secret", *urls(place, "token")]
     assert oauth(place, *words, "--configure")[0] == 64
     status, said = oauth(place, *words, "--configure", hop)
@@ -154,7 +141,7 @@ def test_one_command_logs_in_and_has_all_mail_sent_with_the_login(place):
 def test_a_login_that_fails_configures_nothing(place):
     before = (place.path / "main.cf").read_bytes(), (place.path / "passwords").read_bytes()
     (place.path / "secret").write_text("wrong")
-    words = ["login", "ours", USER, "--client-credentials", "--client-id", CLIENT, "--ca-file", place.authority]
+    words = ["login", "ours", USER, "--client-credentials", "--client-id", CLIENT, "--ca-file", place.authority.file]
     words += ["--client-secret-file", place.path / "secret", *urls(place, "token"), "--configure", "[x.test]:587"]
     status, said = oauth(place, *words)
     assert (status, said) == (69, "mailctl: the token server refuses: invalid_client: who is that?\n")
@@ -169,13 +156,13 @@ def test_a_service_account_logs_in_with_its_file(place):
     row = {"client_email": "robot@project.test", "private_key": text, "token_uri": place.oauth.url("/token")}
     (place.path / "key.json").write_text(json.dumps(row))
     place.oauth.secrets.add(text.splitlines()[3])
-    words = ["login", "google", USER, "--service-account", place.path / "key.json", "--ca-file", place.authority]
+    words = ["login", "google", USER, "--service-account", place.path / "key.json", "--ca-file", place.authority.file]
     assert oauth(place, *words)[0] == 0
     assert oauth(place, "test", "google", USER)[0] == 0
 
 
 def test_a_login_by_a_browser_takes_the_address_that_the_browser_ends_at(place):
-    words = ["oauth", "login", "ours", USER, "--browser", "--client-id", CLIENT, "--ca-file", place.authority]
+    words = ["oauth", "login", "ours", USER, "--browser", "--client-id", CLIENT, "--ca-file", place.authority.file]
     words += [*urls(place, "token", "authorization"), "--scope", "mail"]
     command = [place.tree / "bin/mailctl", *map(str, words)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=place.environment)

@@ -5,11 +5,13 @@ import contextlib
 import pytest
 
 from tests.integration.instance import Instance
+from tests.integration.smarthost_instance import SmarthostInstance
 from tests.servers.certificates import Authority
 from tests.servers.ports import free_port
 from tests.servers.secure_sink import SecureSink
 
-LOGINS = {"me@provider.test": "the password"}
+USER = "me@provider.test"
+LOGINS = {USER: "the password"}
 
 
 @pytest.fixture
@@ -18,25 +20,7 @@ def smarthost(tmp_path):
     authority = Authority(tmp_path)
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(SecureSink(authority.certificate("127.0.0.1"), LOGINS))
-        instance = Instance(
-            tmp_path / "instance",
-            relayhost=f"[127.0.0.1]:{sink.port}",
-            smtp_tls_security_level="secure",
-            smtp_tls_CAfile=authority.file,
-            smtp_sasl_auth_enable="yes",
-            smtp_sasl_password_maps="texthash:$config_directory/passwords",
-            minimal_backoff_time="1h",
-            maximal_backoff_time="1h",
-        )
-        stack.enter_context(instance)
-        instance.sink = sink
-        yield instance
-
-
-def write_password(instance, password):
-    path = instance.path / "passwords"
-    path.write_text(f"[127.0.0.1]:{instance.sink.port} me@provider.test:{password}\n")
-    path.chmod(0o600)
+        yield stack.enter_context(SmarthostInstance(tmp_path / "instance", sink, authority))
 
 
 def arrived(instance):
@@ -44,7 +28,7 @@ def arrived(instance):
 
 
 def test_mail_goes_through_the_smarthost(smarthost):
-    write_password(smarthost, "the password")
+    smarthost.write_login(USER, "the password")
     smarthost.start()
     smarthost.submit(b"Subject: x\n\nhello\n", "someone@elsewhere.test")
     smarthost.wait_for(lambda: arrived(smarthost) == [b"hello\r\n"], "the message at the smarthost")
@@ -53,7 +37,7 @@ def test_mail_goes_through_the_smarthost(smarthost):
 
 
 def test_a_wrong_password_bounces_nothing_says_why_and_is_mended_by_the_right_one(smarthost):
-    write_password(smarthost, "another password")
+    smarthost.write_login(USER, "another password")
     smarthost.start()
     for number in range(20):
         smarthost.submit(b"Subject: x\n\n%d\n" % number, "someone@elsewhere.test")
@@ -63,7 +47,7 @@ def test_a_wrong_password_bounces_nothing_says_why_and_is_mended_by_the_right_on
     assert smarthost.count() == 20
     assert "status=bounced" not in smarthost.log()
     assert len(smarthost.sink.attempts) <= 2  # one for each process
-    write_password(smarthost, "the password")
+    smarthost.write_login(USER, "the password")
     smarthost.mailctl("flush", check=True)
     smarthost.wait_for(lambda: len(arrived(smarthost)) == 20, "all messages at the smarthost")
     smarthost.wait_for(lambda: smarthost.count() == 0, "an empty queue")
