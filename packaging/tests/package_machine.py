@@ -9,37 +9,17 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.integration.root.machine import HOST, LIMIT, ROOT, Machine, wait_until
+from tests.integration.root.machine import HOST, LIMIT, ROOT, Machine, layered, wait_until
 
 PLACE = Path(os.environ.get("PACKAGES_DIRECTORY", "/var/tmp/sendmail-py-packages"))
 BELOW = Path(os.environ.get("CALLERS_DIRECTORY", "/var/tmp/sendmail-py-callers"))
 BUILT = "/srv/packages"
 _GROUPS = next(path for path in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")) if path.exists())
 _BEGIN = f"""
-set -eu
-ulimit -c 0
-umask 022
 layer=$1 below=$2 built=$3 place=$4 prepare=$5
-mount -t tmpfs -o mode=755 none "$place"
-cd "$place"
-mkdir written work root
-mount -t overlay -o "lowerdir=$layer:$below,upperdir=$PWD/written,workdir=$PWD/work" none root
-cd root
-mount -t proc none proc
+{layered("$place", "$layer:$below")}
 mount -t sysfs -o ro none sys
 mount -t cgroup2 none sys/fs/cgroup
-mount -t tmpfs -o mode=755 none dev
-for device in null zero full random urandom tty; do
-    : > "dev/$device"
-    mount --bind "/dev/$device" "dev/$device"
-done
-mkdir -m 1777 dev/shm
-mkdir dev/pts
-mount -t devpts -o newinstance,ptmxmode=666 none dev/pts
-ln -s pts/ptmx dev/ptmx
-ln -s /proc/self/fd dev/fd
-for directory in run tmp; do mount -t tmpfs -o mode=755 none "$directory"; done
-chmod 1777 tmp
 mkdir -p "srv/packages"
 mount --bind "$built" "srv/packages"
 echo {HOST} | tee etc/mailname etc/hostname > /proc/sys/kernel/hostname

@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.integration.root.machine import HOST, LIMIT, ROOT, Machine, wait_until
+from tests.integration.root.machine import HOST, LIMIT, ROOT, Machine, layered, wait_until
 
 MAKE_ROOT = Path(__file__).with_name("make-root")
 PLACE = Path(os.environ.get("CALLERS_DIRECTORY", "/var/tmp/sendmail-py-callers"))
@@ -22,25 +22,8 @@ mount -t tmpfs none "$1" && cd "$1" && mkdir lower upper work root &&
 mount -t overlay -o "lowerdir=$PWD/lower,upperdir=$PWD/upper,workdir=$PWD/work" none root
 """
 _BEGIN = f"""
-set -eu
-ulimit -c 0
-umask 022
 place=$1 checkout=$2
-mount -t tmpfs -o mode=755 none "$place/machine"
-cd "$place/machine"
-mkdir written work root
-mount -t overlay -o "lowerdir=$place/root,upperdir=$PWD/written,workdir=$PWD/work" none root
-cd root
-mount -t proc none proc
-mount -t tmpfs -o mode=755 none dev
-for device in null zero full random urandom tty; do
-    : > "dev/$device"
-    mount --bind "/dev/$device" "dev/$device"
-done
-mkdir -m 1777 dev/shm
-ln -s /proc/self/fd dev/fd
-for directory in run tmp; do mount -t tmpfs -o mode=755 none "$directory"; done
-chmod 1777 tmp
+{layered("$place/machine", "$place/root")}
 echo {HOST} | tee etc/mailname etc/hostname > /proc/sys/kernel/hostname
 printf '127.0.0.1 localhost\\n127.0.0.1 {HOST} host\\n' > etc/hosts
 printf 'passwd: files\\ngroup: files\\nshadow: files\\nhosts: files\\n' > etc/nsswitch.conf

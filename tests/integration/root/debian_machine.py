@@ -11,33 +11,14 @@ import subprocess
 from pathlib import Path
 
 from document_machine import SOURCE, WORLD, DocumentMachine
-from machine import HOST, LIMIT, ROOT
+from machine import HOST, LIMIT, ROOT, layered
 
 MAKE_FRESH = Path(__file__).with_name("make-fresh")
 PLACE = Path(os.environ.get("FRESH_DIRECTORY", "/var/tmp/sendmail-py-fresh"))
 _BEGIN = f"""
-set -eu
-ulimit -c 0
-umask 022
 place=$1 checkout=$2
-mount -t tmpfs -o mode=755 none "$place/machine"
-cd "$place/machine"
-mkdir written work root
-mount -t overlay -o "lowerdir=$place/root,upperdir=$PWD/written,workdir=$PWD/work" none root
-cd root
-mount -t proc none proc
-mount -t tmpfs -o mode=755 none dev
-for device in null zero full random urandom tty; do
-    : > "dev/$device"
-    mount --bind "/dev/$device" "dev/$device"
-done
-mkdir -m 1777 dev/shm
-mkdir dev/pts
-mount -t devpts -o newinstance,ptmxmode=666 none dev/pts
-ln -s pts/ptmx dev/ptmx
-ln -s /proc/self/fd dev/fd
-for directory in run tmp var/spool; do mount -t tmpfs -o mode=755 none "$directory"; done
-chmod 1777 tmp
+{layered("$place/machine", "$place/root")}
+mount -t tmpfs -o mode=755 none var/spool
 ln -s ../mail var/spool/mail
 mount --bind "$place/repository" srv/debian
 mkdir usr/src/sendmail-py

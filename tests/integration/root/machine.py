@@ -54,6 +54,36 @@ sys.stdin.read()
 """
 
 
+def layered(place: str, lower: str) -> str:
+    """Return the beginning of a shell script that makes a machine: an empty layer in memory over other directories.
+
+    The machine's root is the current directory then, with /dev, /proc, /run and /tmp of its own; it lies at place.
+    """
+    return f"""
+set -eu
+ulimit -c 0
+umask 022
+mount -t tmpfs -o mode=755 none "{place}"
+cd "{place}"
+mkdir written work root
+mount -t overlay -o "lowerdir={lower},upperdir=$PWD/written,workdir=$PWD/work" none root
+cd root
+mount -t proc none proc
+mount -t tmpfs -o mode=755 none dev
+for device in null zero full random urandom tty; do
+    : > "dev/$device"
+    mount --bind "/dev/$device" "dev/$device"
+done
+mkdir -m 1777 dev/shm
+mkdir dev/pts
+mount -t devpts -o newinstance,ptmxmode=666 none dev/pts
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+for directory in run tmp; do mount -t tmpfs -o mode=755 none "$directory"; done
+chmod 1777 tmp
+"""
+
+
 def wait_until(condition: Callable[[], object], what: str, limit: float = LIMIT) -> Any:
     """Wait until condition() is true and return what it returned."""
     end = time.monotonic() + limit
