@@ -1,5 +1,6 @@
 """Starts an agent as the real process that master starts, and plays qmgr to it."""
 
+import contextlib
 import os
 import select
 import subprocess
@@ -16,6 +17,26 @@ from sendmail_py.services.tls_files import client_files
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LIMIT = 60
+
+
+@contextlib.contextmanager
+def agents(tmp_path, **settings):
+    """Give a function that starts an agent for a sink, begin(sink, parameter=...), and returns it and the nexthop.
+
+    They end with the block; none of them may have logged an error.
+    """
+    running = []
+
+    def begin(sink, **more):
+        hop = f"[127.0.0.1]:{sink.port}"
+        agent = AgentProcess(tmp_path, **{"myhostname": "client.test", "relayhost": hop} | settings | more)
+        running.append(agent.__enter__())
+        return agent, hop
+
+    yield begin
+    for agent in running:
+        agent.__exit__()
+        assert " error: " not in agent.log()
 
 
 class AgentProcess:

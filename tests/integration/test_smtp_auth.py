@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from sendmail_py.core.result import Outcome
-from tests.integration.agent_harness import AgentProcess
+from tests.integration.agent_harness import agents
 from tests.integration.instance import wait_until
 from tests.servers.certificates import Authority
 from tests.servers.secure_sink import SecureSink
@@ -28,23 +28,17 @@ def certificate(authority):
 @pytest.fixture
 def start(tmp_path):
     """Start an agent for a server: start(sink, parameter=...); the passwords are in agent.passwords."""
-    running = []
+    passwords = tmp_path / "sasl_passwd"
 
     def begin(sink, lines=None, **settings):
-        hop = f"[127.0.0.1]:{sink.port}"
-        passwords = tmp_path / "sasl_passwd"
-        passwords.write_text(f"{hop} user@example.org:{PASSWORD}\n" if lines is None else lines)
+        passwords.write_text(f"[127.0.0.1]:{sink.port} user@example.org:{PASSWORD}\n" if lines is None else lines)
         passwords.chmod(0o600)
-        given = {"relayhost": hop, "smtp_sasl_auth_enable": "yes", "smtp_sasl_password_maps": f"hash:{passwords}"}
-        agent = AgentProcess(tmp_path, myhostname="client.test", **given | settings)
+        agent, hop = begin_agent(sink, **settings)
         agent.passwords = passwords
-        running.append(agent.__enter__())
         return agent, hop
 
-    yield begin
-    for agent in running:
-        agent.__exit__()
-        assert " error: " not in agent.log()
+    with agents(tmp_path, smtp_sasl_auth_enable="yes", smtp_sasl_password_maps=f"hash:{passwords}") as begin_agent:
+        yield begin
 
 
 def no_secret_in(*texts):

@@ -3,7 +3,7 @@
 import pytest
 
 from sendmail_py.core.result import Outcome
-from tests.integration.agent_harness import AgentProcess
+from tests.integration.agent_harness import agents
 from tests.servers.smtp_sink import EHLO, SmtpSink
 
 SENT, DEFERRED, FAILED = Outcome.DELIVERED, Outcome.DEFERRED, Outcome.FAILED
@@ -16,18 +16,8 @@ HIDDEN = b"X: x\nMAIL FROM:<root@a.test>\nRCPT TO:<victim@b.test>\nDATA\nSubject
 @pytest.fixture
 def start(tmp_path):
     """Start agents for the sink of a test: start(sink, parameter=...)."""
-    running = []
-
-    def begin(sink, **settings):
-        hop = f"[127.0.0.1]:{sink.port}"
-        agent = AgentProcess(tmp_path, myhostname="client.test", relayhost=hop, **settings)
-        running.append(agent.__enter__())
-        return agent, hop
-
-    yield begin
-    for agent in running:
-        agent.__exit__()
-        assert " error: " not in agent.log()
+    with agents(tmp_path) as begin:
+        yield begin
 
 
 def verbs(sink):

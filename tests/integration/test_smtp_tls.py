@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from sendmail_py.core.result import Outcome
-from tests.integration.agent_harness import AgentProcess
+from tests.integration.agent_harness import agents
 from tests.servers.certificates import Authority
 from tests.servers.name_server import NameServer
 from tests.servers.ports import free_port
@@ -34,19 +34,8 @@ def certificate(authority):
 @pytest.fixture
 def start(tmp_path, authority):
     """Start an agent for a server: start(sink, parameter=...) returns it and the nexthop."""
-    running = []
-
-    def begin(sink, **settings):
-        hop = f"[127.0.0.1]:{sink.port}"
-        settings = {"relayhost": hop, "smtp_tls_CAfile": authority.file, "smtp_tls_loglevel": 1} | settings
-        agent = AgentProcess(tmp_path, myhostname="client.test", **settings)
-        running.append(agent.__enter__())
-        return agent, hop
-
-    yield begin
-    for agent in running:
-        agent.__exit__()
-        assert " error: " not in agent.log()
+    with agents(tmp_path, smtp_tls_CAfile=authority.file, smtp_tls_loglevel=1) as begin:
+        yield begin
 
 
 def all_in_tls(sink):

@@ -1,5 +1,6 @@
 """Dovecot with us: it takes mail over LMTP, and reads by IMAP and POP3 what we deliver, while we deliver it."""
 
+import contextlib
 import subprocess
 from collections.abc import Iterator
 
@@ -118,16 +119,23 @@ def host(request: pytest.FixtureRequest) -> Iterator[Machine]:
         machine.set_up(maildrop_scan_delay="2s", recipient_delimiter="+", home_mailbox="" if is_mbox else "Maildir/")
         machine.script("useradd --create-home --user-group alice; useradd --create-home --user-group bob")
         location = "mbox:~/mail:INBOX=/var/mail/%u" if is_mbox else "maildir:~/Maildir"
-        machine.path("/var/lib/dovecot.conf").write_text(CONFIG.format(location=location))
-        command = machine.command(["dovecot", "-F", "-c", "/var/lib/dovecot.conf"])
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2) as dovecot:
-            try:
-                wait_until(lambda: machine.path("/run/dovecot/lmtp").is_socket(), "Dovecot listens")
-                machine.start()
-                yield machine
-            finally:
-                machine.stop()
-                dovecot.terminate()
+        with running(machine, CONFIG.format(location=location)):
+            yield machine
+
+
+@contextlib.contextmanager
+def running(machine: Machine, config: str) -> Iterator[None]:
+    """Run Dovecot and then our services for the length of the block."""
+    machine.path("/var/lib/dovecot.conf").write_text(config)
+    command = machine.command(["dovecot", "-F", "-c", "/var/lib/dovecot.conf"])
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2) as dovecot:
+        try:
+            wait_until(lambda: machine.path("/run/dovecot/lmtp").is_socket(), "Dovecot listens")
+            machine.start()
+            yield
+        finally:
+            machine.stop()
+            dovecot.terminate()
 
 
 def wait_empty(host: Machine) -> None:
@@ -245,17 +253,8 @@ def virtual() -> Iterator[Machine]:
         machine.script(
             "useradd --create-home --user-group bob; mkdir -p /var/lib/vmail; chown 5000:5000 /var/lib/vmail"
         )
-        config = VIRTUAL_CONFIG.format(location="maildir:~/Maildir")
-        machine.path("/var/lib/dovecot.conf").write_text(config)
-        command = machine.command(["dovecot", "-F", "-c", "/var/lib/dovecot.conf"])
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2) as dovecot:
-            try:
-                wait_until(lambda: machine.path("/run/dovecot/lmtp").is_socket(), "Dovecot listens")
-                machine.start()
-                yield machine
-            finally:
-                machine.stop()
-                dovecot.terminate()
+        with running(machine, VIRTUAL_CONFIG.format(location="maildir:~/Maildir")):
+            yield machine
 
 
 def test_imap_reads_the_virtual_mailboxes_that_we_write_and_over_lmtp_they_are_the_same(virtual: Machine) -> None:
