@@ -205,16 +205,9 @@ def run(service: Service) -> None:
         threading.Thread(target=metrics.count_for_good, daemon=True).start()
         while True:
             ready = {key.fileobj for key, _ in selector.select()}
-            if service.lifeline in ready and _is_over(service):
+            if service.lifeline in ready and service.order() == "stop":
                 return
             if sums in ready:
                 metrics.take(sums.recv(_DATAGRAM))
             elif server.socket in ready:
                 server.handle_request()
-
-
-def _is_over(service: Service) -> bool:
-    order, descriptors = service.order()
-    for descriptor in descriptors:
-        os.close(descriptor)
-    return order == "stop"

@@ -84,9 +84,7 @@ class Loop:
         self.selector.register(self.trigger, selectors.EVENT_READ, self._triggered)
 
     def _leave(self) -> None:
-        _, descriptors = self.pickup.service.order()
-        for descriptor in descriptors:
-            os.close(descriptor)
+        self.pickup.service.order()
         self.is_leaving = True
         gathers, self.gathers_until = self.gathers_until, 0.0
         for end in (self.pickup.service.lifeline, self.listener, *(() if gathers else (self.trigger,))):

@@ -60,18 +60,20 @@ class Service:
             self.log.move_to(descriptors[0])
         self.config = decode_settings(record["settings"])
 
-    def order(self) -> tuple[str, list[int]]:
-        """Return what master wants ("stop" also when it cannot be heard), and descriptors that the caller closes.
+    def order(self) -> str:
+        """Return what master wants; "stop" also when it cannot be heard.
 
         With a reload the log goes to the file that it brings: who leaves then has more to say before the end.
         """
         try:
             record, descriptors = self.told()
         except (OSError, ValueError):
-            return "stop", []
+            return "stop"
         if record.get("do") == "reload" and descriptors:
             self.log.move_to(descriptors.pop(0))
-        return str(record.get("do")), descriptors
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return str(record.get("do"))
 
 
 def encode_settings(config: Config) -> dict[str, list[str]]:

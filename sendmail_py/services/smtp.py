@@ -8,7 +8,6 @@ recipient that was not attempted is simply tried again by qmgr.
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -203,9 +202,7 @@ class Agent:
                 self._begin(batch)
 
     def _master_speaks(self) -> None:
-        what, descriptors = self._service.order()
-        for descriptor in descriptors:
-            os.close(descriptor)
+        what = self._service.order()
         if what == "stop":
             self._stopping = True
             asyncio.get_running_loop().remove_reader(self._service.lifeline)

@@ -127,9 +127,7 @@ class Server:
         self.log.error(f"{context.get('message')}: {context.get('exception')!r}")
 
     def _master_speaks(self) -> None:
-        what, descriptors = self._service.order()
-        for descriptor in descriptors:
-            os.close(descriptor)
+        what = self._service.order()
         if what == "stop":
             self._stopping = True
             asyncio.get_running_loop().remove_reader(self._service.lifeline)
