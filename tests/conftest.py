@@ -76,17 +76,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.stash[_DID_RUN] = True
 
 
-def needs(*programs: str, root: bool = False) -> None:
-    """Skip the running test when a program or root is missing; where CI=true, fail it."""
-    missing = [name for name in programs if shutil.which(name, path=_SEARCH) is None]
+def needs(*names: str | Path, root: bool = False) -> None:
+    """Skip the running test when a program, a file (Path) or root is missing; where CI=true, fail it."""
+    missing = [str(name) for name in names if not _is_there(name)]
     if root and os.geteuid() != 0:
         missing.append("root")
     if not missing:
         return
-    reason = "needs " + ", ".join(missing)
+    reason = f"needs {', '.join(missing)} (`make test-deps`, as root)"
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def _is_there(name: str | Path) -> bool:
+    return name.exists() if isinstance(name, Path) else shutil.which(name, path=_SEARCH) is not None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,10 +15,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
+from tests.conftest import needs
 from tests.integration.instance import LIMIT, PATH, wait_until
 from tests.servers.ports import free_port
+from tests.servers.postfix import MAKE_QUEUE, MASTER, POSTFIX, SENDING, SERVICES
 
 SENDER = "news@here.test"
 _USERS = {"Debian-exim": 64999, "opensmtpd": 64998, "opensmtpq": 64997, "postfix": 64996, "postdrop": 64995}
@@ -36,9 +36,7 @@ class Mta:
     mounts = ""  # what else is to be done, by a shell, before it starts in its directory
 
     def __init__(self, port: int, login: tuple[str, str] | None = None) -> None:
-        if not self.program.exists():
-            missing = f"needs {self.program} (`make test-deps`)"
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+        needs(self.program)
         self._directory = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
         self.place = Path(self._directory.name)
         self.place.chmod(0o711)
@@ -213,18 +211,13 @@ class Postfix(Mta):
     """Postfix, with the services that relay."""
 
     name = "postfix"
-    _root = Path(os.environ.get("POSTFIX_DIRECTORY", "/var/tmp/sendmail-py-postfix")) / "root"
-    program = _root / "usr/lib/postfix/sbin/master"
+    program = MASTER
     mounts = f"""
-mount -t overlay -o lowerdir={_root}/usr:/usr none /usr
+mount -t overlay -o lowerdir={POSTFIX}/usr:/usr none /usr
 mkdir queue data
+chown postfix: data
 cd queue
-mkdir active bounce corrupt defer deferred flush hold incoming private public maildrop saved trace pid
-chown postfix: ../data active bounce corrupt defer deferred flush hold incoming private public maildrop saved trace
-chmod 700 active bounce corrupt defer deferred flush hold incoming private saved trace
-chgrp postdrop public maildrop
-chmod 710 public
-chmod 730 maildrop
+{MAKE_QUEUE}
 cd ..
 """
     _main = """compatibility_level = 3.6
@@ -250,24 +243,10 @@ smtp_sasl_auth_enable = yes
 smtp_sasl_password_maps = inline:{{ {{[127.0.0.1]:{smarthost}={login}}} }}
 smtp_sasl_security_options = noanonymous
 """
-    _master = """127.0.0.1:{port} inet n - n - - smtpd
-postlog unix-dgram n - n - 1 postlogd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-anvil unix - - n - 1 anvil
+    _relaying = """pickup unix n - n 60 1 pickup
 scache unix - - n - 1 scache
 flush unix n - n 1000? 0 flush
 showq unix n - n - - showq
-smtp unix - - n - - smtp
-retry unix - - n - - error
-error unix - - n - - error
 """
 
     def configure(self, port: int, login: tuple[str, str] | None) -> None:
@@ -275,7 +254,8 @@ error unix - - n - - error
         place.mkdir()
         text = self._main + (self._login if login else "")
         (place / "main.cf").write_text(text.format(place=self.place, smarthost=port, login=":".join(login or ())))
-        (place / "master.cf").write_text(self._master.format(port=self.port))
+        listener = f"127.0.0.1:{self.port} inet n - n - - smtpd\n"
+        (place / "master.cf").write_text(listener + SERVICES + self._relaying + SENDING)
 
     def command(self) -> list[object]:
         return ["/usr/lib/postfix/sbin/master", "-c", self.place / "etc", "-d"]

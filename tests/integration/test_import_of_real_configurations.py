@@ -7,7 +7,6 @@ Debian's package ships is read from the package where it is unpacked.
 import contextlib
 import io
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,12 @@ from sendmail_py.commands.mailctl import import_
 from sendmail_py.core.complaints import complaints
 from sendmail_py.host import configuration
 from sendmail_py.services.whole_config import check_config
+from tests.conftest import needs
 from tests.integration.instance import Instance
+from tests.servers.postfix import POSTFIX
 
 CONFIGS = Path(__file__).parent / "foreign_configs"
-DEBIAN = Path(os.environ.get("POSTFIX_DIRECTORY", "/var/tmp/sendmail-py-postfix")) / "root/usr/share/postfix"
+DEBIAN = POSTFIX / "usr/share/postfix"
 # What the answers to the questions of Debian's package set, beside what it always sets.
 ALWAYS = {
     "smtpd_relay_restrictions": "permit_mynetworks permit_sasl_authenticated defer_unauth_destination",
@@ -100,8 +101,7 @@ def test_el_9_as_it_is_shipped_loses_nothing(instance):
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_each_kind_of_debians_package_loses_nothing(instance, tmp_path, kind):
-    if not DEBIAN.exists():
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs Postfix (`make test-deps`)")
+    needs(DEBIAN)
     text = (DEBIAN / "main.cf.debian").read_text()
     if kind != "No configuration":
         (tmp_path / "mailname").write_text("example.org\n")  # as /etc/mailname, which this host may not have
@@ -114,8 +114,7 @@ def test_each_kind_of_debians_package_loses_nothing(instance, tmp_path, kind):
 
 
 def test_the_commented_main_cf_that_postfix_ships_loses_nothing(instance):
-    if not DEBIAN.exists():
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs Postfix (`make test-deps`)")
+    needs(DEBIAN)
     assert refused(taken_over(instance, "postfix", DEBIAN / "main.cf.dist")) == {}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.conftest import needs
 from tests.integration.instance import me, wait_until
 from tests.integration.smtp_server import STRANGERS, Submission
 from tests.servers.name_server import NameServer
@@ -41,8 +42,7 @@ SETTINGS = STRANGERS | {
 @pytest.fixture(scope="module")
 def day(tmp_path_factory):
     """A mail system after a day with a bit of everything, and what the exporter has told of it."""
-    if not READERS.exists():
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs the readers (`make test-deps`)")
+    needs(READERS)
     path = tmp_path_factory.mktemp("day")
     (path / "checks").write_text("/^Subject: buy/ REJECT no advertisements\n")
     with contextlib.ExitStack() as stack:

@@ -7,7 +7,6 @@ import signal
 import smtplib
 import socket
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -20,8 +19,8 @@ from tests.integration.instance import LIMIT, PATH, is_alive
 from tests.integration.smtp_server import STRANGERS, Served
 from tests.servers.name_server import NameServer
 from tests.servers.ports import free_port
+from tests.servers.postfix import POSTFIX
 
-POSTFIX = Path(os.environ.get("POSTFIX_DIRECTORY", "/var/tmp/sendmail-py-postfix")) / "root"  # by make-postfix
 SMTP_SOURCE = POSTFIX / "usr/sbin/smtp-source"
 TEXT = "Subject: hello\n\n.dot\n..two dots\nlast line\n"
 
@@ -386,7 +385,7 @@ def test_a_clients_name_is_believed_only_where_it_leads_back():
 
 
 def test_postfixs_smtp_source_sends_over_many_sessions(friendly):
-    needs(str(SMTP_SOURCE))
+    needs(SMTP_SOURCE)
     words = ["-l", "4096", "-m", "60", "-s", "6", "-f", "a@a.test", "-t", "daemon@here.test", "-S", "by smtp-source"]
     environment = {"PATH": PATH, "LD_LIBRARY_PATH": f"{POSTFIX}/usr/lib/postfix"}
     done = subprocess.run(

@@ -7,7 +7,6 @@ take ends in Postfix's mailboxes. Postfix is unpacked by make-postfix and laid o
 import base64
 import contextlib
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +14,8 @@ from pathlib import Path
 from machine import HERE, Machine, wait_until
 
 from tests.servers.certificates import Authority
+from tests.servers.postfix import LOCAL, MAKE_QUEUE, POSTFIX, SERVICES
 
-POSTFIX = Path(os.environ.get("POSTFIX_DIRECTORY", "/var/tmp/sendmail-py-postfix")) / "root"
 PASSWORD = "a long:secret with blanks"
 POSTFIX_HOST, DOVECOT_HOST = "smtp.smarthost.test", "submission.smarthost.test"
 LOG = "/var/log/postfix.log"
@@ -52,8 +51,7 @@ smtpd_client_restrictions = permit_sasl_authenticated, reject
 smtpd_delay_reject = yes
 notify_classes =
 """
-_MASTER_CF = """\
-postlog unix-dgram n - n - 1 postlogd
+_LISTENERS = """\
 127.0.0.2:25 inet n - n - - smtpd -o smtpd_client_restrictions= -o smtpd_sasl_auth_enable=no
   -o smtpd_tls_security_level=may
 127.0.0.2:587 inet n - n - - smtpd -o smtpd_tls_security_level=encrypt
@@ -62,18 +60,7 @@ postlog unix-dgram n - n - 1 postlogd
 127.0.0.2:589 inet n - n - - smtpd -o smtpd_tls_security_level=none
 127.0.0.2:590 inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=no
   -o smtpd_tls_req_ccert=yes -o smtpd_tls_CAfile=/var/lib/authority.pem -o smtpd_client_restrictions=permit
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-anvil unix - - n - 1 anvil
-local unix - n n - - local
 """
-MANY_AT_ONCE = "smtp unix - - n - 100 smtp\n"  # for master.cf
 # One message to bob in each of so many domains, c0.test, c1.test ..., by way of Postfix.
 _TO_EACH = """
 import smtplib, sys
@@ -156,13 +143,7 @@ chown alice: /var/lib/mail
 printf '127.0.0.2 {POSTFIX_HOST}\n127.0.0.3 {DOVECOT_HOST}\n' >> /etc/hosts
 cd /var/spool
 mkdir postfix && cd postfix
-mkdir active bounce corrupt defer deferred flush hold incoming private public maildrop saved trace pid
-chown postfix: active bounce corrupt defer deferred flush hold incoming private public maildrop saved trace
-chmod 700 active bounce corrupt defer deferred flush hold incoming private saved trace
-chgrp postdrop public maildrop
-chmod 710 public
-chmod 730 maildrop
-"""
+{MAKE_QUEUE}"""
 
 
 def prepare_postfix(machine: Machine) -> None:
@@ -176,7 +157,7 @@ class Smarthosts:
     def __init__(self, machine: Machine, directory: Path, main_cf: str = "", master_cf: str = "") -> None:
         self.machine = machine
         self._main_cf = _MAIN_CF + main_cf
-        self._master_cf = _MASTER_CF + master_cf
+        self._master_cf = _LISTENERS + SERVICES + LOCAL + master_cf
         self._authority = Authority(directory)
         self._running: list[subprocess.Popen[bytes]] = []
 

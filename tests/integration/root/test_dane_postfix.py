@@ -4,7 +4,6 @@ unbound validates what nsd serves; the servers, the agent and Postfix are on one
 """
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -13,9 +12,11 @@ from pathlib import Path
 import pytest
 from machine import HERE, Machine
 from signed_dns import REMOTE, RESOLVER, SignedDns
-from smarthosts import MANY_AT_ONCE, POSTFIX, Smarthosts
+from smarthosts import Smarthosts
 
+from tests.conftest import needs
 from tests.integration.test_dane_levels import CELLS, DEFECTS, LEVELS, TABLE, TOLD
+from tests.servers.postfix import MANY_AT_ONCE, MASTER
 
 pytestmark = pytest.mark.real("dovecot", "nsd", "unbound", "ldns-signzone", "drill", root=True)
 DIRECTORY = "/var/lib/levels"
@@ -106,8 +107,7 @@ class Outcomes:
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
-    if not (POSTFIX / "usr/lib/postfix/sbin/smtp").exists():
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs Postfix (`make test-deps`)")
+    needs(MASTER)
     yield Outcomes(tmp_path_factory.mktemp("authority"))
 
 

@@ -1,6 +1,5 @@
 """NOTIFY, RET, ENVID and ORCPT on their way to a real Postfix and from it, and what each side reports then."""
 
-import os
 from collections.abc import Iterator
 from email import message_from_string
 from email.message import Message
@@ -9,8 +8,11 @@ from typing import Any
 import pytest
 from flufl.bounce import all_failures
 from machine import HOST, LOG, Machine
-from smarthosts import BOX, POSTFIX, POSTFIX_HOST, Smarthosts, wait_until
+from smarthosts import BOX, POSTFIX_HOST, Smarthosts, wait_until
 from smarthosts import LOG as POSTFIX_LOG
+
+from tests.conftest import needs
+from tests.servers.postfix import MASTER, SENDING
 
 pytestmark = pytest.mark.real("dovecot")
 # Postfix sends what is not its own to us; it takes mail for one whom it does not deliver to.
@@ -20,7 +22,6 @@ transport_maps = inline:{{broken@smarthost.test = error:5.7.1 not for you}}
 smtp_tls_security_level = none
 smtpd_reject_unlisted_recipient = no
 """
-MASTER_CF = "smtp unix - - n - - smtp\nerror unix - - n - - error\nretry unix - - n - - error\n"
 EXIT_67 = "#!/bin/sh\nexit 67\n"
 ORCPT = "rfc822;Alias+2Bof@first.test"
 
@@ -28,8 +29,7 @@ ORCPT = "rfc822;Alias+2Bof@first.test"
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with our services at 127.0.0.4 and Postfix at 127.0.0.2, each the other's smarthost."""
-    if not (POSTFIX / "usr/lib/postfix/sbin/master").exists():
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs Postfix (`make test-deps`)")
+    needs(MASTER)
     with Machine() as machine:
         machine.install()
         machine.script("for user in alice bob; do useradd --create-home --user-group $user; done")
@@ -38,7 +38,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         machine.set_up(maildrop_scan_delay="2s", relayhost="[127.0.0.2]:25", smtp_tls_security_level="none")
         machine.configure(inet_interfaces="127.0.0.4")
         machine.path("/etc/aliases").write_text("postmaster: root\nbroken: |/usr/local/bin/exit67\n")
-        with Smarthosts(machine, tmp_path_factory.mktemp("authority"), MAIN_CF, MASTER_CF):
+        with Smarthosts(machine, tmp_path_factory.mktemp("authority"), MAIN_CF, SENDING):
             machine.start()
             yield machine
             machine.stop()

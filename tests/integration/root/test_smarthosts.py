@@ -1,29 +1,26 @@
 """Real smarthosts that want TLS and a login, with the certificate and the password right and wrong."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from machine import LOG, Machine, wait_until
-from smarthosts import AUTHORITY, DOMAIN, DOVECOT_HOST, PASSWORD, POSTFIX, POSTFIX_HOST, TOKEN_PORT, Smarthosts
+from smarthosts import AUTHORITY, DOMAIN, DOVECOT_HOST, PASSWORD, POSTFIX_HOST, TOKEN_PORT, Smarthosts
 
+from tests.conftest import needs
 from tests.servers.oauth_server import CLIENT, SECRET, USER
+from tests.servers.postfix import MASTER
 
 pytestmark = pytest.mark.real("dovecot")
 PASSWORDS = "/etc/sendmail-py/sasl_passwd"
-NEEDED = [POSTFIX / "usr/lib/postfix/sbin/master", Path("/usr/lib/dovecot/submission")]
+NEEDED = [MASTER, Path("/usr/lib/dovecot/submission")]
 
 
 @pytest.fixture(scope="module")
 def smarthosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Smarthosts]:
     """A machine with our services and two smarthosts; what is sent is tried once, and again when it is flushed."""
-    missing = [str(path) for path in NEEDED if not path.exists()]
-    if missing:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
-            f"needs {', '.join(missing)} (`make test-deps`)"
-        )
+    needs(*NEEDED)
     with Machine() as machine:
         machine.install()
         machine.script("for user in alice bob; do useradd --create-home --user-group $user; done")

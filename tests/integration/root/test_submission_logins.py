@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import hashlib
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 from directory_server import BASE, PORT, SLAPD, DirectoryServer
 from machine import HERE, Machine, wait_until
 
+from tests.conftest import needs
 from tests.integration.smtp_server import cheap_hash
 
 CONFIG = """\
@@ -190,8 +190,7 @@ default_pass_scheme = PLAIN
 @pytest.fixture
 def directory(machine: Machine) -> DirectoryServer:
     """A directory with alice and bob, where Dovecot looks for its users; it does not run yet."""
-    if not SLAPD.exists():
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs slapd (`make test-deps`)")
+    needs(SLAPD)
     ldap = "passdb {\n  driver = ldap\n  args = /var/lib/dovecot-ldap.conf\n}\n"
     nobody_waits = "service anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n"
     config = re.sub(r"passdb \{.*?\n\}\n", "", CONFIG, flags=re.DOTALL) + ldap + nobody_waits

@@ -1,15 +1,16 @@
 """The table of levels of TLS and defects with Postfix as the client: the same, or OTHERWISE says what and why."""
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 from machine import HERE, Machine
-from smarthosts import MANY_AT_ONCE, POSTFIX, Smarthosts
+from smarthosts import Smarthosts
 
+from tests.conftest import needs
 from tests.integration.test_tls_levels import CELLS, DEFECTS, LEVELS, TABLE
+from tests.servers.postfix import MANY_AT_ONCE, MASTER
 
 pytestmark = pytest.mark.real("dovecot", root=True)
 DIRECTORY = "/var/lib/levels"
@@ -60,8 +61,7 @@ smtp_starttls_timeout = 10s
 @pytest.fixture(scope="module")
 def postfix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """What Postfix has made of each cell, and its log."""
-    if not (POSTFIX / "usr/lib/postfix/sbin/smtp").exists():
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs Postfix (`make test-deps`)")
+    needs(MASTER)
     with Machine() as machine:
         machine.script("useradd --create-home --user-group alice")
         command = machine.command([machine.venv_python(), "-c", _SERVERS])

@@ -5,7 +5,6 @@ are not meant to be the same, DIFFERENCES says which and why; docs/compat.md tel
 """
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +12,10 @@ from typing import Any
 
 import pytest
 from machine import HERE, Machine, wait_until
-from smarthosts import POSTFIX, prepare_postfix
+from smarthosts import prepare_postfix
+
+from tests.conftest import needs
+from tests.servers.postfix import LOCAL, MASTER, SENDING, SERVICES
 
 SERVER, OUR_PORT, THEIR_PORT = "192.0.2.100", 2500, 2600  # Postfix has a port for each configuration
 FRIEND, NAMED, UNVERIFIED, NAMELESS, UNKNOWN = (f"192.0.2.{number}" for number in (5, 1, 2, 3, 4))
@@ -209,20 +211,6 @@ DIFFERENCES = {
     r"^owned addresses: ": "addresses are guarded where nobody can log in, too",
 }
 
-_MASTER_CF = """\
-postlog unix-dgram n - n - 1 postlogd
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-anvil unix - - n - 1 anvil
-local unix - n n - - local
-smtp unix - - n - - smtp
-error unix - - n - - error
-"""
 _POSTFIX = {
     "compatibility_level": "3.6",
     "maillog_file": "/var/log/postfix.log",
@@ -281,8 +269,7 @@ print(json.dumps(answers))
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
     """A machine with our SMTP server, Postfix's, and a name server for both."""
-    if not (POSTFIX / "usr/lib/postfix/sbin/master").exists():
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs Postfix (`make test-deps`)")
+    needs(MASTER)
     with Machine() as machine:
         machine.install()
         machine.script("useradd --create-home --user-group alice")
@@ -328,7 +315,7 @@ def write_postfix(machine: Machine) -> None:
     for number, (_, short, _) in enumerate(CONFIGURATIONS):
         services += f"{SERVER}:{THEIR_PORT + number} inet n - n - - smtpd\n"
         services += "".join(f"  -o {{ {name} = {value} }}\n" for name, value in settings_of(short).items())
-    machine.path("/etc/postfix/master.cf").write_text(_MASTER_CF + services)
+    machine.path("/etc/postfix/master.cf").write_text(SERVICES + LOCAL + SENDING + services)
 
 
 def settings_of(short: dict[str, str]) -> dict[str, str]:
