@@ -7,13 +7,12 @@ token, a client's secret or a key, also when a server repeats one.
 import base64
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Final
+from typing import Any
 
 from ..core.errors import MailError
 from ..core.exitcodes import EX_TEMPFAIL, EX_UNAVAILABLE
 
 REFRESH, CLIENT, ASSERTION = "refresh_token", "client_credentials", "jwt-bearer"
-GRANTS: Final = (REFRESH, CLIENT, ASSERTION)
 _SECONDS_IF_UNSAID = 600
 _MARGIN = 300  # a token is renewed this long before its end, or in the last quarter of a short life
 _LONGEST_LIFE = 30 * 86400

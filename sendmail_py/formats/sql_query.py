@@ -35,14 +35,14 @@ class SqlQuery:
         if self._domains and key.rpartition("@")[2].lower() not in self._domains:
             return None
         try:
-            return _replaced(self._query, key, key.replace("'", "''"))
+            return _replaced(self._query, key.replace("'", "''"))
         except _Missing:
             return None
 
-    def result(self, value: str, key: str) -> str:
+    def result(self, value: str) -> str:
         """Return what result_format makes of one value that was found."""
         try:
-            return _replaced(self._format, value, value)
+            return _replaced(self._format, value)
         except _Missing:
             return ""
 
@@ -55,10 +55,10 @@ def _old_form(values: dict[str, str]) -> str:
     return f"SELECT {values['select_field']} FROM {values['table']} WHERE {values['where_field']} = '%s' {more}"
 
 
-def _replaced(text: str, key: str, safe: str) -> str:
+def _replaced(text: str, key: str) -> str:
     """Replace %s, %u, %d and %1 to %9 (the labels of the domain, from its end) with their parts of the key."""
-    local_part, at, domain = safe.rpartition("@")
-    parts = {"s": safe, "u": local_part if at else safe, "d": domain if at else "", "%": "%"}
+    local_part, at, domain = key.rpartition("@")
+    parts = {"s": key, "u": local_part if at else key, "d": domain if at else "", "%": "%"}
     labels = domain.split(".")[::-1] if at else []
     parts |= {str(number): label for number, label in enumerate(labels[:9], 1)}
     out = []

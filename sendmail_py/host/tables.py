@@ -128,9 +128,10 @@ class _Cidr(ReadFile):
 class _Fixed:
     """A table that needs no file: inline, static, socketmap."""
 
-    def __init__(self, look_up: Callable[[str], str | None], whole_keys: bool = False) -> None:
+    whole_keys = False
+
+    def __init__(self, look_up: Callable[[str], str | None]) -> None:
         self.look_up = look_up
-        self.whole_keys = whole_keys
 
     def refresh(self, warn: Warn) -> None:
         """Nothing is kept."""
@@ -154,7 +155,7 @@ class SqliteFile:
             status = os.fstat(file.fileno())
         statement = query.statement(key)
         rows = [] if statement is None else sqlite.ask(query.database, statement)
-        return [query.result(row, key) for row in rows], query.database, status
+        return [query.result(row) for row in rows], query.database, status
 
     def look_up(self, key: str) -> str | None:
         """Return what is found, rows with commas between them."""

@@ -20,7 +20,6 @@ _CIPHERS: Final = re.compile(r"[A-Za-z0-9_+\-]+")
 _ATTRIBUTE: Final = re.compile(r"\{\s*([^{}]*?)\s*\}|([^\s{}]+)")
 _TLSRPT: Final = {"policy_type", "policy_domain", "policy_ttl", "policy_string"}  # for reports, which are not made
 _DIGEST: Final = re.compile(r"(?:[0-9a-f]{2}){16,64}")
-DIGESTS: Final = ("sha256", "sha384", "sha512", "sha1", "md5")
 
 
 class Level(IntEnum):

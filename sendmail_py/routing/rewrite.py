@@ -71,7 +71,6 @@ class Rewriter:
         self._always_bcc: str = config.always_bcc
         canonical = (maps.canonical, maps.sender_canonical, maps.recipient_canonical)
         self.is_active = bool(self._masks) or any(table is not nothing for table in canonical)
-        self.has_generic = maps.generic is not nothing
 
     def rewritten(self, address: Address, kind: str) -> Address:
         """Return a qualified address as it is to be in a class of places; raises OSError, ValueError."""

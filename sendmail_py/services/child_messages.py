@@ -119,7 +119,7 @@ class Children:
                 if not is_queue_id(child.queue_id):
                     return failed("5.4.6", "forwarded too often")
                 content = blocks(descriptor, message.envelope.content_offset, message.envelope.size)
-                self._store.write(child, self._with_trace(child, content, kind, plan), durable=True)
+                self._store.write(child, self._with_trace(content, kind, plan), durable=True)
                 written.append(child.queue_id)
                 senders.add(kind.sender)
         finally:
@@ -199,7 +199,7 @@ class Children:
         return sorted({name for user in users for name in self._aliases_of(user)})
 
     @staticmethod
-    def _with_trace(child: Envelope, content: Iterable[bytes], kind: _Kind, plan: Plan) -> Iterator[bytes]:
+    def _with_trace(content: Iterable[bytes], kind: _Kind, plan: Plan) -> Iterator[bytes]:
         if kind.leaves:
             yield f"Delivered-To: {plan.delivered_to}\n".encode("utf-8", "surrogateescape")
         yield from content

@@ -28,9 +28,7 @@ _LONGEST_WAIT = 1800
 _REDIRECT = "http://127.0.0.1:47311/"  # nobody listens there: the browser shows the address, which is all we need
 
 
-def by_device(
-    account: Account, url: str, say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
-) -> Account:
+def by_device(account: Account, url: str, say: Callable[[str], None]) -> Account:
     """Return the account with its first tokens; raises OAuthError."""
     status, body = _post(account, url, device_request(account.client_id, account.scope))
     row = answer(status, body)

@@ -31,6 +31,7 @@ QUICK = {
     "deliver_lock_delay": "1s",
     "service_throttle_time": "1s",
 }
+_TRIES = 3  # of a fault that did not happen
 STATES = ("maildrop", "incoming", "active", "deferred")
 Given = TypeVar("Given")
 _REPEATED = r": {0}: .*may be repeated"
@@ -179,14 +180,14 @@ class Report:
     hit: list[Fault]
 
 
-def run_cases(patients: list[Patient], faults: list[Fault], case: Case, tries: int = 3) -> Report:
+def run_cases(patients: list[Patient], faults: list[Fault], case: Case) -> Report:
     """Run each fault on one of the patients, in parallel; one that did not happen is tried again, a call before it.
 
     A case returns None when its fault did not happen, "" when all was well, else the complaint.
     """
     waiting: SimpleQueue[tuple[Fault, int]] = SimpleQueue()
     for fault in faults:
-        waiting.put((fault, tries))
+        waiting.put((fault, _TRIES))
     report = Report([], [], [])
     lock = threading.Lock()
 

@@ -129,7 +129,7 @@ TOLD = {
 class Cell:
     """One server with its domain; records is what DNS has of it: {name: {type: [texts]}}."""
 
-    def __init__(self, number, defect, ours, stranger, address="127.0.0.1"):
+    def __init__(self, number, defect, ours, stranger):
         how = DEFECTS[defect]
         self.domain = f"c{number}.{how.get('domain_in', 'signed')}.test"
         host = self.domain if "without_mx" in how else f"mx.c{number}.{how.get('host_in', 'signed')}.test"
@@ -140,7 +140,7 @@ class Cell:
         path = ours.certificate(*names.get(how.get("name", ""), [how.get("name", host)]), **of)
         self.sink = SecureSink(path, **how.get("how", {}))
         self.nexthop = f"{self.domain}:{self.sink.port}"
-        self.records = {behind: {"A": [address]}}
+        self.records = {behind: {"A": ["127.0.0.1"]}}
         if host != self.domain:
             self.records[other if "stands_for" in how else self.domain] = {"MX": [f"10 {host}."]}
         if "stands_for" in how:

@@ -13,16 +13,17 @@ import struct
 from tests.servers.little_server import LittleServer
 
 UNANSWERED = {"D", "A", "Q", "K"}
+_VERSION = 6
 NO_REPLY = {"C": 0x1000, "H": 0x2000, "M": 0x4000, "R": 0x8000, "T": 0x10000, "L": 0x80, "N": 0x40000, "B": 0x80000}
 
 
 class MilterServer(LittleServer):
     """A filter; heard tells what it was told."""
 
-    def __init__(self, says=None, actions=0x1FF, flags=0, version=6, macros=b"", path="", greet=True):
-        super().__init__(path)
+    def __init__(self, says=None, actions=0x1FF, flags=0, macros=b"", greet=True):
+        super().__init__()
         self.says = says or {}
-        self._agreement = struct.pack("!III", version, actions, flags) + macros
+        self._agreement = struct.pack("!III", _VERSION, actions, flags) + macros
         self._flags = flags
         self._greet = greet
         self.opening = None  # what is said before the first packet

@@ -123,9 +123,6 @@ class OAuthServer:
         with self.lock:
             self.access.clear()
 
-    def refreshes(self):
-        return [form for form in self.asked if form.get("grant_type") == "refresh_token"]
-
     def new_refresh(self, user=USER):
         """Return a refresh token for a user, as an earlier login would have given it."""
         return self._new(self.refresh, user)

@@ -60,12 +60,12 @@ def programs_prefix() -> Path | None:
     return installed_prefix() or (PREFIX if _marked(PREFIX / "share/sendmail-py") else None)
 
 
-def put_programs(prefix: Path = PREFIX) -> Iterator[str]:
+def put_programs() -> Iterator[str]:
     """Install the programs of the wheel that this package came in, unless they are there; yields what was done."""
     wheel = _wheel()
     if not wheel or installed_prefix():
         return
-    share = prefix / "share/sendmail-py"
+    share = PREFIX / "share/sendmail-py"
     version = _version()
     if (share / "sendmail_py").exists() and not (share / _MARK).exists():
         raise SetupError(f"{share} is of `make install` or a package; remove that installation first")
@@ -73,12 +73,12 @@ def put_programs(prefix: Path = PREFIX) -> Iterator[str]:
         return
     python = _base_interpreter()
     _check_environment()
-    placed = [*_put_files(wheel, prefix, python), *_put_links(prefix)]
+    placed = [*_put_files(wheel, PREFIX, python), *_put_links(PREFIX)]
     _put_package(share, python)
     (share / _MARK).write_text("\n".join([version, *placed]) + "\n")
     _check_dependencies(share, python)
     reload_units()
-    yield f"installed the programs of {version.partition(' ')[0]} in {prefix}"
+    yield f"installed the programs of {version.partition(' ')[0]} in {PREFIX}"
 
 
 def _wheel() -> Path | None:
@@ -178,9 +178,9 @@ def _check_dependencies(share: Path, python: str) -> None:
         raise SetupError(f"`{python} -I` does not see the dependencies; install in a virtual environment of root's")
 
 
-def remove_programs(prefix: Path = PREFIX) -> Iterator[str]:
+def remove_programs() -> Iterator[str]:
     """Remove what put_programs() has put there."""
-    share = prefix / "share/sendmail-py"
+    share = PREFIX / "share/sendmail-py"
     paths = _marked(share)[1:]
     if not paths:
         return
@@ -188,7 +188,7 @@ def remove_programs(prefix: Path = PREFIX) -> Iterator[str]:
         Path(path).unlink(missing_ok=True)
     shutil.rmtree(share)
     reload_units()
-    yield f"removed the programs in {prefix}"
+    yield f"removed the programs in {PREFIX}"
 
 
 def put_names(prefix: Path) -> Iterator[str]:

@@ -38,8 +38,8 @@ def test_the_old_form_is_a_query_too() -> None:
 
 
 def test_the_format_of_a_result_may_add_to_it() -> None:
-    assert SqlQuery(BASE + "query = q\n", "f").result("bob", "k") == "bob"
-    assert SqlQuery(BASE + "query = q\nresult_format = %u@lists\n", "f").result("bob@x", "k") == "bob@lists"
+    assert SqlQuery(BASE + "query = q\n", "f").result("bob") == "bob"
+    assert SqlQuery(BASE + "query = q\nresult_format = %u@lists\n", "f").result("bob@x") == "bob@lists"
 
 
 @pytest.mark.parametrize(

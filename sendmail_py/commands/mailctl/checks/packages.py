@@ -5,9 +5,9 @@ from pathlib import Path
 _ROOT = Path("/")
 
 
-def installing(package: str, root: Path = _ROOT) -> str:
+def installing(package: str) -> str:
     """Return the command that installs a package."""
-    return f"{'apt-get' if _has(root, 'dpkg') else 'dnf'} install {package}"
+    return f"{'apt-get' if _has(_ROOT, 'dpkg') else 'dnf'} install {package}"
 
 
 def removing_owner(path: str, root: Path = _ROOT) -> str:
