@@ -174,7 +174,9 @@ class QueueManager:
 
     def turn(self, more: bool) -> bool:
         """Do one round of the loop; returns whether there is work for another at once."""
-        for key, _ in self.selector.select(0 if more else self._pause()):
+        ready = self.selector.select(0 if more else self._pause())
+        self.passes.active.tick(time.monotonic())  # what has ended while we slept ends now: pauses begin with it
+        for key, _ in ready:
             key.data()
         now = time.time()
         more = False

@@ -103,6 +103,7 @@ class Simulation:
         self.out: list[Work] = []
         self.sent: dict[Limit, list[float]] = defaultdict(list)  # when messages went out, by limit
         self.longest_wait = 0.0
+        self.rest_until: dict[str, float] = {}  # by the pauses between messages to one destination
 
     # --- what happens from outside ----------------------------------------------------------------
 
@@ -153,6 +154,7 @@ class Simulation:
                 return
             assert min(coming) > self.now or self.events[0][0] <= self.now, "a turn that changes nothing"
             self.now = max(self.now, min(coming))
+            self.active.tick(self.now)
             while self.events and self.events[0][0] <= self.now:
                 heapq.heappop(self.events)[2]()
 
@@ -218,6 +220,7 @@ class Simulation:
         if not work.entries:
             self.at(self.now + 0.1, lambda: self.answer_hosts(work, host))
             return
+        assert self.now >= self.rest_until.get(host.name, 0.0) - 1e-6, f"{host.name} has had no pause"
         for limit in work.limits:
             self.sent[limit] += [self.now] * len(work.entries)
         for entry in work.entries:
@@ -260,7 +263,10 @@ class Simulation:
 
     def end_work(self, work: Work) -> None:
         self.out.remove(work)
-        given_up = self.active.ended(work, verdict(work))
+        said = verdict(work)
+        if said is not None:
+            self.rest_until[work.destination.nexthop] = self.now + self.policies.of_transport(SMTP).rate_delay
+        given_up = self.active.ended(work, said)
         dead = work.destination.dead
         for entry in given_up:
             assert dead is not None

@@ -1,6 +1,8 @@
-"""The connections to the public socket in the queue manager's loop: many who wait, and who leaves when it is over."""
+"""The queue manager's loop: many who wait on the public socket, who leaves when it is over, and what time it is."""
 
+import selectors
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,3 +78,14 @@ def test_who_waits_keeps_nobody_of_the_same_user_from_asking(
     manager.requests.waiting.ended(ID)
     assert [receive_record(end) for end in waiting[:-3]] == [({"end": True}, [])] * qmgr._RESTING_OF_A_USER
     assert set(manager.resting.values()) == set(manager.asking.values()) == {0}
+
+
+def test_what_ends_while_the_loop_sleeps_ends_at_the_time_of_its_news(manager: QueueManager) -> None:
+    here, there = socket.socketpair()
+    times: list[float] = []
+    with here, there:
+        manager.selector.register(here, selectors.EVENT_READ, lambda: times.append(manager.passes.active._now))
+        before = time.monotonic()
+        there.send(b"an agent's news")
+        manager.turn(True)
+    assert times and times[0] >= before
