@@ -17,7 +17,7 @@ from ..spool.store import Store
 from .finishing import Finisher
 from .messages import Message
 from .requeuing import Requeuer
-from .steering import DELETE, MAILDROP_VERBS, REQUEUE, Steering
+from .steering import DELETE, MAILDROP_VERBS, RELEASE, REQUEUE, Steering, is_held, together
 
 
 class DirectSteering:
@@ -56,6 +56,8 @@ class DirectSteering:
         paths = dict(self._store.originals.paths())
         found = [queue_id for queue_id in ids if queue_id in paths] if verb in MAILDROP_VERBS else []
         try:
+            if verb == RELEASE:
+                found = [queue_id for queue_id in found if self._is_to_be_held(queue_id)]
             for queue_id in found if verb == DELETE else ():
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(paths[queue_id])
@@ -65,6 +67,12 @@ class DirectSteering:
             done += found
         except OSError as error:
             errors.append(f"{MAILDROP}/: {error}")
+
+    def _is_to_be_held(self, queue_id: str) -> bool:
+        wish = ""
+        for name, verb in wishes.read(self._store.top):
+            wish = together(wish, verb) if name == queue_id else wish
+        return is_held(wish)
 
     def _requeue(self, queue_id: str) -> bool:
         state = self._steering.bring_in(queue_id)

@@ -25,12 +25,30 @@ LOG_LINES = {  # as postsuper has them; of requeuing the new message tells
     EXPIRE: "expired by the administrator",
     EXPIRE_NOW: "expired by the administrator",
 }
-MAILDROP_VERBS = (HOLD_VERB, DELETE, EXPIRE, EXPIRE_NOW)  # what can be done before pickup has taken a message
+MAILDROP_VERBS = (HOLD_VERB, RELEASE, DELETE, EXPIRE, EXPIRE_NOW)  # what can be done before pickup has taken a message
+HOLD_EXPIRED = "hold+expire"
+_HELD, _EXPIRED = (HOLD_VERB, HOLD_EXPIRED), (EXPIRE, EXPIRE_NOW, HOLD_EXPIRED)
 
 
 def most_at_once(verb: str) -> int:
     """Return how many messages a request may name."""
     return _DELETED_AT_ONCE if verb == DELETE else _AT_ONCE
+
+
+def together(before: str, verb: str) -> str:
+    """Return what two wishes come to for one message that is to be taken up: as if it had been there for both."""
+    if before == DELETE or (verb == RELEASE and before not in _HELD):
+        return before
+    if verb == RELEASE:
+        return EXPIRE if before == HOLD_EXPIRED else ""
+    if (verb == HOLD_VERB and before in _EXPIRED) or (verb == EXPIRE and before in _HELD):
+        return HOLD_EXPIRED
+    return verb
+
+
+def is_held(wish: str) -> bool:
+    """Say whether a wish parks a message."""
+    return wish in _HELD
 
 
 class Steering:

@@ -28,6 +28,7 @@ from .steering import (
     EXPIRE,
     EXPIRE_NOW,
     GONE,
+    HOLD_EXPIRED,
     HOLD_VERB,
     LOG_LINES,
     MAILDROP_VERBS,
@@ -35,7 +36,9 @@ from .steering import (
     REQUEUE,
     VERBS,
     Steering,
+    is_held,
     most_at_once,
+    together,
 )
 from .waiting import Later
 
@@ -150,7 +153,8 @@ class SteeringRequests:
         return self._steer_resting(verb, queue_id)
 
     def _steer_resting(self, verb: str, queue_id: str) -> bool:
-        if self._wishes and verb in (RELEASE, DELETE):
+        is_let_go = verb == RELEASE and self.wish(queue_id, verb)
+        if verb == DELETE:
             self._wishes.pop(queue_id, None)
         state = self.steering.apply(verb, queue_id)
         if state and verb in LOG_LINES:
@@ -164,7 +168,7 @@ class SteeringRequests:
         elif state == DEFERRED and verb in (EXPIRE_NOW, REQUEUE):
             self.deferred.add(queue_id, 0.0)
             self.deferred.force(queue_id)
-        return bool(state)
+        return bool(state) or is_let_go
 
     def _steer_active(self, verb: str, message: Message) -> bool:
         """Remember what is to become of a message when its pass has ended."""
@@ -177,8 +181,7 @@ class SteeringRequests:
     def _steer_original(self, verb: str, queue_id: str, path: str) -> bool:
         """Do it to what pickup has not taken yet; all but a removal waits until it has."""
         if verb != DELETE:
-            self._wishes[queue_id] = verb
-            return True
+            return self.wish(queue_id, verb)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
             if not self.steering.delete(queue_id):  # pickup may have taken it just now, or have it open yet
@@ -196,26 +199,29 @@ class SteeringRequests:
 
     def remember(self) -> None:
         """Take over what was asked for while no queue manager ran."""
-        for queue_id, verb in take_wishes(self.store.top).items():
+        for queue_id, verb in take_wishes(self.store.top):
             if verb == DELETE:
                 self._expect(queue_id)
             elif verb in MAILDROP_VERBS:
                 self.wish(queue_id, verb)
 
-    def wish(self, queue_id: str, verb: str) -> None:
-        """Remember what is asked for of a message that is to be taken up."""
-        if verb:
-            self._wishes[queue_id] = verb
+    def wish(self, queue_id: str, verb: str) -> bool:
+        """Remember what is asked for of a message that is to be taken up; False where there is nothing to take back."""
+        before = self._wishes.pop(queue_id, "")
+        after = together(before, verb) if verb else before
+        if after:
+            self._wishes[queue_id] = after
+        return verb != RELEASE or after != before
 
     def wish_for(self, queue_id: str) -> str:
         """Return what was asked for of a message that is taken up now; what can be done is done. Raises OSError."""
         wish = self._wishes.get(queue_id, "") if self._wishes else ""
         if wish == DELETE:
             self.steering.delete(queue_id)
-        elif wish in (EXPIRE, EXPIRE_NOW):
+        elif wish in (EXPIRE, EXPIRE_NOW, HOLD_EXPIRED):
             self.steering.expire(queue_id)
         self._wishes.pop(queue_id, None)
-        return wish if wish in (HOLD_VERB, REQUEUE) else ""
+        return HOLD_VERB if is_held(wish) else REQUEUE if wish == REQUEUE else ""
 
     def fulfil(self, message: Message) -> None:
         """Do what was asked for of a message that is in deferred/ now, after its pass."""

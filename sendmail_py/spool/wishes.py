@@ -22,16 +22,22 @@ def add(top: str, wishes: dict[str, str]) -> None:
         os.close(descriptor)
 
 
-def take(top: str) -> dict[str, str]:
-    """Return what was asked for, and forget it; the last word about a message counts."""
+def read(top: str) -> list[tuple[str, str]]:
+    """Return what was asked for, (queue id, verb) each, in this order; raises OSError."""
     try:
         text = Path(_path(top)).read_text("ascii", "replace")
     except FileNotFoundError:
-        return {}
+        return []
+    rows = [line.partition(" ") for line in text.splitlines()]
+    return [(queue_id, verb) for queue_id, _, verb in rows if is_queue_id(queue_id)]
+
+
+def take(top: str) -> list[tuple[str, str]]:
+    """Return what was asked for, and forget it."""
+    found = read(top)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_path(top))
-    rows = [line.partition(" ") for line in text.splitlines()]
-    return {queue_id: verb for queue_id, _, verb in rows if is_queue_id(queue_id)}
+    return found
 
 
 def _path(top: str) -> str:

@@ -160,15 +160,17 @@ def test_a_copy_that_somebody_removes_is_made_again_from_its_original_at_the_nex
 
 def test_what_is_in_maildrop_while_the_services_are_down_is_steered_too(world):
     world.instance.stop()
-    for name in ("parked", "gone"):
+    for name in ("parked", "gone", "free"):
         world.instance.submit(f"Subject: {name}\n\nhello\n".encode(), "-f", f"{name}@here.test", "a@far.test")
-    assert len(world.waiting("maildrop")) == 2
+    assert len(world.waiting("maildrop")) == 3
     assert world.steer("delete", "--sender", "gone@here.test") == 1
-    assert world.steer("hold", "ALL") == 1
-    assert world.instance.count() == len(world.waiting("maildrop")) == 1
+    assert world.steer("hold", "ALL") == world.steer("expire", "ALL") == 2
+    assert world.steer("release", "--sender", "free@here.test") == 1
+    assert world.instance.count() == len(world.waiting("maildrop")) == 2
     world.instance.start()
     world.instance.wait_for(lambda: len(world.waiting("hold")) == 1, "it on hold")
-    assert world.sink.connections == 0
+    world.instance.wait_for_log("from=<free@here.test>, status=force-expired, returned to sender")
+    assert not any("parked@here.test" in line for line in world.sink.commands)
 
 
 def test_ids_can_come_from_a_pipe_and_counts_are_told_as_json(world):

@@ -27,7 +27,7 @@ _STATES = ("maildrop", "incoming", "active", "deferred", "hold", "corrupt")
 # What a verb does, and the queues whose messages it is for.
 _STEERING = {
     "hold": ("park messages: they wait until they are released", _STATES[:4]),
-    "release": ("let parked messages go on", ("hold", "active")),
+    "release": ("let parked messages go on", ("maildrop", "hold", "active")),
     "requeue": ("rewrite addresses anew and try at once", _STATES[1:5]),
     "delete": ("remove messages for good, with no bounce", _STATES),
     "expire": ("make the next attempt the last one, then bounce", _STATES[:-1]),

@@ -157,6 +157,32 @@ def test_without_services_the_next_queue_manager_is_told_of_what_is_in_maildrop(
     assert qmgr.requests.steering.wish_for(queue_id) == ""
 
 
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize(
+    ("verbs", "is_parked", "is_expired"),
+    [
+        ("hold expire", True, True),
+        ("expire hold", True, True),
+        ("hold expire-now", False, True),
+        ("hold release", False, False),
+        ("expire release", False, True),
+        ("hold expire release", False, True),
+    ],
+)
+def test_what_is_asked_for_of_mail_in_maildrop_adds_up_as_in_the_queue(
+    store: Store, put: PutMessage, qmgr: Qmgr, runs: bool, verbs: str, is_parked: bool, is_expired: bool
+) -> None:
+    _, queue_id, _ = original_of(store)
+    for verb in verbs.split():
+        changes = verb != "release" or verbs != "expire release"
+        answer = (qmgr if runs else DirectSteering(config(), store)).steer(verb, [queue_id])
+        assert answer == {"ids": [queue_id] if changes else [], "errors": []}
+    qmgr.requests.steering.remember()
+    put(queue_id=queue_id)
+    assert qmgr.requests.steering.wish_for(queue_id) == ("hold" if is_parked else "")
+    assert read_message(store.path(INCOMING, queue_id)).expire == is_expired
+
+
 def test_a_list_of_wishes_that_was_torn_harms_nothing(store: Store, qmgr: Qmgr) -> None:
     Path(store.top, "lock", "wishes").write_bytes(b"0123456789ABC hold\n../../x hold\n0123456789ABD format\n\xff\n0123")
     qmgr.requests.steering.remember()
