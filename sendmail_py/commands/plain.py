@@ -78,7 +78,7 @@ def _say(text: str) -> None:
         pass
 
 
-def _open_standard_descriptors() -> None:
+def open_standard_descriptors() -> None:
     """Open 0, 1 and 2 on /dev/null where the caller closed them, or a queue file would get their number.
 
     A chroot may have no /dev/null: there the caller must have opened all three.
@@ -93,6 +93,7 @@ def _open_standard_descriptors() -> None:
             raise SpoolError(f"/dev/null: {error.strerror}, and a standard descriptor is closed") from error
         return
     while descriptor <= 2:
+        posix.set_inheritable(descriptor, True)  # what is executed from here has them, too
         descriptor = posix.dup(descriptor)
     posix.close(descriptor)
 
@@ -102,7 +103,7 @@ def _open_standard_descriptors() -> None:
 
 def _begin(name: str, words: "list[str]") -> "bytes | None":
     """Submit a plain message: None; else return what has been read of it."""
-    _open_standard_descriptors()
+    open_standard_descriptors()
     asked = read_words(words) if name == "sendmail" else None
     if asked is None:
         return b""

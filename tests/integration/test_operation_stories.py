@@ -188,6 +188,35 @@ def test_sendmail_bd_starts_the_services(resting):
     resting.wait_for_mail(me(), b"by the daemon")
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "0<&- 1>&- 2>&-"])
+@pytest.mark.parametrize("words", [["mailctl", "start"], ["sendmail", "-bd"]])
+def test_the_services_start_whatever_descriptors_the_caller_has_closed(resting, words, closed):
+    program = f"{resting.tree}/bin/{words[0]}"
+    done = resting.run("/bin/sh", "-c", f'exec "$0" "$1" {closed}', program, words[1])
+    assert done.returncode == 0, done.stderr
+    send(resting, "all open", me())
+    resting.wait_for_mail(me(), b"Subject: all open")
+
+
+def test_a_verb_that_may_read_its_input_needs_none(resting):
+    done = resting.run("/bin/sh", "-c", f'exec "$0" test-delivery {me()} 0<&-', f"{resting.tree}/bin/mailctl")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("umask", [0o777, 0o177])
+def test_an_instance_can_be_made_and_started_under_any_umask(resting, tmp_path, umask):
+    resting.path, resting.environment = tmp_path / "u", {**resting.environment, "MAIL_CONFIG": f"{tmp_path}/u"}
+    for verb in ("init", "start"):
+        done = resting.mailctl(verb, umask=umask, capture_output=False)
+        assert done.returncode == 0, verb
+    assert resting.mailctl("reload", umask=umask).returncode == 0
+    send(resting, "umask", me())
+    resting.wait_for_mail(me(), b"Subject: umask")
+    for path in resting.path.rglob("*"):
+        wanted = 0o700 if path.is_dir() else 0o200
+        assert path.lstat().st_mode & wanted == wanted, path
+
+
 def test_an_instance_takes_bare_addresses_for_its_own(tmp_path):
     """Also where /etc/mailname names a domain that is not this host."""
     instance = Instance(tmp_path / "i")
