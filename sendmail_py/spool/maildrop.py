@@ -99,11 +99,9 @@ class Drop:
             status = posix.fstat(self.descriptor)
             if not status.st_nlink or time.time() - status.st_mtime > _LONG_SILENCE:
                 self._write_again()
-            posix.fchmod(self.descriptor, COMPLETE_MODE)
+            posix.fchmod(self.descriptor, COMPLETE_MODE)  # from here on pickup may deliver it, and remove it then
             posix.fsync(self.descriptor)
             status = posix.fstat(self.descriptor)
-            if not status.st_nlink:
-                raise OSError(2, "it was removed before it was complete")
             self.identity = (status.st_ctime_ns, status.st_ino)
             parent = posix.stat(f"{self.top}/{MAILDROP}")
             owner = posix.stat(f"{self.top}/{INCOMING}").st_uid
