@@ -17,16 +17,17 @@ _mailctl() {
         status) words="--json" ;;
         start) words="--foreground" ;;
         flush) words="-d -i -f" ;;
-        queue) words="--json list count summary show flush hold release requeue delete expire expire-now ALL --sender --recipient --domain --older --newer --match --queue --dry-run" ;;
+        queue) words="--json list count summary show flush hold release requeue delete expire expire-now ALL --sender --recipient --domain --older --newer --match --queue --dry-run --eml --id" ;;
         config) words="explain -d -n -e -X -x -h -H --json $(mailctl config -dH 2>/dev/null)" ;;
         passwd) words="add remove list verify --scram --json" ;;
         check | tls-probe) words="--json" ;;
-        dkim) words="keygen show check --json" ;;
-        oauth) words="login list test remove microsoft google --json" ;;
+        dkim) words="keygen show check --type rsa ed25519 --json" ;;
+        oauth) words="login list test remove microsoft google --json --browser --client-credentials --service-account --client-id --client-secret-file --tenant --scope --token-url --device-url --authorization-url --configure --ca-file" ;;
         setup) words="--root-alias --remove" ;;
         map) words="hash: texthash: regexp: pcre: cidr: inline: static: sqlite: socketmap: --json" ;;
         import) words="postfix msmtp ssmtp --dry-run --json" ;;
-        test-delivery | send-test) words="--json $(compgen -u -- "$word")" ;;
+        test-delivery) words="--json $(compgen -u -- "$word")" ;;
+        send-test) words="-f --sender --json $(compgen -u -- "$word")" ;;
         trace) words="--json --log" ;;
         *) return ;;
     esac

@@ -1,11 +1,14 @@
 """Completion is typed in the real shells: what bash and zsh make of a word and the tabulator key."""
 
+import contextlib
+import io
 import re
 import shutil
 
 import pytest
 
-from sendmail_py.commands.mailctl.main import VERBS
+from sendmail_py.commands.mailctl import queue
+from sendmail_py.commands.mailctl.main import VERBS, run
 from tests.integration.instance import PATH, ROOT, Instance
 from tests.servers.typed_shell import TypedShell
 
@@ -36,6 +39,10 @@ COMPLETED = [
     ("mailctl send-test ro\t", "mailctl send-test root"),
     ("mailctl oauth test --js\t", "mailctl oauth test --json"),
     ("mailctl setup --rem\t", "mailctl setup --remove"),
+    ("mailctl queue show --em\t", "mailctl queue show --eml"),
+    ("mailctl oauth login --tok\t", "mailctl oauth login --token-url"),
+    ("mailctl dkim keygen --ty\t", "mailctl dkim keygen --type"),
+    ("mailctl map --js\t", "mailctl map --json"),
 ]
 
 
@@ -82,14 +89,45 @@ def test_a_word_that_is_begun_is_completed(shell, environment, typed, line):
 
 
 def test_two_tabs_list_every_verb(shell):
-    shown = shell.type(f"{LINE}mailctl \t\t", r"(?s)check.*tls-probe")
+    shown = shell.type(f"{LINE}mailctl \t\t", "(?s)" + "".join(rf"(?=.*\b{verb}\b)" for verb in VERBS))
     assert set(VERBS) <= set(re.findall(r"[a-z][a-z-]+", shown))
+
+
+BRANCH = re.compile(r"^        ((?:[a-z-]+ \| )*[a-z-]+)\)(.*?);;", re.M | re.S)
+PARTS = {
+    "queue": "list count summary show flush hold release requeue delete expire expire-now".split(),
+    "config": ["", "explain"],
+    "oauth": ["login", "list", "test", "remove"],
+    "passwd": ["add", "remove", "verify", "list"],
+}
+
+
+def help_of(*words):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        run([*filter(None, words), "--help"], "/")
+    return said.getvalue()
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_each_option_that_the_help_of_a_verb_names_is_completed_and_in_the_manual(verb):
+    manual = (ROOT / "docs/man/mailctl.8").read_text().replace("\\-", "-")
+    for part in PARTS.get(verb, [""]):
+        shown = re.findall(r"^  (-[^ ,]+)(?: [A-Z\[][^ ,]*)?(?:, (--[a-z-]+))?", help_of(verb, part), re.M)
+        for forms in ({form for form in forms if form} for forms in shown):
+            if "--help" in forms:
+                continue
+            assert any(re.search(rf"Fl \w*{form[1:]}", manual) for form in forms), forms
+            for name in ("mailctl.bash", "_mailctl"):
+                found = dict(BRANCH.findall((COMPLETION / name).read_text()))
+                branch = next(text for labels, text in found.items() if verb in labels.split(" | "))
+                assert any(re.search(rf"(?<![\w-]){form}(?![\w-])", branch) for form in forms), (name, part, forms)
 
 
 def test_what_is_completed_is_what_the_commands_take():
     """The words of both files, held against the commands that they are for."""
-    from sendmail_py.commands.mailctl import queue
-
     for name in ("mailctl.bash", "_mailctl"):
-        text = (COMPLETION / name).read_text()
-        assert all(verb in text for verb in queue._STEERING), name
+        found = dict(BRANCH.findall((COMPLETION / name).read_text()))
+        for verb, parts in PARTS.items():
+            assert all(re.search(rf"(?<![\w-]){part}(?![\w-])", found[verb]) for part in parts), (name, verb)
+    assert set(PARTS["queue"]) >= set(queue._STEERING)

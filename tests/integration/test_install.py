@@ -50,6 +50,21 @@ def test_every_manual_page_is_there_for_all(destination: Path, page: str) -> Non
     assert path.read_text().startswith(".Dd ")
 
 
+@pytest.mark.real("make", "tar", "mandoc")
+def test_postfixs_verbs_are_there_with_their_manual_where_they_are_asked_for(destination: Path, tmp_path: Path) -> None:
+    verbs = ["postconf", "postqueue", "postsuper", "postcat", "postmap", "postalias", "postfix"]
+    assert not any((destination / "usr/bin" / verb).exists() for verb in verbs)
+    assert not any((destination / f"usr/share/man/man8/{verb}.8").exists() for verb in verbs)
+    command = ["make", "-s", "install", f"DESTDIR={tmp_path}", "PREFIX=/usr", "POSTFIX_VERBS=yes"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120, umask=0o077)
+    for verb in verbs:
+        assert (tmp_path / "usr/bin" / verb).stat().st_mode & 0o7777 == 0o755
+        page = tmp_path / f"usr/share/man/man8/{verb}.8"
+        assert page.stat().st_mode & 0o7777 == 0o644
+        shown = subprocess.run(["mandoc", page], cwd=tmp_path / "usr/share/man", capture_output=True, check=True)
+        assert b"Postfix's names for what mailctl does" in shown.stdout
+
+
 @pytest.mark.real("make", "tar")
 def test_the_unit_starts_the_installed_program(destination: Path) -> None:
     units = destination / "usr/lib/systemd/system"
