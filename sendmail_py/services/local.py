@@ -5,10 +5,10 @@ qmgr is written blocking, so no result is lost when qmgr is slow, and read only 
 there.
 """
 
-import resource
 import selectors
 import time
 
+from ..host.descriptors import allow_descriptors
 from ..host.sockets import DESCRIPTOR_LIMIT
 from .agent import AgentChannel
 from .local_batches import Batches
@@ -27,7 +27,7 @@ class Local:
         self._service = service
         self._channel = channel
         self._selector = selector
-        room = max(1, (_descriptors() - _OWN_DESCRIPTORS) // DESCRIPTOR_LIMIT - 1)
+        room = max(1, (allow_descriptors(_DESCRIPTORS) - _OWN_DESCRIPTORS) // DESCRIPTOR_LIMIT - 1)
         self._programs = Programs(selector, service.log)
         self._batches = Batches(service.config, service.log, channel, self._programs, room)
         self._leave_by: float | None = None
@@ -87,15 +87,6 @@ class Local:
             for key, _ in events:
                 key.data()
             self.turn()
-
-
-def _descriptors() -> int:
-    """Return how many descriptors this process may have open, after asking for enough."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted
 
 
 def run(service: Service) -> None:

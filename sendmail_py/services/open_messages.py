@@ -3,11 +3,14 @@
 import contextlib
 import os
 
+from ..host.descriptors import allow_descriptors
 from ..spool.layout import ACTIVE
 from ..spool.store import Store
 from .messages import Entry, Message
 
 _LIMIT = 400
+_OTHERS = 200  # descriptors: a batch on its way to an agent, who asks, and qmgr's own
+_FEWEST = 10
 
 
 class OpenMessages:
@@ -16,11 +19,12 @@ class OpenMessages:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._count = 0
+        self._limit = max(_FEWEST, min(_LIMIT, allow_descriptors() - _OTHERS))
 
     def keep(self, message: Message) -> None:
         """Take charge of a message's descriptor; beyond a number it is closed and opened again when needed."""
         self._count += 1
-        if self._count > _LIMIT:
+        if self._count > self._limit:
             self.close(message)
 
     def take(self, entry: Entry) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 from ..core.config import Config, Setting
 from ..core.errors import MailError
 from ..host.configuration import from_settings
+from ..host.descriptors import allow_descriptors
 from ..host.privileges import drop_to, stay_one_user
 from ..host.sockets import receive_record, send_record
 from ..host.syslog import Log
@@ -89,6 +90,7 @@ def decode_settings(rows: dict[str, list[str]]) -> Config:
 def main(name: str, descriptor: int) -> None:
     """Run one service, from master's first record to its end."""
     os.umask(0o077)
+    allow_descriptors()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # master hears these and speaks for all
     lifeline = socket.socket(fileno=descriptor)

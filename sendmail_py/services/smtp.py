@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.result import DeliveryResult
 from ..formats.batch import Batch, encode_hosts
-from ..host.loop import allow_descriptors, loop_factory
+from ..host.loop import loop_factory
 from ..host.sockets import send_record
 from ..host.syslog import Log
 from ..protocol.transcript import Notice
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 def run(service: Service) -> None:
     """Serve until there is no more reason to."""
-    allow_descriptors()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(Agent(service).serve())
 

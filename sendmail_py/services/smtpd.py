@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.config import Config
 from ..host.cpu import wanted_seconds
-from ..host.loop import allow_descriptors, loop_factory
+from ..host.loop import loop_factory
 from ..host.shared_counts import SharedCounts
 from ..protocol import server_replies as replies
 from ..protocol.reply import Reply
@@ -48,7 +48,6 @@ _GOODBYE = replies.reply(421, "4.3.2", "Error: the server is stopping")
 def run(service: Service) -> None:
     """Serve until there is no more reason to."""
     check(service.config.queue_directory, os.getuid())
-    allow_descriptors()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(Server(service).serve())
 

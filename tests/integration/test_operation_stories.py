@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 from pathlib import Path
 
@@ -344,3 +345,15 @@ def test_a_log_of_json_has_one_event_for_each_delivery_attempt(resting):
         [(me(), "sent"), ("nobody-here", "bounced"), (me(), "sent")]  # the last one is the bounce
     )
     assert {"submission", "active", "delivery", "removed"} <= {event["event"] for event in events}
+
+
+def test_a_low_soft_limit_of_descriptors_is_raised_in_every_service(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Instance(tmp_path / "i") as instance:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # as in a shell with ulimit -n 256
+        try:
+            instance.start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for name in ("qmgr", "pickup"):
+            assert resource.prlimit(instance.pid_of(name), resource.RLIMIT_NOFILE)[0] > 256
