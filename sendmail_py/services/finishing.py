@@ -146,8 +146,9 @@ class Finisher:
         marks: list[tuple[Recipient | Box, str]] = [(box, Mark.DELIVERED) for box in written.boxes]
         marks += [(e.recipients[i], _mark_of(result)) for i, result in results.items() if is_final(e, result)]
         stays = any(not is_final(e, result) for result in results.values())
-        told = [(e.recipients[i], result) for i, result in results.items() if result.outcome is not Outcome.DELIVERED]
-        history = b"".join(self._history(now, *row) for row in told) if stays else b""
+        # A listing finds why a message waits fastest in the last line.
+        told = sorted(results.items(), key=lambda row: row[1].outcome is Outcome.DEFERRED) if stays else []
+        history = b"".join(self._history(now, e.recipients[i], result) for i, result in told)
         error = self.store.mark(ACTIVE, message.queue_id, marks, history, durable=bool(written.children))
         if error is not None:
             ended.lines.append(not_durable(message, error))

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -230,6 +231,17 @@ def test_the_story_of_a_message_is_told_from_its_queue_file(world):
     assert gone.returncode == 69 and b"mailctl trace" in gone.stderr
     world.instance.stop()
     assert "<a@far.test> deferred 4.3.0" in world.queue("show", queue_id, check=True).stdout.decode()
+
+
+def test_the_story_has_what_was_said_to_each_recipient_also_of_a_success(world):
+    world.up()
+    world.sink.replies |= {"RCPT b@far.test": "451 4.2.1 not now", "RCPT c@far.test": "550 5.1.1 never"}
+    world.sink.replies["DOT"] = "250 taken"
+    text = world.queue("show", world.send("three ends", "a@far.test", "b@far.test", "c@far.test"), check=True).stdout
+    rows = re.findall(r"<(.)@far.test> (\w+) .*\n +(.*)\n", text.decode().partition("attempts\n")[2])
+    assert len(rows) == 3 and rows[-1][:2] == ("b", "deferred") and "451 4.2.1 not now" in rows[-1][2]
+    assert ("a", "sent", "250 taken") in rows
+    assert any(row[:2] == ("c", "bounced") and "550 5.1.1 never" in row[2] for row in rows)
 
 
 def test_a_message_is_traced_over_alias_restart_requeuing_and_bounce(world):

@@ -99,10 +99,10 @@ def test_a_message_delivered_to_all_is_removed_after_its_original(
 def test_a_message_deferred_is_moved_and_durable_before_its_original_goes(
     store: Store, put: PutMessage, original: Callable[[Envelope], Path]
 ) -> None:
-    e = put("a@x", "b@x", state=ACTIVE)
+    e = put("b@x", "a@x", state=ACTIVE)
     path = original(e)
     recorded = Recorded(store.top)
-    ended = finisher(recorded).end_passes([ended_pass(e, SENT, LATER)])[0]
+    ended = finisher(recorded).end_passes([ended_pass(e, LATER, SENT)])[0]
     assert recorded.steps == ["mark", "set_due", "move", "sync", "remove_original"]
     assert contents(store) == {DEFERRED: [ID]} and not path.exists() and ended.due is not None
     descriptor = store.open(DEFERRED, ID)
@@ -111,8 +111,9 @@ def test_a_message_deferred_is_moved_and_durable_before_its_original_goes(
         rows = read_history(message_file.read_history(descriptor, again))
     finally:
         os.close(descriptor)
-    assert [r.mark for r in again.recipients] == ["x", " "]
-    assert [(str(row[1]), row[2], row[3], row[5]) for row in rows] == [("b@x", "deferred", "4.4.1", "timed out")]
+    assert [r.mark for r in again.recipients] == [" ", "x"]
+    told = [(str(row[1]), row[2], row[3], row[5]) for row in rows]
+    assert told == [("a@x", "sent", "2.0.0", SENT.reason), ("b@x", "deferred", "4.4.1", "timed out")]
     assert os.stat(store.path(DEFERRED, ID)).st_mtime == pytest.approx(ended.due)
 
 
