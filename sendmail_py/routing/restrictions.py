@@ -36,6 +36,7 @@ Check = Generator[Ask, Any, Reply | None]
 _EARLY = ("client", "helo", "sender")
 _OF_STAGE = {stage: f"check_{stage}_access" for stage in (*_EARLY, "recipient")}
 _OF_STAGE["relay"] = _OF_STAGE["recipient"]
+_TAKES_ARGUMENT = TAKES_NUMBER | TAKES_TABLE | POLICY_WORDS.keys() | DNS_WORDS.keys()
 _DEPTH = 10
 _STAGES = (*_EARLY, "relay", "recipient", "data", "end_of_data")
 
@@ -53,36 +54,30 @@ def parse(words: Sequence[str], stage: str = "") -> tuple[Restriction, ...]:
     A table alone, type:name, stands for the check of what the list is for.
     """
     found = []
-    at = 0
-    while at < len(words):
-        word = words[at].lower()
-        argument = ""
-        if word in TAKES_NUMBER:
-            at += 1
-            argument = words[at] if at < len(words) else ""
-            if not (argument.isascii() and argument.isdigit()):
-                raise ValueError(f"{word} must be followed by a number")
-        elif word in TAKES_TABLE:
-            at += 1
-            argument = words[at] if at < len(words) else ""
-            if ":" not in argument:
-                raise ValueError(f"{word} must be followed by a table such as hash:/file")
-        elif word in POLICY_WORDS:
-            at += 1
-            argument = words[at] if at < len(words) else ""
-            if not argument:
-                raise ValueError(f"{word} must be followed by inet:host:port or unix:/path")
-        elif word in DNS_WORDS:
-            at += 1
-            argument = words[at] if at < len(words) else ""
-            split_list(argument)
+    left = iter(words)
+    for text in left:
+        word, argument = text.lower(), ""
+        if word in _TAKES_ARGUMENT:
+            argument = next(left, "")
+            _check_argument(word, argument)
         elif ":" in word and stage in _OF_STAGE:
-            word, argument = _OF_STAGE[stage], words[at]
+            word, argument = _OF_STAGE[stage], text
         elif word not in WORDS and word != WARN_IF_REJECT:
-            raise ValueError(f"{words[at]}: no such restriction is known here")
+            raise ValueError(f"{text}: no such restriction is known here")
         found.append(Restriction(word, argument))
-        at += 1
     return tuple(found)
+
+
+def _check_argument(word: str, argument: str) -> None:
+    """Raise ValueError for an argument, "" for none, that a word cannot have."""
+    if word in TAKES_NUMBER and not (argument.isascii() and argument.isdigit()):
+        raise ValueError(f"{word} must be followed by a number")
+    if word in TAKES_TABLE and ":" not in argument:
+        raise ValueError(f"{word} must be followed by a table such as hash:/file")
+    if word in POLICY_WORDS and not argument:
+        raise ValueError(f"{word} must be followed by inet:host:port or unix:/path")
+    if word in DNS_WORDS:
+        split_list(argument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +187,7 @@ class Checks:
         self._if_permit, self._if_reject = self._kept.get("sender"), None
         scene = self._scene("recipient", subject)
         for stage in ("relay", "recipient") if self._rules.relay_first else ("recipient", "relay"):
-            refusal = (yield from self._list(stage, subject, scene)) if self._rules.lists[stage] else None
+            refusal = (yield from self._apply_list(stage, subject, scene)) if self._rules.lists[stage] else None
             if refusal:
                 return refusal
         if self._if_permit:
@@ -218,7 +213,7 @@ class Checks:
         """Apply a list whose deferral may be asked for only at RCPT."""
         at = _EARLY.index(stage)
         self._if_permit, self._if_reject = (self._kept.get(_EARLY[at - 1]) if at else None), None
-        refusal = yield from self._list(stage, subject)
+        refusal = yield from self._apply_list(stage, subject)
         if not refusal and stage == "sender" and self._rules.unlisted_sender:
             refusal = yield from self._unlisted(unlisted(subject.sender, "Sender address", "5.1.0"))
         self._kept[stage] = self._if_permit
@@ -226,7 +221,7 @@ class Checks:
 
     def _late(self, stage: str, subject: Subject) -> Check:
         self._if_permit = self._if_reject = None
-        refusal = yield from self._list(stage, subject)
+        refusal = yield from self._apply_list(stage, subject)
         return refusal or (self._rejection(self._if_permit) if self._if_permit else None)
 
     def _unlisted(self, asking: Asking) -> Check:
@@ -237,24 +232,26 @@ class Checks:
         name, label = _SHOWN[stage]
         return Scene(subject, self._rules.domains, name(subject), label)
 
-    def _list(self, stage: str, subject: Subject, scene: Scene | None = None) -> Check:
+    def _apply_list(self, stage: str, subject: Subject, scene: Scene | None = None) -> Check:
         """Apply one list."""
         words = self._rules.lists[stage]
         if not words:
             return None
-        result = yield from self._words(words, scene or self._scene(stage, subject), stage, False, _DEPTH)
+        result = yield from self._apply_words(words, scene or self._scene(stage, subject), stage, False, _DEPTH)
         return result if isinstance(result, Reply) else None
 
-    def _words(self, words: Sequence[Restriction], scene: Scene, stage: str, all_warn: bool, depth: int) -> Asking:
+    def _apply_words(
+        self, words: Sequence[Restriction], scene: Scene, stage: str, all_warn: bool, depth: int
+    ) -> Asking:
         """Apply words, up to the first that permits or rejects."""
         warn = all_warn
         for word, argument in words:
             if word == WARN_IF_REJECT:
                 warn = True
                 continue
-            result = yield from self._word(word, argument, scene)
+            result = yield from self._apply_word(word, argument, scene)
             if isinstance(result, Apply):
-                result = yield from self._applied(result, scene, stage, warn, depth)
+                result = yield from self._apply_found(result, scene, stage, warn, depth)
             if isinstance(result, Permit):
                 return result
             refusal = self._refusal(result, warn)
@@ -265,14 +262,14 @@ class Checks:
             warn = all_warn
         return None
 
-    def _word(self, word: str, argument: str, scene: Scene) -> Asking:
+    def _apply_word(self, word: str, argument: str, scene: Scene) -> Asking:
         try:
             result = WORDS[word](scene, argument)
             return (yield from result) if isinstance(result, Generator) else result
         except OSError:  # a list of domains that cannot be read now
             return reply(451, "4.3.0", f"<{scene.name}>: Temporary lookup failure")
 
-    def _applied(self, found: Apply, scene: Scene, stage: str, warn: bool, depth: int) -> Asking:
+    def _apply_found(self, found: Apply, scene: Scene, stage: str, warn: bool, depth: int) -> Asking:
         """Apply the words that a table names; what makes no sense there is found out only now."""
         try:
             words = parse(split_in_braces(found.words), stage)
@@ -281,7 +278,7 @@ class Checks:
         except ValueError as error:
             yield Ask(LOG, f"warning: access table: {error}")
             return MISCONFIGURED
-        return (yield from self._words(words, scene, stage, warn, depth - 1))
+        return (yield from self._apply_words(words, scene, stage, warn, depth - 1))
 
     def _refusal(self, result: Result, warn: bool) -> Reply | None:
         """Return a result that refuses; a conditional deferral is remembered, or with warn_if_reject is none."""

@@ -92,11 +92,11 @@ class Rewriter:
         found = [self._always_bcc] if self._always_bcc else []
         for table, address in [(self._maps.sender_bcc, sender), *((self._maps.recipient_bcc, r) for r in recipients)]:
             if table is not nothing and address:
-                value = self._found(address, table)[0]
+                value = self._look_up(address, table)[0]
                 found += [value] if value else []
         return [self._routing.qualified(one_address(text)) for text in dict.fromkeys(found)]
 
-    def _found(self, address: Address, table: LookUp) -> tuple[str | None, str]:
+    def _look_up(self, address: Address, table: LookUp) -> tuple[str | None, str]:
         for key, partial, extension in address_keys(address, self._routing):
             value = table(key, partial)
             if value is not None:
@@ -106,10 +106,10 @@ class Rewriter:
     def _mapped(self, address: Address, table: LookUp, place: str) -> Address:
         """Look an address up, and what comes of it again, until it stays as it is."""
         for _ in range(_LOOKUPS):
-            value, extension = self._found(address, table)
+            value, extension = self._look_up(address, table)
             if value is None:
                 return address
-            found = self._value(address, value)
+            found = self._address_from(address, value)
             if extension and place in self._propagates and not self._routing.split(found.local_part)[2]:
                 found = Address(found.local_part + extension, found.domain)
             if found == address or place == GENERIC:
@@ -117,7 +117,8 @@ class Rewriter:
             address = found
         raise ValueError(f"the rewriting of <{address}> does not come to an end")
 
-    def _value(self, address: Address, value: str) -> Address:
+    def _address_from(self, address: Address, value: str) -> Address:
+        """Return the address that a value stands for; @domain changes the domain alone."""
         if value.startswith("@"):
             return Address(address.local_part, value[1:])
         return self._routing.qualified(one_address(value))

@@ -53,7 +53,7 @@ class ActiveQueue:
         for destination in self._destinations.values():
             destination.window.policy = self._policy(destination.transport)
             destination.window.size = min(destination.window.size, destination.window.policy.limit)
-            self._learn(destination)
+            self._find_limits(destination)
             destination.turn = NO_TURN if destination.turn == PARKED else destination.turn
             self._take_turn(destination)
         for limit in limits:
@@ -83,7 +83,7 @@ class ActiveQueue:
         destination = self._destinations.get(key)
         if destination is None:
             destination = self._destinations[key] = Destination(*key, Window(self._policy(key[0])))
-            self._learn(destination)
+            self._find_limits(destination)
         destination.append(entries)
         self._take_turn(destination)
 
@@ -126,7 +126,7 @@ class ActiveQueue:
 
     def _wake(self, limit: Limit) -> None:
         if limit.pause:
-            self._at(limit.free_at, lambda: self._unpark(limit))
+            self._set_alarm(limit.free_at, lambda: self._unpark(limit))
 
     def _take_turn(self, destination: Destination) -> None:
         if not destination.may_run():
@@ -155,7 +155,7 @@ class ActiveQueue:
                 given_up = self._suspend(destination, verdict)
         elif verdict:
             self._succeeded(destination)
-        self._rest(destination, bool(work.entries) and verdict is not None)
+        self._begin_rest(destination, bool(work.entries) and verdict is not None)
         for limit in work.limits:
             limit.running -= 1
             self._unpark(limit)
@@ -186,7 +186,7 @@ class ActiveQueue:
             if destination.dead is dead:
                 self._revive(destination)
 
-        self._at(self._now + self.policies.pause_of_dead, over)
+        self._set_alarm(self._now + self.policies.pause_of_dead, over)
         return destination.take_all()
 
     def _revive(self, destination: Destination) -> None:
@@ -200,20 +200,20 @@ class ActiveQueue:
         for destination in [it for it in self._destinations.values() if it.dead]:
             self._revive(destination)
 
-    def _rest(self, destination: Destination, has_delivered: bool) -> None:
+    def _begin_rest(self, destination: Destination, has_delivered: bool) -> None:
         pause = destination.window.policy.rate_delay
         if pause and has_delivered:
             destination.rests = True
-            self._at(self._now + pause, lambda: self._rested(destination))
+            self._set_alarm(self._now + pause, lambda: self._end_rest(destination))
 
-    def _rested(self, destination: Destination) -> None:
+    def _end_rest(self, destination: Destination) -> None:
         destination.rests = False
         self._take_turn(destination)
         self._forget(destination)
 
     # --- the clock ----------------------------------------------------------------------------------
 
-    def _at(self, when: float, action: Callable[[], None]) -> None:
+    def _set_alarm(self, when: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._alarms, (when, next(self._numbers), action))
 
     def tick(self, now: float) -> None:
@@ -234,9 +234,9 @@ class ActiveQueue:
         if len(self._hosts) >= _HOSTS_KNOWN:
             del self._hosts[next(iter(self._hosts))]
         self._hosts[destination.nexthop] = self._now + _HOSTS_SECONDS, tuple(host.lower() for host in hosts)
-        self._learn(destination)
+        self._find_limits(destination)
 
-    def _learn(self, destination: Destination) -> None:
+    def _find_limits(self, destination: Destination) -> None:
         """Find the limits that a destination falls under, as far as its mail hosts are known."""
         destination.limits = ()
         limits = self.policies.limits

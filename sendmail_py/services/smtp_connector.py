@@ -67,10 +67,7 @@ class Connector:
                         if time.monotonic() - begun[target] > HEAD_START:
                             self._avoid(target)
                         continue
-                    self._silent.pop(target, None)
-                    for slower in attempts.keys() - done:
-                        if begun[attempts[slower]] < begun[target]:
-                            self._avoid(attempts[slower])
+                    self._overtaken(target, [attempts[slower] for slower in attempts.keys() - done], begun)
                     return target, stream
         finally:
             for attempt in attempts:
@@ -78,6 +75,13 @@ class Connector:
                 attempt.add_done_callback(_abort)
         assert trouble is not None
         raise trouble
+
+    def _overtaken(self, winner: Target, others: list[Target], begun: dict[Target, float]) -> None:
+        """Remember of those that still do not answer, and were begun before the one that has, that they are slow."""
+        self._silent.pop(winner, None)
+        for target in others:
+            if begun[target] < begun[winner]:
+                self._avoid(target)
 
     def _begin_next(
         self, targets: list[Target], begun: dict[Target, float], attempts: _Attempts, lmtp: bool

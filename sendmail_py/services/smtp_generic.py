@@ -47,18 +47,18 @@ class GenericMaps:
         sections = split_header(head)
         assert sections is not None
         known: dict[tuple[str, str], Address] = {}
-        header = change_header(head[: sections.end], self._origin, lambda _, address: self._new(address, known))
-        recipients = [_renamed(r, self._new(r.forward_path, known)) for r in delivery.recipients]
+        header = change_header(head[: sections.end], self._origin, lambda _, address: self._generic(address, known))
+        recipients = [_renamed(r, self._generic(r.forward_path, known)) for r in delivery.recipients]
         return replace(
             delivery,
-            sender=self._new(delivery.sender, known),
+            sender=self._generic(delivery.sender, known),
             recipients=recipients,
             header=header,
             content_offset=delivery.content_offset + sections.end,
             size=delivery.size - sections.end,
         )
 
-    def _new(self, address: Address, known: dict[tuple[str, str], Address]) -> Address:
+    def _generic(self, address: Address, known: dict[tuple[str, str], Address]) -> Address:
         key = address.local_part, address.domain
         if key not in known:
             known[key] = self._rewriter.generic(address)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from ....core.address import Address
 from ....core.config import Config
-from ....core.lookup import Found
+from ....core.lookup import AddressAnswer, Found
 from ....core.route import SMTP
 from ....host.dns import Resolver
 from ....host.name_servers import servers_of
@@ -76,13 +76,22 @@ async def _relayhost(config: Config, resolver: Resolver) -> AsyncIterator[Findin
 
 
 async def _own_names(config: Config, resolver: Resolver) -> AsyncIterator[Finding]:
-    host, domain = config.myhostname, config.myorigin
+    """Yield what other hosts look for in DNS and do not find."""
+    host = config.myhostname
     if "." not in host:
         return  # that is told already, and no DNS knows it
     answer = await resolver.addresses(host)
     if answer.found is Found.TEMPORARY:
         yield error(f"DNS does not answer: {_why(answer.reason)}; mail to other hosts waits", _DNS_REPAIR)
         return
+    async for finding in _own_addresses(host, answer, resolver):
+        yield finding
+    for look in (_own_loops, _own_domain):
+        async for finding in look(config, resolver):
+            yield finding
+
+
+async def _own_addresses(host: str, answer: AddressAnswer, resolver: Resolver) -> AsyncIterator[Finding]:
     if answer.found is not Found.YES:
         yield error(
             f"{host} (myhostname) has no address in DNS: many hosts refuse its mail", f"publish: {host}. IN A ADDRESS"
@@ -94,12 +103,20 @@ async def _own_names(config: Config, resolver: Resolver) -> AsyncIterator[Findin
             yield warning(
                 f"{address} has the name {has} in DNS (PTR), not {host}", f"ask its provider for: PTR {host}."
             )
-    mail = await resolver.mx(domain)
-    for name in dict.fromkeys((host.lower(), domain.lower())):
+
+
+async def _own_loops(config: Config, resolver: Resolver) -> AsyncIterator[Finding]:
+    for name in dict.fromkeys((config.myhostname.lower(), config.myorigin.lower())):
         if await _loops(config, resolver, name):
             text = f"mail for {name} loops: DNS sends it to this host, and no parameter says that it belongs here"
             mydestination = ", ".join([*config.mydestination, name])
             yield error(text, f"mailctl -c {config.config_directory} config -e 'mydestination={mydestination}'")
+
+
+async def _own_domain(config: Config, resolver: Resolver) -> AsyncIterator[Finding]:
+    """Yield what the domain of our senders lacks: a place for replies, SPF and DMARC."""
+    host, domain = config.myhostname, config.myorigin
+    mail = await resolver.mx(domain)
     if mail.found is not Found.YES and (await resolver.addresses(domain)).found is not Found.YES:
         yield warning(
             f"{domain} (myorigin) takes no mail: neither MX nor address", f"publish: {domain}. IN MX 10 {host}."
