@@ -51,7 +51,7 @@ class PatternTable:
         self._blocks: list[tuple[re.Pattern[str], bool]] = []
         for number, line in logical_lines(text):
             try:
-                self._line(line.strip())
+                self._add_line(line.strip())
             except (ValueError, re.error) as error:
                 self.faults.append(Fault(number, str(error)))
         if self._blocks:
@@ -69,7 +69,7 @@ class PatternTable:
         """Return what all rules give."""
         return [rule.result for rule in self._rules]
 
-    def _line(self, line: str) -> None:
+    def _add_line(self, line: str) -> None:
         word = line[:5].lower().rstrip()
         if word == "endif":
             if not self._blocks:

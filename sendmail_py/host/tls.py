@@ -161,7 +161,7 @@ async def secure(
     """
     token = _to_resume.set(session)
     try:
-        return await _begun(transport, protocol, context, timeout, server_hostname=name or None)
+        return await _handshake(transport, protocol, context, timeout, server_hostname=name or None)
     finally:
         _to_resume.reset(token)
 
@@ -177,10 +177,10 @@ async def accept(
     transport: asyncio.Transport, protocol: asyncio.BaseProtocol, context: Context, timeout: float, early: bytes = b""
 ) -> asyncio.Transport:
     """The same as the server; early are octets of the handshake that were read before it was waited for."""
-    return await _begun(transport, protocol, context, timeout, early, server_side=True)
+    return await _handshake(transport, protocol, context, timeout, early, server_side=True)
 
 
-async def _begun(
+async def _handshake(
     transport: asyncio.Transport,
     protocol: asyncio.BaseProtocol,
     context: Context,
@@ -200,11 +200,8 @@ async def _begun(
         raise
     except ssl.SSLCertVerificationError as error:
         raise TlsError(f"Server certificate not trusted: {error.verify_message}", of_certificate=True) from error
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-    ) as error:  # ssl.SSLError and TimeoutError are OSErrors; ValueError: a bad name
+    except (OSError, EOFError, ValueError) as error:
+        # ssl.SSLError and TimeoutError are OSErrors; ValueError: a bad name
         is_late = isinstance(error, TimeoutError) or "handshake is taking longer" in str(error)  # asyncio's words
         raise TlsError("the handshake timed out" if is_late else _why(error)) from error
     if made is None:

@@ -86,16 +86,16 @@ class Admission:
         if self._rate.has_room(uid, recipients, now):
             return True
         if not was_closed:
-            self._has_closed(uid, now)
+            self._note_closed(uid, now)
         return False
 
     def count(self, uid: int, recipients: int) -> None:
         """Count a message that was taken."""
         now = time.time()
         if self._rate.count(uid, recipients, now):
-            self._has_closed(uid, now)
+            self._note_closed(uid, now)
 
-    def _has_closed(self, uid: int, now: float) -> None:
+    def _note_closed(self, uid: int, now: float) -> None:
         until = self._rate.closed_until(uid, now)
         self._log.warning(f"{limit_text(uid, self._limit, until)}; until then its files wait in {MAILDROP}/")
         self.publish()

@@ -62,13 +62,13 @@ class LocalFilters:
 
         milters = Milters(self._services, self._config, self._log)
         try:
-            verdict = await self._told(milters, message)
+            verdict = await self._verdict_on(milters, message)
         finally:
             milters.abort()
             milters.close()
         self._settle(verdict, milters.held, message.ready)
 
-    async def _told(self, milters: "Milters", message: "FilteredMessage") -> "Verdict":
+    async def _verdict_on(self, milters: "Milters", message: "FilteredMessage") -> "Verdict":
         envelope = message.ready.envelope
         milters.values |= {
             "_": f"{_NAME} [{_ADDRESS}]",

@@ -19,7 +19,7 @@ from ..spool.directories import check
 from ..spool.flow import is_slow
 from ..spool.layout import COMPLETE_MODE, CORRUPT, INCOMING, MAILDROP
 from ..spool.maildrop import is_name
-from ..spool.message_file import read_head
+from ..spool.message_file import read_message
 from ..spool.queue_id import base_id
 from ..spool.store import Store, is_there
 from .admission import Admission
@@ -135,11 +135,11 @@ class Pickup:
         try:
             self._take_open(name, path, descriptor, from_scan)
         except Junk as error:
-            self._is_junk(name, str(error))
+            self._leave_junk(name, str(error))
         except OSError as error:
             self._waits(name, error)
         except Exception as error:  # a defect: one user's file must not end what all others' mail goes through
-            self._is_defect(name, error)
+            self._leave_defect(name, error)
         finally:
             os.close(descriptor)
 
@@ -151,9 +151,9 @@ class Pickup:
         except FileNotFoundError:
             return
         except Junk as junk:
-            self._is_junk(name, str(junk))
+            self._leave_junk(name, str(junk))
             return
-        self._is_junk(name, error.strerror or str(error))
+        self._leave_junk(name, error.strerror or str(error))
 
     def _take_open(self, name: str, path: str, descriptor: int, from_scan: bool) -> None:
         status = os.fstat(descriptor)
@@ -198,7 +198,7 @@ class Pickup:
             if isinstance(result, OSError):
                 self._waits(name, result)
             elif isinstance(result, Exception):
-                self._is_defect(name, result)
+                self._leave_defect(name, result)
             else:
                 self._was_taken(name, status, envelope, number, result)
 
@@ -267,25 +267,22 @@ class Pickup:
 
     def _is_whole(self, state: str, queue_id: str) -> bool:
         try:
-            descriptor = self.store.open(state, queue_id)
-        except FileNotFoundError:
-            return True  # it has just moved on
-        try:
-            read_head(descriptor)
+            read_message(self.store.path(state, queue_id))
         except QueueFileError:
             return False
-        finally:
-            os.close(descriptor)
+        except FileNotFoundError:
+            pass  # it has just moved on
         return True
 
-    def _is_defect(self, name: str, error: Exception) -> None:
-        """Leave a file that we cannot cope with where it is; each scan tries it again, the log has it once."""
-        self._is_junk(name, f"internal error: {type(error).__name__}: {error}")
-
-    def _is_junk(self, name: str, reason: str) -> None:
+    def _leave_junk(self, name: str, reason: str) -> None:
+        """Leave a file where it is, and say so in the log once."""
         if name not in self.junk:
             self.junk.add(name)
             self.log.warning(f"{MAILDROP}/{name} is left alone: {reason}")
+
+    def _leave_defect(self, name: str, error: Exception) -> None:
+        """Leave a file that we cannot cope with, too; each scan tries it again."""
+        self._leave_junk(name, f"internal error: {type(error).__name__}: {error}")
 
 
 def run(service: Service) -> None:

@@ -150,21 +150,21 @@ class Connection(asyncio.BufferedProtocol):
     def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
         self._busy = True
         self._task = asyncio.get_running_loop().create_task(work)
-        self._task.add_done_callback(self._has_ended)
+        self._task.add_done_callback(self._note_end)
 
     def _safely(self, work: Callable[[], None]) -> None:
         """Do what comes back without an answer for the client only by a defect, which must not end other sessions."""
         try:
             work()
         except Exception as error:
-            self._has_failed(error)
+            self._note_failure(error)
 
-    def _has_ended(self, task: asyncio.Task[None]) -> None:
+    def _note_end(self, task: asyncio.Task[None]) -> None:
         """Let the client go whose answer could not be found for a defect of ours: it would wait for good."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._has_failed(error)
+            self._note_failure(error)
 
-    def _has_failed(self, error: BaseException) -> None:
+    def _note_failure(self, error: BaseException) -> None:
         raise NotImplementedError
 
     def _let_others_go_first(self) -> None:

@@ -255,7 +255,7 @@ class Session(Connection):
         if await self._change_to_tls(context):
             self._go_on()
 
-    def _has_failed(self, error: BaseException) -> None:
+    def _note_failure(self, error: BaseException) -> None:
         self._server.log.error(f"after {self._last} from {self.client}: {type(error).__name__}: {error}")
         if self._is_changing:
             self._have_no_tls("internal error")

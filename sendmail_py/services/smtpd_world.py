@@ -98,7 +98,7 @@ class World:
 
     async def _later(self, ask: Ask) -> object:
         if ask.kind == ask_for.LISTED:
-            return await self._is_listed(ask.value)
+            return await self._why_unknown(ask.value)
         if ask.kind == ask_for.TABLE:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_table, *ask.value)
         if ask.kind == ask_for.POLICY:
@@ -115,7 +115,7 @@ class World:
             return reverse, forward
         raise ValueError(f"nobody can answer {ask}")
 
-    async def _is_listed(self, address: Address) -> str:
+    async def _why_unknown(self, address: Address) -> str:
         """Return why a recipient is unknown, "" where it is not; raises OSError."""
         qualified = self._routing.qualified(address)
         loop = asyncio.get_running_loop()
