@@ -182,6 +182,7 @@ class Connection(asyncio.BufferedProtocol):
     async def _write_later(self, octets: bytes) -> None:
         await asyncio.sleep(self._config.smtpd_error_sleep_time)
         self._write(octets)
+        self.deadline = time.monotonic() + self._server.timeout()  # for content, after a 354 that has waited
         self._go_on()
 
     # --- TLS ----------------------------------------------------------------------------------

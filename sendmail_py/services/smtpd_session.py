@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _MAPPED = "::ffff:"  # how a socket of both families, such as systemd's, shows a client of IPv4
 _GO_ON = 354
+_AT_ONCE: Final = frozenset((220, 221))  # TLS begins, and the session ends, with their answer
 _ENDS: Final = frozenset((Verb.DOT, Verb.LAST))
 
 
@@ -275,12 +276,13 @@ class Session(Connection):
         if self._transcript:
             self._transcript.note(event, answer)
         is_error = self._errors.is_error(event, answer, self._transactions.is_within_overshoot)
+        errors = self._machine.errors
         octets = self._machine.send(softened(answer) if self._config.soft_bounce else answer, is_error)
         if answer.code == _GO_ON:  # how long the content may take is counted anew
             self.deadline = time.monotonic() + self._server.timeout()
         if answer.code in replies.CLOSING:
             self._end_by(answer)
-        elif answer.code >= 400 and self._machine.errors > self._config.smtpd_soft_error_limit:
+        elif self._is_slow(min(errors, self._machine.errors)) and answer.code not in _AT_ONCE:
             self._wait_for(self._write_later(octets))
             return False
         else:
@@ -289,6 +291,10 @@ class Session(Connection):
             self.is_over = True
             self._transport.close()
         return True
+
+    def _is_slow(self, errors: int) -> bool:
+        """Say whether all answers wait, after so many errors without a message taken."""
+        return errors >= int(self._config.smtpd_soft_error_limit)
 
     def _end_by(self, answer: Reply) -> None:
         if answer is replies.TOO_MANY_ERRORS:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import socket
+import time
 
 import pytest
 
@@ -102,6 +103,14 @@ def test_recipients_beyond_the_limit_are_refused_and_the_others_get_their_mail(t
         assert line.reply().startswith("250")
 
 
+def test_recipients_beyond_the_overshoot_are_errors(tmp_path):
+    settings = {"smtpd_recipient_limit": 1, "smtpd_recipient_overshoot_limit": 3, "smtpd_hard_error_limit": 2}
+    with serving(tmp_path, **settings) as served, served.connect() as line:
+        line.reply()
+        line.say("EHLO c.test", "MAIL FROM:<a@a.test>", *["RCPT TO:<games@here.test>"] * 10)
+        assert [answer[:3] for answer in line.replies()] == ["250"] * 3 + ["452"] * 5 + ["421"]
+
+
 # --- line ends -------------------------------------------------------------------------------
 
 
@@ -148,6 +157,12 @@ def test_bare_newlines_are_refused_where_the_administrator_says_so(tmp_path):
             line.reply()
             line.end.sendall(b"EHLO c.test\nNOOP\r\n")
             assert line.replies() == ["550 5.5.2 Error: bare <LF> received"]
+        served.configure(smtpd_forbid_bare_newline_reject_code=521)
+        served.reload()
+        with served.connect() as line:
+            line.reply()
+            line.end.sendall(b"EHLO c.test\nNOOP\r\n")
+            assert line.replies() == ["521 5.5.2 Error: bare <LF> received"]
 
 
 def test_bare_newlines_are_noted_but_not_of_those_who_may_use_them(tmp_path):
@@ -184,6 +199,33 @@ def test_error_after_error_ends_the_session(tmp_path):
         assert answers == ["500 5.5.2 Error: command not recognized"] * 5 + ["421 4.7.0 Error: too many errors"]
         served.wait_for_log(r"too many errors after CONNECT from localhost\[127.0.0.1\]")
         served.wait_for_log(r"disconnect from localhost\[127.0.0.1\] unknown=0/5 commands=0/5")
+
+
+def test_after_some_errors_all_answers_wait_until_a_message_is_taken(tmp_path):
+    settings = {"smtpd_soft_error_limit": 2, "smtpd_error_sleep_time": "1s", "smtpd_timeout": "2s"}
+    with serving(tmp_path, **settings) as served, served.connect() as line:
+
+        def seconds(*words, answer):
+            begun = time.monotonic()
+            line.say(*words)
+            assert line.reply()[:3] == answer
+            return time.monotonic() - begun
+
+        line.reply()
+        assert min(seconds("NONSENSE", answer="500") for _ in range(2)) < 1
+        assert seconds("NONSENSE", answer="500") >= 1
+        assert seconds("EHLO c.test", answer="250") >= 1
+        assert seconds("MAIL FROM:<a@a.test>", answer="250") >= 1
+        assert seconds("RCPT TO:<games@here.test>", answer="250") >= 1
+        assert seconds("DATA", answer="354") >= 1
+        line.say("Subject: x", "", ".")
+        assert line.reply()[:3] == "250"
+        assert min(seconds("NOOP", answer="250") for _ in range(3)) < 1  # a message that is taken wipes errors out
+        for _ in range(3):
+            line.say("NONSENSE")
+            line.reply()
+        line.say("MAIL FROM:<a@a.test>", "RCPT TO:<games@here.test>", "DATA")
+        assert [line.reply()[:3] for _ in range(4)] == ["250", "250", "354", "421"]  # a 354 that waited has its time too
 
 
 def test_junk_beyond_the_limit_counts_as_errors(tmp_path):

@@ -347,6 +347,15 @@ def test_after_a_failure_the_answer_waits_also_for_the_right_password(tmp_path):
                 assert time.monotonic() - begun >= 1
 
 
+def test_after_some_failures_a_session_ends_also_for_the_right_password(tmp_path):
+    with Submission(tmp_path / "i", dict([ALICE]), smtpd_auth_error_limit=2, smtpd_auth_failure_delay="0s") as served:
+        served.start()
+        with served.starttls() as client:
+            assert [refused(client, "alice", "x")[0] for _ in range(2)] == [535, 421]
+            with pytest.raises(smtplib.SMTPServerDisconnected):
+                client.login(*ALICE)
+
+
 def test_logins_of_one_client_have_a_rate(tmp_path):
     settings = {"smtpd_client_auth_rate_limit": 2, "mynetworks": "192.0.2.0/24"}
     with Submission(tmp_path / "i", dict([ALICE]), **settings) as served:
