@@ -225,7 +225,7 @@ def test_after_some_errors_all_answers_wait_until_a_message_is_taken(tmp_path):
             line.say("NONSENSE")
             line.reply()
         line.say("MAIL FROM:<a@a.test>", "RCPT TO:<games@here.test>", "DATA")
-        assert [line.reply()[:3] for _ in range(4)] == ["250", "250", "354", "421"]  # a 354 that waited has its time too
+        assert [line.reply()[:3] for _ in range(4)] == ["250", "250", "354", "421"]  # a 354 has its time too
 
 
 def test_junk_beyond_the_limit_counts_as_errors(tmp_path):
