@@ -4,6 +4,7 @@ Services only check; set-up (or `mailctl init`) creates. Nothing but the directo
 is touched, and no link is followed.
 """
 
+import errno
 import posix
 
 from ..core.errors import SpoolError
@@ -12,6 +13,8 @@ from .layout import COMPLETE_MODE, LOCK, MAILDROP, MAILDROP_MODE, PRIVATE, TRIGG
 _TYPE = 0o170000
 _DIRECTORY = 0o040000
 _FIFO = 0o010000
+# Nothing can be tried there then; and the services have to start all the same: what they deliver makes room.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _ONE_FILE_SYSTEM = tuple(name for name in PRIVATE if name != LOCK)  # a message changes its queue by a rename
 
 
@@ -81,7 +84,11 @@ def check(top: str, uid: int) -> None:
             raise SpoolError(
                 f"{path} has mode {status.st_mode & 0o7777:o}, not {wanted & 0o7777:o}; repair it with `mailctl setup`"
             )
-    _probe(f"{top}/{MAILDROP}")
+    try:
+        _probe(f"{top}/{MAILDROP}")
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise SpoolError(f"{top}/{MAILDROP}: {error.strerror}") from error
 
 
 def elsewhere(top: str) -> list[str]:
