@@ -74,42 +74,74 @@ def _absolute(name: str, value: str) -> str:
 
 def from_postfix(text: str) -> Import:
     """Read Postfix's main.cf."""
-    found = Import()
     lines = list(logical_lines(text))
-    values = " ".join(line for _, line in lines)
-    last = {line.partition("=")[0].strip(): number for number, line in lines}
-    enforced = {line.partition("=")[0].strip() for _, line in lines if _ENFORCED.fullmatch(line)}
-    mail_name = next((v.strip() for n, _, v in (x.partition("=") for _, x in lines) if n.strip() == "mail_name"), _OURS)
+    main_cf = _MainCf(lines)
     for number, line in lines:
+        main_cf.take(number, line)
+    return main_cf.found
+
+
+def _name(line: str) -> str:
+    return line.partition("=")[0].strip()
+
+
+class _MainCf:
+    """A main.cf that is taken over line by line; what the others say counts for each."""
+
+    def __init__(self, lines: list[tuple[int, str]]) -> None:
+        texts = [line for _, line in lines]
+        self.found = Import()
+        self._last = {_name(line): number for number, line in lines}
+        self._all = " ".join(texts)
+        self._enforced = {_name(line) for line in texts if _ENFORCED.fullmatch(line)}
+        mail_names = (line.partition("=")[2].strip() for line in texts if _name(line) == "mail_name")
+        self._mail_name = next(mail_names, _OURS)
+
+    def take(self, number: int, line: str) -> None:
+        """Account for a line."""
         name, equals, value = (part.strip() for part in line.partition("="))
         row = (number, " ".join(line.split()))
-        renamed = _RENAMED.get((name, value.lower()))
-        anyway, words = _ANYWAY.get(name, ("", ""))
         if not equals or not name:
-            found.say(row, REFUSED, "this is no `name = value`")
-        elif last[name] != number:
-            found.overrule(row, last[name])
+            self.found.say(row, REFUSED, "this is no `name = value`")
+        elif self._last[name] != number:
+            self.found.overrule(row, self._last[name])
         elif name in _WITHOUT_MEANING:
-            found.say(row, IGNORED, _WITHOUT_MEANING[name])
-        elif renamed and renamed[0] in last:
-            found.say(row, IGNORED, f"{renamed[0]} says it")
-        elif renamed and name.replace("_use_", "_enforce_") in enforced - {name}:
-            found.say(row, IGNORED, f"{name.replace('_use_', '_enforce_')} asks for more")
-        elif renamed:
-            found.set(row, *renamed, f"in today's words: {renamed[0]} = {renamed[1]}")
-        elif name in BY_NAME or (not is_postfix(name) and (f"${name}" in values or f"${{{name}" in values)):
-            absolute = _absolute(name, value)
-            named = _VERSION.sub("", _MAIL_NAME.sub(lambda _: mail_name, absolute))
-            words = "below Postfix's queue" if absolute != value else f"$mail_name is {mail_name}"
-            found.set(row, name, named, f"{name} = {named}: {words}" if named != value else "")
-        elif name == "mail_name":
-            found.say(row, IGNORED, "it stands in the values that name it")
-        elif anyway and (anyway == "*" or set(value.lower().replace(",", " ").split()) <= set(anyway.split())):
-            found.say(row, IGNORED, words)
-        elif name.startswith("postscreen_") and name != "postscreen_dnsbl_sites":
-            found.say(row, IGNORED, "there is no postscreen; reject_rbl_client is for the SMTP server itself")
-        elif is_postfix(name):
-            found.say(row, REFUSED, f"sendmail-py does not have {name}{_INSTEAD.get(name, '')}")
+            self.found.say(row, IGNORED, _WITHOUT_MEANING[name])
+        elif renamed := _RENAMED.get((name, value.lower())):
+            self._take_renamed(row, name, *renamed)
+        elif name in BY_NAME or (not is_postfix(name) and self._is_used(name)):
+            self._take_value(row, name, value)
         else:
-            found.say(row, IGNORED, "it is no parameter of Postfix's, and nothing in main.cf uses it")
-    return found
+            self.found.say(row, *_left_out(name, value))
+
+    def _is_used(self, name: str) -> bool:
+        return f"${name}" in self._all or f"${{{name}" in self._all
+
+    def _take_renamed(self, row: tuple[int, str], name: str, new: str, value: str) -> None:
+        stronger = name.replace("_use_", "_enforce_")
+        if new in self._last:
+            self.found.say(row, IGNORED, f"{new} says it")
+        elif stronger in self._enforced - {name}:
+            self.found.say(row, IGNORED, f"{stronger} asks for more")
+        else:
+            self.found.set(row, new, value, f"in today's words: {new} = {value}")
+
+    def _take_value(self, row: tuple[int, str], name: str, value: str) -> None:
+        absolute = _absolute(name, value)
+        named = _VERSION.sub("", _MAIL_NAME.sub(lambda _: self._mail_name, absolute))
+        why = "below Postfix's queue" if absolute != value else f"$mail_name is {self._mail_name}"
+        self.found.set(row, name, named, f"{name} = {named}: {why}" if named != value else "")
+
+
+def _left_out(name: str, value: str) -> tuple[str, str]:
+    """Return the verdict on a setting that is not taken over, and why it is not."""
+    anyway, words = _ANYWAY.get(name, ("", ""))
+    if name == "mail_name":
+        return IGNORED, "it stands in the values that name it"
+    if anyway and (anyway == "*" or set(value.lower().replace(",", " ").split()) <= set(anyway.split())):
+        return IGNORED, words
+    if name.startswith("postscreen_") and name != "postscreen_dnsbl_sites":
+        return IGNORED, "there is no postscreen; reject_rbl_client is for the SMTP server itself"
+    if is_postfix(name):
+        return REFUSED, f"sendmail-py does not have {name}{_INSTEAD.get(name, '')}"
+    return IGNORED, "it is no parameter of Postfix's, and nothing in main.cf uses it"
