@@ -71,6 +71,17 @@ def test_every_file_of_the_source_that_a_page_names_is_there(name: str) -> None:
         assert any(path == named or path.endswith(f"/{named}") for path in known) or (ROOT / named).exists(), named
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_what_is_typed_or_written_into_main_cf_stands_in_a_fence_that_says_so(name: str) -> None:
+    """What is only indented no test would type or read."""
+    fenced = {line for block in blocks(PAGES[name]) for line in block.lines}
+    indented = [
+        line.split() for line in PAGES[name].read_text().splitlines() if line[:4] == "    " and line not in fenced
+    ]
+    ours = {path.name for path in (ROOT / "bin").iterdir()}
+    assert [words for words in indented if words[0] in ours or (words[0] in BY_NAME and words[1:2] == ["="])] == []
+
+
 # --- main.cf -------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,16 @@ BEFORE = {
         printf 'account default\\nhost smtp.example.org\\nport 25\\nfrom you@example.org\\ntls off\\n' > /root/.msmtprc
         chmod 600 /root/.msmtprc
         printf 'mailhub=mx.example.com\\n' > /etc/ssmtp/ssmtp.conf""",
+    "docs/queue.md": """
+        { printf 'Subject: big\\n\\n'; head -c 6000000 /dev/zero | tr '\\0' x | fold; } | sendmail -odq far@example.com
+        while read -r text; do echo "Nov 28 19:47:30 host sendmail-py/qmgr[1]: 6615B7278C59C62192AB: $text"; done \
+            >> /var/log/mail.log << 'END'
+        message-id=<20261128194730.6615B7278C59C62192AB@mx.example.org>
+        from=<alice@host.example.org>, size=300, nrcpt=1 (queue active)
+        to=<bob@example.net>, relay=none, delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (250 Ok)
+        removed
+        END
+        until mailctl queue count -j | grep -q deferred; do sleep 0.1; done""",
     "docs/oauth.md": f"printf '{SECRET}\\n' > /root/secret; chmod 600 /root/secret",
     "docs/submission.md": f"""
         mkdir -p /etc/letsencrypt/live/mail.example.org
@@ -82,7 +92,7 @@ def test_what_a_document_says_is_done(host: DocumentMachine, name: str) -> None:
             host.path(MAIN_CF).write_text(BASE + block.text)  # tests/unit/test_documents.py looks what is in it
         elif is_done(name, block):
             play(host, block)
-    host.script("rm -f /etc/sendmail-py/sasl_passwd")
+    host.script("rm -f /etc/sendmail-py/sasl_passwd; mailctl queue delete ALL")
 
 
 def test_the_files_of_the_security_model_are_as_it_says(host: DocumentMachine) -> None:
