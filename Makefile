@@ -141,7 +141,8 @@ test-packages: venv dist/bundled/made
 	packaging/tests/make-root
 	.venv/bin/python -m pytest -p no:cacheprovider packaging/tests
 
-# The package goes beside the old one and takes its place as a whole. The byte code bears the
+# The package goes beside the old one and takes its place as a whole, as each program does, so that mail is taken
+# meanwhile. The byte code bears the
 # installed path (never DESTDIR), and is checked by time stamp: a checked hash would read every
 # source file again at each start. sendmail is installed twice, not linked: where sbin is a link to
 # bin, a link from one to the other would replace the program by itself. Its oldest name, in lib, is
@@ -162,11 +163,10 @@ install:
 	$(PYTHON) -I -m compileall -q --invalidation-mode timestamp -s $(NEW) -p $(SHARE) $(NEW)/sendmail_py
 	$(PYTHON) -IS -X no_debug_ranges $(NEW)/sendmail_py/commands/fast_modules.py $(NEW) $(SHARE)
 	chmod -R u=rwX,go=rX $(NEW)
-	rm -rf $(DESTDIR)$(SHARE)/sendmail_py
-	mv $(NEW)/sendmail_py $(DESTDIR)$(SHARE)/sendmail_py
-	rmdir $(NEW)
-	install -m 755 bin/sendmail $(DESTDIR)$(PREFIX)/bin/sendmail
-	install -m 755 bin/sendmail $(DESTDIR)$(PREFIX)/sbin/sendmail
+	$(PYTHON) -I packaging/swap.py $(NEW)/sendmail_py $(DESTDIR)$(SHARE)/sendmail_py
+	rm -rf $(NEW)
+	for place in $(DESTDIR)$(PREFIX)/bin/sendmail $(DESTDIR)$(PREFIX)/sbin/sendmail; do \
+		install -m 755 bin/sendmail $$place.new && mv -f $$place.new $$place || exit 1; done
 	install -m 755 bin/mailctl $(DESTDIR)$(PREFIX)/bin/mailctl
 	test -z "$(POSTFIX_VERBS)" || for verb in $(VERBS); do ln -sfn mailctl $(DESTDIR)$(PREFIX)/bin/$$verb; done
 	ln -sfn sendmail $(DESTDIR)$(PREFIX)/bin/mailq

@@ -1,4 +1,4 @@
-"""Two files with the byte code of all that sendmail(1) imports: written by `make install`, read by the launcher.
+"""A file with the byte code of all that sendmail(1) imports: written by `make install`, read by the launcher.
 
 The launcher, bin/sendmail, is `#!/usr/bin/python3 -IS`, which keeps site-packages and the caller's
 environment out. It looks for its tree, `../` (a checkout) or `../share/sendmail-py` (installed), seen
@@ -7,10 +7,11 @@ from the file itself: symbolic links are resolved. It is brief, since it is comp
 Twenty imports cost 200 system calls and more than 2 ms, beside 5 ms for the interpreter's own
 start; out of one file they cost a fourth of that. Its name bears the interpreter's cache tag: a
 checkout has no such file, a new interpreter finds none, and both import as always, as does every
-module that is in neither file, and all of them where one cannot be read whole. The first file holds the code of
+module that is not in it, and all of them where it cannot be read whole. Its first part holds the code of
 fast_start.py, which the launcher runs, and of what a plain submission needs (plain.py); the second, the packages and
 the rest of sendmail.py's modules. The first makes so few objects that the garbage collector, which takes longer than
-most of it, never runs. Neither holds what only people and checkers read: docstrings, annotations, line numbers.
+most of it, never runs. Both are read from one descriptor, so that an upgrade meanwhile mixes no old code with new.
+Neither holds what only people and checkers read: docstrings, annotations, line numbers.
 Run as a script this writes them: `fast_modules.py TREE PLACE`, PLACE being where TREE will stand.
 """
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _PLAIN, _REST = "sendmail_py.commands.plain", "sendmail_py.commands.sendmail"
 _NO_DOCSTRINGS = 2
+_FIRST = 40000  # octets that the launcher reads; fast_start.py reads from there on
 
 
 class _Recorder:
@@ -51,8 +53,9 @@ class _Recorder:
 
 
 def write(tree: str, place: str) -> None:
-    """Write the files into a tree that will be installed at place."""
+    """Write the file into a tree that will be installed at place."""
     import marshal
+    import posix
 
     recorder = _Recorder()
     sys.path.insert(0, tree)
@@ -63,10 +66,11 @@ def write(tree: str, place: str) -> None:
     plain, packages = _rows(recorder, _PLAIN, tree, place)
     rest, more_packages = _rows(recorder, _REST, tree, place)
     fast = f"{tree}/sendmail_py/fast.{sys.implementation.cache_tag}"
-    with open(fast, "wb") as file:
-        file.write(marshal.dumps((code, _flat(plain))))
-    with open(fast + ".rest", "wb") as file:
-        file.write(marshal.dumps(_flat(packages + more_packages + rest)))
+    first = marshal.dumps((code, _flat(plain)))
+    assert len(first) <= _FIRST
+    with open(fast + ".new", "wb") as file:
+        file.write(first.ljust(_FIRST, b"\0") + marshal.dumps(_flat(packages + more_packages + rest)))
+    posix.rename(fast + ".new", fast)
 
 
 def _rows(recorder: _Recorder, main: str, tree: str, place: str) -> "tuple[list[Row], list[Row]]":

@@ -1,6 +1,6 @@
 """The start of an installed sendmail(1): makes modules of the byte code that fast_modules.py wrote, and runs main.
 
-No module: the launcher runs it in its own name space, where it has read the first file of byte code. The second is
+No module: the launcher runs it in its own name space, where it has read the first part of the byte code. The second is
 read when the submission was no plain one.
 """
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    # What the launcher has: its own directory with a slash, the tree, the first file, and what is in it: for each
-    # module, after those it imports, its name, that of its package, its file in the tree, its code.
+    # What the launcher has: its own directory with a slash, the tree, the file, open, and what is in its first part:
+    # for each module, after those it imports, its name, that of its package, its file in the tree, its code.
     directory: str
     tree: str
-    fast: str
+    descriptor: int
     modules: list[Any]
 
 
@@ -44,10 +44,15 @@ def make(modules: "list[Any]") -> "ModuleType":
 
 
 sys.path[:0] = tree, directory + ".."
+low = []
+while descriptor < 3:  # the caller closed that: it is no place for the file, or it would be the message
+    low.append(descriptor)
+    descriptor = posix.dup(descriptor)
+for number in low:
+    posix.close(number)
 begun = make(modules).main(sys.argv)
 try:
-    descriptor = posix.open(fast + ".rest", posix.O_RDONLY)
-    modules = marshal.loads(posix.read(descriptor, 131000))
+    modules = marshal.loads(posix.pread(descriptor, 131000, 40000))
     posix.close(descriptor)
 except Exception:
     from sendmail_py.commands.sendmail import main

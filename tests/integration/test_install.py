@@ -115,3 +115,25 @@ def test_the_installed_sendmail_starts_from_its_own_tree(destination: Path, tmp_
     command = [destination / "usr/sbin/sendmail", "-i"]
     done = subprocess.run(command, input=b"\n", capture_output=True, timeout=60, env={"MAIL_CONFIG": str(tmp_path)})
     assert (done.returncode, done.stderr.count(b"\n")) == (64, 1)
+
+
+@pytest.mark.real("make", "tar")
+def test_mail_is_taken_all_the_time_while_a_new_version_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    command = ["make", "-s", "install", f"DESTDIR={tmp_path}", "PREFIX=/usr"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+    maildrop = tmp_path / "queue/maildrop"
+    for path in (maildrop, tmp_path / "queue/incoming"):
+        path.mkdir(parents=True)
+    maildrop.chmod(0o3733)
+    (tmp_path / "main.cf").write_text(f"queue_directory = {tmp_path}/queue\n")
+    taken = 0
+    submit = [tmp_path / "usr/sbin/sendmail", "-i", "bob@example.net"]
+    with subprocess.Popen(command, cwd=ROOT) as upgrade:
+        while upgrade.poll() is None:
+            done = subprocess.run(
+                submit, input=b"x\n", capture_output=True, env={"MAIL_CONFIG": str(tmp_path)}, timeout=60
+            )
+            assert (done.returncode, done.stderr) == (0, b"")
+            taken += 1
+    assert upgrade.returncode == 0 and taken > 10
+    assert len(list(maildrop.iterdir())) == taken
