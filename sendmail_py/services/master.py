@@ -125,6 +125,8 @@ class Master:
 
     def reload(self) -> str:
         """Read main.cf again and tell the services; returns what was wrong, or ""."""
+        if self.stop_by is not None:  # listening again would keep clients waiting at a port that nobody serves
+            return "the services are stopping"
         if not self.has_begun:
             return self._reload()
         self.manager.reloading()

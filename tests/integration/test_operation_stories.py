@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.instance import Instance, me, wait_until
+from tests.integration.smtp_server import Served
 
 
 def send(instance, subject, *words, body="hello"):
@@ -357,3 +358,22 @@ def test_a_low_soft_limit_of_descriptors_is_raised_in_every_service(tmp_path):
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for name in ("qmgr", "pickup"):
             assert resource.prlimit(instance.pid_of(name), resource.RLIMIT_NOFILE)[0] > 256
+
+
+def test_a_reload_while_the_services_stop_opens_no_port_again(tmp_path):
+    with Served(tmp_path / "i") as served:
+        served.start()
+        with served.connect() as line:
+            line.reply()
+        master, qmgr = served.master_pid(), served.pid_of("qmgr")
+        os.kill(qmgr, signal.SIGSTOP)  # so that stopping takes a while
+        try:
+            os.kill(master, signal.SIGTERM)
+            served.wait_for_log("stopping")
+            os.kill(master, signal.SIGHUP)
+            assert b"stopping" in served.reload().stderr
+            with pytest.raises(ConnectionRefusedError):
+                served.connect()
+        finally:
+            os.kill(qmgr, signal.SIGCONT)
+        served.wait_for(lambda: not served.master_pid(), "stopped")
