@@ -39,11 +39,13 @@ def ask(
 ) -> Iterator[dict[str, Any]]:
     """Send a request to `public` or `control` and yield the records of the answer.
 
-    Raises NotRunning, Denied or Unlisted for a user who may not, and Rejected for a request that is refused.
+    Raises NotRunning, Denied or Unlisted for a user who may not or cannot, and Rejected for what is refused.
     """
     path = f"{config.run_directory}/{socket_name}"
     try:
         end = connect(path, timeout)
+    except PermissionError as error:  # they may run all the same
+        raise Unlisted(f"this user cannot ask the services ({path}: {error.strerror})") from error
     except OSError as error:
         raise NotRunning(f"the services are not running ({path}: {error.strerror or error})") from error
     with end:

@@ -5,6 +5,7 @@ Exit status for monitoring: 0 all is well, 1 there are warnings, 2 something sto
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 
 from ...core.config import Config
@@ -27,6 +28,12 @@ _AREAS: dict[str, Callable[[Config], Iterator[Finding]]] = {
     "host": machine.check,
     "DNS": dns.check,
 }
+
+
+def _mended(complaint: str, directory: str) -> str:
+    """Return what repairs a line that cannot be read, or shows the file that a variable names in vain."""
+    found = re.match(r"environment \w+: (/\S*): ", complaint)
+    return f"ls -l {found[1]}" if found else f"edit {directory}/main.cf"
 
 
 class _OnlyRoot(NotAllowed):
@@ -66,7 +73,7 @@ def findings(directory: str) -> dict[str, list[Finding]]:
         and not os.access(config.queue_directory + "/tmp", os.R_OK)
     ):
         raise _OnlyRoot("only root can check this instance")
-    found = {"configuration": [error(line, f"edit {directory}/main.cf") for line in odd]}
+    found = {"configuration": [error(line, _mended(line, directory)) for line in odd]}
     for area, check in _AREAS.items():
         if any(f.level == ERROR for f in found["configuration"]) and area != "configuration":
             break

@@ -7,7 +7,7 @@ from ...core.config import Config
 from ...core.errors import ConfigError, UsageError
 from ...core.exitcodes import EX_OK
 from ...host.configuration import load
-from ..ask import Denied, Rejected, ask_one
+from ..ask import Denied, Rejected, Unlisted, ask_one
 
 
 def main(arguments: list[str], directory: str) -> int:
@@ -32,7 +32,7 @@ def reload(config: Config) -> int:
     """Have main.cf read again; a bad one is reported and changes nothing."""
     try:
         ask_one(config, "control", {"verb": "reload"})
-    except Denied:
+    except (Denied, Unlisted):
         raise
     except Rejected as error:
         raise ConfigError(str(error)) from error

@@ -16,7 +16,7 @@ from ...formats.mail_trace import Event, Reader, families, origin, stories
 from ...formats.trace_headers import rfc5322_date
 from ...host.configuration import load
 from .. import sendmail, sendmail_options
-from ..ask import NotRunning, ask_one
+from ..ask import NotRunning, Unlisted, ask_one
 from ..terminal import BAD, GOOD, ODD, painted, wrapped
 from .log_source import source_of_log
 from .parser import Parser
@@ -67,6 +67,8 @@ def _is_running(config: Config) -> bool:
         ask_one(config, "control", {"verb": "status"}, timeout=5)
     except NotRunning:
         return False
+    except Unlisted:
+        return True  # nobody tells this user otherwise
     return True
 
 

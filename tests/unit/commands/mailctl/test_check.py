@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import os
+import posix
 import re
 import socket
 import time
@@ -391,6 +392,20 @@ BREAKS: dict[str, tuple[str, Callable[[Place], object], str, str, str]] = {
         "/mail is no directory",
         "mail.old; install -d",
     ),
+    "a directory where the log file is to be": (
+        "files",
+        lambda p: ((p.path / "maillog").mkdir(), p.set(maillog_file="$config_directory/maillog")),
+        ERROR,
+        "/maillog is a directory",
+        "rmdir ",
+    ),
+    "no directory for the log file": (
+        "files",
+        lambda p: p.set(maillog_file="$config_directory/log/maillog"),
+        ERROR,
+        "/log/maillog: there is no directory ",
+        "install -d ",
+    ),
     "key is not published": (
         "DNS",
         lambda p: p.zone.pop("s._domainkey.example.org"),
@@ -556,3 +571,25 @@ def test_the_repair_of_the_directory_of_mailboxes_repairs_it(place: Place) -> No
     (found,) = place.found("files")
     assert os.system(found.repair) == 0
     assert place.found("files") == [] and (place.path / "mail").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives a file away")
+def test_a_main_cf_of_somebody_elses_is_told(place: Place) -> None:
+    os.chown(place.path / "main.cf", 65534, -1)
+    (found,) = place.found("files")
+    assert found.level == ERROR and "belongs to uid 65534, who can change what the services do" in found.text
+    assert os.system(found.repair) == 0
+    assert place.found("files") == []
+
+
+def test_what_is_wrong_with_a_variable_is_not_mended_in_main_cf(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(posix.environ, b"SENDMAILPY_relayhots", b"[mx.example.org]")
+    (found,) = place.found("configuration")
+    assert found.text == "environment SENDMAILPY_relayhots: unknown parameter relayhots (did you mean relayhost?)"
+    mailctl = f"mailctl -c {place.path}"
+    assert found.repair == f"{mailctl} stop; env -u SENDMAILPY_relayhots {mailctl} start"
+    monkeypatch.delitem(posix.environ, b"SENDMAILPY_relayhots")
+    monkeypatch.setitem(posix.environ, b"SENDMAILPY_relayhost_FILE", b"/run/secrets/relayhost")
+    (found,) = place.found("configuration")
+    assert "SENDMAILPY_relayhost_FILE: /run/secrets/relayhost: No such file" in found.text
+    assert found.repair == "ls -l /run/secrets/relayhost"
