@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DEPTH = 20
 _BLANKS = frozenset(", \t")
+_NAMES = ("myhostname", "mydomain", "myorigin")
 
 
 class Setting:
@@ -93,12 +94,17 @@ class Config:
         return self._expand(self._said(name), name, _DEPTH)
 
     def _said(self, name: str) -> str:
-        """Return the value before expansion; where myorigin names a file, what that says."""
+        """Return the value before expansion; where myorigin names a file, what that says.
+
+        Names of this host lose the dot that ends an absolute domain name: in an address it is none of it.
+        """
         text = self.text(name)
-        if name != "myorigin" or text[:1] != "/" or not self.first_line:
+        if name not in _NAMES:
             return text
+        if name != "myorigin" or text[:1] != "/" or not self.first_line:
+            return text.removesuffix(".")
         try:
-            return str(self.first_line(text))
+            return str(self.first_line(text)).removesuffix(".")
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", "") or str(error)
             raise ConfigError(f"{self.origin(name)}: myorigin = {text}: {why}") from None

@@ -29,7 +29,9 @@ class Routing:
     """The routing decisions of one configuration; raises ValueError for one that makes no sense."""
 
     def __init__(self, config: Config, maps: Maps = _NO_MAPS) -> None:
-        self._local_domains = frozenset((*(domain.lower() for domain in config.mydestination), *_LOOPBACK))
+        self._local_domains = frozenset(
+            (*(domain.lower().removesuffix(".") for domain in config.mydestination), *_LOOPBACK)
+        )
         self._transports = Transports(config, maps)
         self._delimiters = config.recipient_delimiter
         self._origin = config.myorigin

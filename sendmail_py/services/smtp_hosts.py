@@ -28,7 +28,7 @@ class HostFinder:
         self._chance = random.Random()
         self._families = _families(config.inet_protocols)
         self._resolver: Resolver | None = None
-        self._own_names = {name.lower() for name in [config.myhostname, *config.mydestination]}
+        self._own_names = {name.lower().removesuffix(".") for name in [config.myhostname, *config.mydestination]}
         self._named = named_nexthops(config)
 
     async def find(self, nexthop: str, is_named: bool = False) -> list[Target] | DeliveryResult:

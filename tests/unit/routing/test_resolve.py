@@ -54,6 +54,13 @@ def test_mydestination_decides_and_may_be_empty() -> None:
     assert routed("bob", mydestination="") == (LOCAL, "bob")
 
 
+def test_the_dot_of_an_absolute_name_makes_no_other_host() -> None:
+    dotted = {"myhostname": "mx.example.org.", "mydestination": "$myhostname, example.com."}
+    assert routed("bob", **dotted) == routed("bob@mx.example.org", **dotted) == (LOCAL, "bob")
+    assert routed("bob@example.com", **dotted) == (LOCAL, "bob")
+    assert str(routing(**dotted).qualified(Address("bob"))) == "bob@mx.example.org"
+
+
 @pytest.mark.parametrize("text", ['""@example.net', '""@localhost', ""])
 def test_an_empty_local_part_is_an_error(text: str) -> None:
     transport, nexthop = routed(text)
