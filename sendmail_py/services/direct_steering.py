@@ -10,14 +10,14 @@ from ..core.errors import QueueFileError
 from ..core.result import Outcome
 from ..routing.schedule import Schedule
 from ..spool import wishes
-from ..spool.layout import ACTIVE, DEFERRED, INCOMING, MAILDROP
+from ..spool.layout import ACTIVE, DEFERRED, HOLD, INCOMING, MAILDROP
 from ..spool.message_file import read_head
 from ..spool.recovery import recover_children
 from ..spool.store import Store
 from .finishing import Finisher
 from .messages import Message
 from .requeuing import Requeuer
-from .steering import DELETE, MAILDROP_VERBS, RELEASE, REQUEUE, Steering, is_held, together
+from .steering import DELETE, HOLD_VERB, MAILDROP_VERBS, RELEASE, REQUEUE, Steering, is_held, together
 
 
 class DirectSteering:
@@ -47,6 +47,8 @@ class DirectSteering:
                 (done if found else others).append(queue_id)
             except OSError as error:
                 errors.append(f"{queue_id}: {error}")
+        if verb == HOLD_VERB and done and (fault := self._steering.keep_held(self._steering.fresh())):
+            errors.append(f"{HOLD}/: {fault}")
         if others:
             self._steer_originals(verb, others, done, errors)
         return {"ids": done, "errors": errors}

@@ -6,7 +6,9 @@ lock of qmgr may use this: qmgr itself, or mailctl while no qmgr runs. A message
 is not touched here: qmgr does what was asked for when its pass has ended.
 """
 
+import contextlib
 import os
+from collections.abc import Iterable
 
 from ..core.envelope import Mark
 from ..core.errors import QueueFileError
@@ -56,6 +58,7 @@ class Steering:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._fresh: list[str] = []
         self._verbs = {
             HOLD_VERB: self.hold,
             RELEASE: self.release,
@@ -70,9 +73,29 @@ class Steering:
         return self._verbs[verb](queue_id)
 
     def hold(self, queue_id: str) -> str:
-        """Park a message."""
-        moved = self.store.moved
-        return HOLD if moved(queue_id, DEFERRED, HOLD) or moved(queue_id, INCOMING, HOLD) else ""
+        """Park a message; what keep_held() is given makes that last."""
+        if self.store.moved(queue_id, DEFERRED, HOLD):
+            return HOLD
+        if not self.store.moved(queue_id, INCOMING, HOLD):
+            return ""
+        self._fresh.append(queue_id)
+        return HOLD
+
+    def fresh(self) -> list[str]:
+        """Return what was parked since this was asked for last and was on disk as its original only."""
+        found, self._fresh = self._fresh, []
+        return found
+
+    def keep_held(self, fresh: Iterable[str]) -> OSError | None:
+        """Make what was parked outlast a power cut: nobody could call back what would be delivered then."""
+        try:
+            for queue_id in fresh:
+                with contextlib.suppress(FileNotFoundError):  # it was released, or deleted, since
+                    self.store.sync(HOLD, queue_id)
+            self.store.sync_hold()
+        except OSError as error:
+            return error
+        return None
 
     def release(self, queue_id: str) -> str:
         """Let a parked message go on."""

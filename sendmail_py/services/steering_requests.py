@@ -68,6 +68,7 @@ class SteeringRequests:
         self.steering = Steering(store)
         self.deletions = Deletions(self.steering, submit)
         self._note = note
+        self._submit = submit
         self.asked_at = -math.inf  # when something was steered last, by time.monotonic()
         self._wishes: dict[str, str] = {}  # of messages that are to be taken up, by id
         self._expected: deque[str] = deque(maxlen=_EXPECTED)  # those that are to be deleted then
@@ -91,7 +92,7 @@ class SteeringRequests:
         self.asked_at = time.monotonic()
         return verb, ids
 
-    def _steer(self, request: dict[str, Any]) -> Answer:
+    def _steer(self, request: dict[str, Any]) -> Answer | Later:
         """Do what a verb says to some messages; answers with the ids of those for which there was something to do."""
         verb, ids = self._asked_for(request)
         done: list[str] = []
@@ -103,7 +104,23 @@ class SteeringRequests:
             except OSError as error:
                 errors.append(f"{queue_id}: {error}")
         self._steer_others(verb, others, done, errors)
-        return iter([{"ids": done, "errors": errors}])
+        answer = iter([{"ids": done, "errors": errors}])
+        if verb != HOLD_VERB or self.active.keys() >= set(done):
+            return answer
+        later = Later()
+        later.open, later.answer = {HOLD}, answer
+
+        def kept(error: OSError | None) -> None:
+            errors.extend([_not_durable(error)] if error else [])
+            later.open.clear()
+            later.ready()
+
+        self._keep_held(kept)
+        return later if later.open else answer
+
+    def _keep_held(self, kept: Callable[[OSError | None], None]) -> None:
+        fresh = self.steering.fresh()
+        self._submit(lambda: self.steering.keep_held(fresh), kept)
 
     def _steer_others(self, verb: str, ids: list[str], done: list[str], errors: list[str]) -> None:
         """Steer what is in no queue, but may be in maildrop/ still; adds to what was done, and to errors."""
@@ -238,6 +255,12 @@ class SteeringRequests:
         """Do what was asked for, or, where the disk does not let it be done, have it done before the next attempt."""
         try:
             self._steer_resting(verb, queue_id)
+            if verb == HOLD_VERB:
+                self._keep_held(lambda error: self._note(f"warning: {_not_durable(error)}") if error else None)
         except OSError as error:
             self._note(f"error: {queue_id}: {verb}: {error}; it is done before the next attempt")
             self.wish(queue_id, verb)
+
+
+def _not_durable(error: OSError) -> str:
+    return f"{HOLD}/: {error}; a power cut now could let go what was held"

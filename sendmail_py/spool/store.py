@@ -117,6 +117,10 @@ class Store:
         """Make the names in incoming/ durable."""
         atomic.sync_directory(f"{self.top}/{INCOMING}")
 
+    def sync_hold(self) -> None:
+        """Make the names in hold/ durable."""
+        atomic.sync_directory(f"{self.top}/{HOLD}")
+
     # --- moving -----------------------------------------------------------------------------
 
     def move(self, queue_id: str, source: str, target: str) -> None:

@@ -165,3 +165,34 @@ def test_what_waits_in_the_queue_when_its_original_is_gone_outlasts_a_power_cut(
             patient.mailctl("flush")
             patient.wait_settled()
             assert [patient.copies("games", marker) for marker in markers] == [1] * len(markers), patient.log()
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+@pytest.mark.parametrize("kind", each_file_system)
+def test_what_was_answered_to_be_held_is_held_after_a_power_cut(tmp_path, kind, is_running):
+    with Disk(tmp_path, kind) as disk:
+        patient = patient_on(disk, defer_transports="local", minimal_backoff_time="1h", maximal_backoff_time="1h")
+        patient.start()
+        markers = [new_marker() for _ in range(3)]
+        for marker in markers:
+            patient.submit(message(marker), "games")
+        patient.wait_for(lambda: len(patient.queued()) == 3 and not os.listdir(patient.queue / "active"), "all wait")
+        wait_until(lambda: all(name.startswith("deferred/") for name in patient.queued()), "all are deferred")
+        if not is_running:
+            patient.stop()
+        os.sync()  # it was there before the hold
+        patient.mailctl("queue", "hold", "ALL", check=True)
+        pids = [patient.master_pid(), *patient.services().values()] if is_running else []
+        disk.cut()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(is_alive(pid) for pid in pids), "the services have ended")
+        disk.repower()
+        patient.configure(defer_transports="")
+        with patient:
+            patient.start()
+            assert len(os.listdir(patient.queue / "hold")) == 3 and patient.queued() == []
+            patient.mailctl("queue", "release", "ALL")
+            patient.wait_settled()
+            assert [patient.copies("games", marker) for marker in markers] == [1] * 3

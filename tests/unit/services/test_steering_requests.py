@@ -4,11 +4,13 @@ import errno
 import os
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from sendmail_py.routing.schedule import Schedule
 from sendmail_py.services.deferred_index import DeferredIndex
+from sendmail_py.services.deletions import Submit, at_once
 from sendmail_py.services.messages import Message
 from sendmail_py.services.public import Answer
 from sendmail_py.services.steering_requests import SteeringRequests
@@ -24,12 +26,12 @@ ID, CHILD = "0123456789ABC", "1123456789ABC"
 class Steered:
     """The requests on a queue, what they log, and how the disk can fail."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, submit: Submit = at_once) -> None:
         self.store = store
         self.lines: list[str] = []
         self.active: dict[str, Message] = {}
         self.deferred = DeferredIndex(Schedule(300, 4000, 432000, 432000))
-        self.requests = SteeringRequests(store, self.deferred, deque(), self.active, self.lines.append)
+        self.requests = SteeringRequests(store, self.deferred, deque(), self.active, self.lines.append, submit)
 
     def ask(self, verb: str, *ids: str) -> Answer:
         answer = self.requests.handlers[verb]({"verb": verb, "ids": list(ids)})
@@ -98,3 +100,43 @@ def test_a_maildrop_that_cannot_be_read_is_an_error_in_the_answer_beside_what_wa
     assert answer["ids"] == [ID] and os.strerror(errno.EMFILE) in answer["errors"][0]
     assert store.find(ID) == (HOLD if verb == "hold" else None)
     assert list(steered.ask(verb, original)) == [{"ids": [original], "errors": []}]
+
+
+def test_a_hold_is_answered_when_it_is_on_disk_with_what_was_there_as_its_original_only(
+    put: PutMessage, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("a@x", state=DEFERRED)
+    put("b@x", state=INCOMING, queue_id=CHILD)
+    jobs: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
+    slow = Steered(store, lambda *job: jobs.append(job))
+    later = slow.requests.handlers["hold"]({"verb": "hold", "ids": [ID, CHILD]})
+    assert isinstance(later, Later) and later.open and store.has(HOLD, ID)
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+    ((job, done),) = jobs
+    done(job())
+    assert synced == [store.path(HOLD, CHILD), f"{store.top}/{HOLD}"]
+    assert not later.open and list(later.answer) == [{"ids": [ID, CHILD], "errors": []}]
+
+
+def test_a_hold_that_cannot_be_made_durable_says_so(
+    steered: Steered, put: PutMessage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("a@x", state=DEFERRED)
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
+    (answer,) = steered.ask("hold", ID)
+    assert answer["ids"] == [ID] and "a power cut now could let go what was held" in answer["errors"][0]
+
+
+def test_a_hold_of_what_is_under_delivery_is_made_durable_when_its_pass_has_ended(
+    steered: Steered, put: PutMessage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = steered.message(put)
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+    assert list(steered.ask("hold", ID)) == [{"ids": [ID], "errors": []}] and synced == []
+    steered.store.move(ID, ACTIVE, DEFERRED)
+    synced.clear()  # a directory that was made
+    del steered.active[ID]
+    steered.requests.fulfil(message)
+    assert synced == [f"{steered.store.top}/{HOLD}"]
