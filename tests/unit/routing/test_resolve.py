@@ -55,7 +55,7 @@ def test_mydestination_decides_and_may_be_empty() -> None:
 
 
 def test_the_dot_of_an_absolute_name_makes_no_other_host() -> None:
-    dotted = {"myhostname": "mx.example.org.", "mydestination": "$myhostname, example.com."}
+    dotted = {"myhostname": "mx.example.org.", "myorigin": "$myhostname", "mydestination": "$myhostname, example.com."}
     assert routed("bob", **dotted) == routed("bob@mx.example.org", **dotted) == (LOCAL, "bob")
     assert routed("bob@example.com", **dotted) == (LOCAL, "bob")
     assert str(routing(**dotted).qualified(Address("bob"))) == "bob@mx.example.org"
