@@ -96,6 +96,11 @@ def wait_until_up(config: Config, has_failed: Callable[[], bool] = lambda: False
             time.sleep(_POLL)
 
 
+def with_services(config: Config, action: Callable[[], int]) -> int:
+    """Do what services are needed for: with those that run, or where there are none with some that leave again."""
+    return while_running(config, action) if may_run(config) and not services_stay(config) else action()
+
+
 def while_running(config: Config, action: Callable[[], int]) -> int:
     """Start the services, do something while they run, and wait until they have left."""
     started = _Started(start(config.config_directory))
@@ -105,6 +110,8 @@ def while_running(config: Config, action: Callable[[], int]) -> int:
         code = action()
     finally:
         started.wait()
+        while master_runs(config) and leaves(config):  # ours may have found others at work, who are doing it
+            time.sleep(_POLL)
     return code
 
 

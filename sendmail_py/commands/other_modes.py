@@ -56,9 +56,7 @@ def flush(config: Config, selection: Selection = _EVERYTHING) -> int:
     """Ask for an attempt at everything that is deferred and selected."""
     if selection.is_nothing:
         raise UsageError("-qL and -qQ: no message here is lost or quarantined; `mailctl queue release` frees held ones")
-    if daemonless.may_run(config) and not daemonless.services_stay(config):
-        return daemonless.while_running(config, lambda: _ask_for_attempts(config, selection))
-    return _ask_for_attempts(config, selection)
+    return daemonless.with_services(config, lambda: _ask_for_attempts(config, selection))
 
 
 def _ask_for_attempts(config: Config, selection: Selection) -> int:

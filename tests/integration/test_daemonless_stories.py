@@ -72,6 +72,24 @@ def test_what_cannot_be_delivered_waits_until_sendmail_q_and_that_returns_when_i
     assert not daemonless.master_pid() and daemonless.count() == 0
 
 
+@pytest.mark.parametrize(
+    "words", ["mailctl flush -d far.test", "mailctl queue flush -d far.test", "sendmail -qRfar.test"]
+)
+def test_what_is_named_is_tried_before_the_command_returns_though_others_are_about_to_leave(daemonless, words):
+    with SmtpSink() as sink:
+        port = sink.port
+    daemonless.configure(relayhost=f"[127.0.0.1]:{port}")
+    for domain in ("far.test", "other.test"):
+        daemonless.run("sendmail", "-odi", f"someone@{domain}", input=b"Subject: far\n\nhello\n", check=True)
+    wait_until_left(daemonless)  # the first ones: those of the second message begin now
+    with SmtpSink(port=port) as sink:
+        command, *rest = words.split()
+        done = daemonless.run(command, *(["-c", daemonless.path] if command == "mailctl" else []), *rest, check=True)
+        assert [m.recipients for m in sink.messages] == [["<someone@far.test>"]]
+    assert done.stdout == (b"flush: 1 message\n" if command == "mailctl" else b"")
+    assert not daemonless.master_pid() and daemonless.count() == 1
+
+
 def test_with_odi_a_delivery_is_over_when_sendmail_returns(daemonless):
     done = daemonless.run("sendmail", "-odi", me(), input=b"Subject: at once\n\nhello\n", check=True)
     assert b"Subject: at once" in daemonless.mailbox(me()) and done.stderr == b""

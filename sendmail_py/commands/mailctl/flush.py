@@ -9,6 +9,7 @@ from ...core.exitcodes import EX_OK
 from ...formats.selection import Selection, by_origin
 from ...host.configuration import load
 from ...spool.queue_id import is_queue_id
+from .. import daemonless
 from ..ask import ask
 from .parser import Parser
 
@@ -28,7 +29,12 @@ def main(arguments: list[str], directory: str) -> int:
     if ids != ["ALL"] and not all(is_queue_id(name) for name in ids):
         raise UsageError("queue ids expected, or ALL")
     config, _ = load(directory)
-    flushed = flush(config, by_origin(() if ids == ["ALL"] else ids, options.sender, options.domain))
+    selection = by_origin(() if ids == ["ALL"] else ids, options.sender, options.domain)
+    return daemonless.with_services(config, lambda: _flush(config, selection))
+
+
+def _flush(config: Config, selection: Selection) -> int:
+    flushed = flush(config, selection)
     print(f"flush: {flushed} message{'' if flushed == 1 else 's'}")
     return EX_OK
 
