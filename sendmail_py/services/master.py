@@ -137,8 +137,8 @@ class Master:
 
     def _reload(self) -> str:
         try:
-            config, _ = load(self.config.config_directory)
-            check_config(config)
+            config, unread = load(self.config.config_directory)
+            check_config(config, unread)
             config, notes = until_restart(config, self.config)
             log_file = open_log_file(config)
         except (MailError, OSError) as error:

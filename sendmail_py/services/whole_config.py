@@ -2,7 +2,7 @@
 
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ..core.access_list import check_patterns
 from ..core.config import Config, Setting
@@ -34,8 +34,15 @@ _NEEDS_RESTART = (
 )
 
 
-def check_config(config: Config) -> None:
-    """Check every value, and that the values go together; raises ConfigError."""
+def check_config(config: Config, unread: Iterable[str] = ()) -> None:
+    """Check every value, and that the values go together; raises ConfigError.
+
+    unread is what load() could not read. A line of main.cf that means nothing is only told; but without the file that a
+    variable of the environment names, a secret that is not mounted yet, mail might go where it must not.
+    """
+    for line in unread:
+        if line.startswith("environment "):
+            raise ConfigError(line)
     for check in _CHECKS:
         check(config)
 

@@ -1,5 +1,6 @@
 """main.cf is judged as a whole before it is written, and where it is bad all the same, one clear line says so."""
 
+import json
 import re
 import subprocess
 
@@ -100,6 +101,22 @@ def test_a_line_that_is_no_setting_and_a_name_that_is_none_are_told_at_a_reload_
     for said in (instance.output(), done.stderr.decode()):
         assert f"main.cf:{lines - 1}: `name = value` expected: relayhost [mx.example.com]" in said
         assert f"main.cf:{lines}: warning: unknown parameter mynetwork (did you mean mynetworks?)" in said
+
+
+def test_without_a_file_that_the_environment_names_nothing_starts_and_no_reload_is_taken(instance):
+    """Mail would go to the world directly, where the file has the smarthost."""
+    secret = instance.path / "relayhost"
+    instance.environment["SENDMAILPY_relayhost_FILE"] = str(secret)
+    said = f"environment SENDMAILPY_relayhost_FILE: {secret}: No such file or directory"
+    assert instance.start(check=False).returncode == 78 and said in instance.output()
+    assert instance.submit(b"Subject: x\n\nx\n", "friend@far.example") == 0  # what is submitted is kept
+    secret.write_text("[127.0.0.1]:1\n")
+    instance.start()
+    secret.unlink()
+    assert instance.reload().returncode == 78
+    assert f"reload refused, the old configuration stays: {said}" in instance.log()
+    status = instance.mailctl("status", "--json", check=True).stdout
+    assert said in json.loads(status)["refused_reload"]
 
 
 def test_a_log_file_that_cannot_be_opened_is_named_and_check_knows_the_repair(instance):

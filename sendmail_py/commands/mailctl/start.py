@@ -33,10 +33,10 @@ def main(arguments: list[str], directory: str) -> int:
         raise UsageError("start takes no arguments but --foreground")
     config, faults = load(directory)
     if arguments == ["--once"]:
-        return _once(config)
+        return _once(config, faults)
     for line in faults + complaints(config.settings):
         print(f"mailctl: {line}", file=sys.stderr)
-    check_config(config)
+    check_config(config, faults)
     _warn_of_name(config)
     if not arguments and not config.maillog_file and not has_syslog():
         print(f"mailctl: warning: there is no syslog here; the log goes to {_stderr_path(config)}", file=sys.stderr)
@@ -65,9 +65,9 @@ def _foreground(config: Config) -> int:
     return EX_OK if has_begun else EX_UNAVAILABLE
 
 
-def _once(config: Config) -> int:
+def _once(config: Config, faults: list[str]) -> int:
     """Be the master until nothing is left to do now, after another one that is about to leave."""
-    check_config(config)
+    check_config(config, faults)
     if not config.maillog_file and not has_syslog():
         with contextlib.suppress(OSError), open(_stderr_path(config), "a", encoding="utf-8") as log:
             os.dup2(log.fileno(), 2)
