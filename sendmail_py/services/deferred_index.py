@@ -85,8 +85,8 @@ class DeferredIndex:
             self.origins[queue_id] = origin
             self.domains.update(origin[1:])
 
-    def start_scan(self, entries: Iterator[tuple[str, stat_result]]) -> None:
-        """Begin to fill the index from (id, status) pairs."""
+    def start_scan(self, entries: Iterator[tuple[str, stat_result]] | None) -> None:
+        """Begin to fill the index from (id, status) pairs; None: no more for now."""
         self._scan = entries
 
     def scan_some(self, count: int) -> bool:

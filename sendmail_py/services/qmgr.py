@@ -108,7 +108,7 @@ class QueueManager:
         self.requests.steering.remember()
         self.activation.begin()
         self.find_incoming()
-        self.deferred.start_scan(self.store.entries(DEFERRED))
+        self.find_deferred()
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class QueueManager:
         now = time.time()
         more = False
         if self.stop_by is None:
-            more = self.deferred.scan_some(_SCANNED_A_TURN)
+            more = self._scan_some()
             if self.deferred.is_asked_for:
                 self.deferred.is_asked_for = False
                 self.passes.active.revive_all()
@@ -228,8 +228,27 @@ class QueueManager:
 
     def find_incoming(self) -> None:
         """Look for mail that nobody told us of, and again where some is still being made durable."""
-        if self.requests.find_incoming():
+        try:
+            has_more = self.requests.find_incoming()
+        except OSError as error:  # deliveries are under way, which an end of ours would repeat
+            self.log.error(f"{INCOMING}/: {error}; it is looked into at the next queue run")
+            return
+        if has_more:
             self.after(SETTLING, self.find_incoming)
+
+    def find_deferred(self) -> None:
+        """Begin to learn what is in deferred/."""
+        self.deferred.start_scan(self.store.entries(DEFERRED))
+
+    def _scan_some(self) -> bool:
+        """Learn of some more of it; True when there is more."""
+        try:
+            return self.deferred.scan_some(_SCANNED_A_TURN)
+        except OSError as error:
+            self.log.error(f"{DEFERRED}/: {error}; it is read again")
+            self.deferred.start_scan(None)
+            self.after(self.passes.retry_pause, self.find_deferred)
+            return False
 
     def queue_run(self) -> None:
         """Every queue_run_delay: look for lost mail and for times that a set-back clock made far; send the digest."""

@@ -16,7 +16,7 @@ from sendmail_py.host.syslog import Log
 from sendmail_py.services import qmgr
 from sendmail_py.services.qmgr import QueueManager
 from sendmail_py.services.service import Service
-from sendmail_py.spool.layout import ACTIVE
+from sendmail_py.spool.layout import ACTIVE, DEFERRED, INCOMING
 from sendmail_py.spool.store import Store
 from tests.unit.conftest import PutMessage
 
@@ -89,3 +89,30 @@ def test_what_ends_while_the_loop_sleeps_ends_at_the_time_of_its_news(manager: Q
         there.send(b"an agent's news")
         manager.turn(True)
     assert times and times[0] >= before
+
+
+def test_a_directory_that_cannot_be_read_ends_no_deliveries_and_is_read_again(
+    manager: QueueManager, put: PutMessage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("a@x", state=DEFERRED)
+    put("b@x", state=INCOMING, queue_id="0123456789ABD")
+    errors: list[str] = []
+    monkeypatch.setattr(manager.log, "error", errors.append)
+    manager.passes.retry_pause = 0.0
+
+    def full(path: str) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.scandir", full)
+        patch.setattr("os.listdir", full)
+        manager.find_incoming()
+        manager.find_deferred()
+        manager.turn(True)
+    assert len(errors) == 2 and all("Too many open files" in error for error in errors)
+    assert not manager.incoming and not manager.deferred.is_whole
+    monkeypatch.setattr(manager.activation, "some", lambda now: False)
+    manager.find_incoming()
+    for _ in range(3):
+        manager.turn(True)
+    assert list(manager.incoming) == ["0123456789ABD"] and ID in manager.deferred and manager.deferred.is_whole
