@@ -250,6 +250,22 @@ def test_scram_proves_the_password_to_a_client_and_the_client_to_us(tmp_path):
         served.wait_for_log("sasl_method=PLAIN, sasl_username=alice")
 
 
+def test_what_a_login_must_not_be_depends_on_whether_there_is_tls(tmp_path):
+    settings = {"smtpd_sasl_auth_enable": "yes", "smtpd_tls_auth_only": "no"}
+    settings |= {"smtpd_sasl_security_options": "noplaintext", "smtpd_sasl_tls_security_options": "noanonymous"}
+    with Submission(tmp_path / "i", **settings) as served:
+        served.mailctl("passwd", "add", "--scram", "alice", input=b"secret word\n", check=True)
+        served.start()
+        with served.client() as client:
+            client.ehlo("c.test")
+            assert client.esmtp_features["auth"].split() == ["SCRAM-SHA-256"]
+            assert refused(client, *ALICE)[0] == 504  # the password has been said, and is not looked at
+            client.starttls(context=ssl._create_unverified_context())
+            client.ehlo("c.test")
+            assert client.esmtp_features["auth"].split() == ["SCRAM-SHA-256", "PLAIN", "LOGIN"]
+            assert refused(client, *ALICE)[0] == 235
+
+
 def encoded(text):
     return base64.b64encode(text.encode()).decode()
 
