@@ -79,7 +79,7 @@ class Log:
         self._plain_name = name  # without what renamed() puts after it
         self._host = os.uname().nodename.partition(".")[0]
         self._facility = FACILITIES.get(facility, 2)
-        self._is_json = log_format == JSON
+        self._is_json = [log_format == JSON]  # as well
         self._file = [file_descriptor]  # shared with renamed() logs
         self._has_journal = False
         self._last_time = (-1, "")
@@ -103,6 +103,10 @@ class Log:
         other._plain_name = self._plain_name
         other.counts = self.counts
         return other
+
+    def write_as(self, log_format: str) -> None:
+        """Write lines of another shape from now on, also under other names."""
+        self._is_json[0] = log_format == JSON
 
     def move_to(self, file_descriptor: int) -> None:
         """Write to another open file from now on, as after the old one was rotated away.
@@ -144,7 +148,7 @@ class Log:
 
     def _to_descriptor(self, descriptor: int, texts: list[str]) -> None:
         head = f"{self._now()} {self._host} "
-        lines = (self._json(text) if self._is_json else f"{head}{self._writer(text)}{text}" for text in texts)
+        lines = (self._json(text) if self._is_json[0] else f"{head}{self._writer(text)}{text}" for text in texts)
         data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
         try:
             while data:
@@ -175,12 +179,12 @@ class Log:
         """Return a line as syslog takes it (RFC 3164, as every C library sends it)."""
         priority = self._facility * 8 + LEVELS[level_of(text)]
         head = f"<{priority}>{self._now()} {self._writer(text)}"
-        return (head + (self._json(text) if self._is_json else text)).encode("utf-8", "replace")
+        return (head + (self._json(text) if self._is_json[0] else text)).encode("utf-8", "replace")
 
     def _entry(self, text: str) -> bytes:
         """Return a line as an entry of the journal (systemd's native protocol): its values are fields MAIL_NAME."""
         fields: dict[str, Any] = {
-            "MESSAGE": self._json(text) if self._is_json else text,
+            "MESSAGE": self._json(text) if self._is_json[0] else text,
             "PRIORITY": LEVELS[level_of(text)],
             "SYSLOG_FACILITY": self._facility,
             "SYSLOG_IDENTIFIER": self._writer(text).partition("[")[0],

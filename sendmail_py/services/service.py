@@ -60,18 +60,21 @@ class Service:
         if descriptors:
             self.log.move_to(descriptors[0])
         self.config = decode_settings(record["settings"])
+        self.log.write_as(self.config.log_format)
 
     def order(self) -> str:
         """Return what master wants; "stop" also when it cannot be heard.
 
-        With a reload the log goes to the file that it brings: who leaves then has more to say before the end.
+        With a reload the log goes to the file that it brings, in its format: who leaves then has more to say.
         """
         try:
             record, descriptors = self.told()
         except (OSError, ValueError):
             return "stop"
-        if record.get("do") == "reload" and descriptors:
-            self.log.move_to(descriptors.pop(0))
+        if record.get("do") == "reload":
+            self.log.write_as(decode_settings(record["settings"]).log_format)
+            if descriptors:
+                self.log.move_to(descriptors.pop(0))
         for descriptor in descriptors:
             os.close(descriptor)
         return str(record.get("do"))

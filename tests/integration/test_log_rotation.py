@@ -121,3 +121,20 @@ def test_under_load_each_line_is_in_one_of_the_files_once(instance, sink):
     assert kinds.pop("uid=") == sent["pickup"] and kinds.pop("client=") == sent["smtpd"]
     assert kinds.pop("to=<someone") == sent["pickup"] and kinds.pop("to=<other") == sent["smtpd"]
     assert set(kinds.values()) == {number}, kinds
+
+
+def test_another_format_of_the_log_counts_from_the_reload_on_in_every_service(instance, sink, gate):
+    """Agents are at work, one with a delivery on its way, while it changes: the new file has the new format alone."""
+    for log_format, pattern in (("json", r'{"time": .*}'), ("postfix", r"[A-Z][a-z]{2} [ \d]\d [\d:]{8} .*")):
+        gate.clear()
+        begun = len(sink.messages)
+        instance.submit(b"Subject: on its way\n\nx\n", "-i", "someone@far.test", me())
+        instance.wait_for(lambda: len(sink.messages) > begun, "the message has come to the sink")  # noqa: B023
+        instance.mailctl("config", "-e", f"log_format={log_format}", check=True)
+        rotate(instance, log_format)
+        instance.submit(b"Subject: after\n\nx\n", me())
+        gate.set()
+        instance.wait_empty()
+        lines = instance.log().splitlines()
+        assert sum("status=sent" in line for line in lines) >= 2
+        assert [line for line in lines if not re.fullmatch(pattern, line)] == []
