@@ -34,6 +34,19 @@ def test_debians_main_cf_is_taken_over_and_what_cannot_work_is_refused_by_name(i
     assert b"ldap" not in instance.mailctl("config", "-n").stdout
 
 
+def test_the_domains_of_a_table_are_taken_over_and_a_table_that_cannot_be_read_is_named(instance, tmp_path):
+    (tmp_path / "domains").write_text("one.test x\ntwo.test x\n")
+    main_cf = tmp_path / "main.cf"
+    main_cf.write_text(f"mydestination = here.test, hash:{tmp_path}/domains\nmasquerade_exceptions = {tmp_path}/x\n")
+    status, told, error = run_import(instance, "postfix", main_cf)
+    assert status == 0, error
+    assert "refused: " in told and "names alone may stand here" in told
+    assert instance.mailctl("config", "-h", "mydestination").stdout == b"here.test, one.test, two.test\n"
+    main_cf.write_text(f"mydestination = here.test, hash:{tmp_path}/absent\n")
+    _, told, _ = run_import(instance, "postfix", main_cf)
+    assert f"refused: hash:{tmp_path}/absent: No such file or directory" in told
+
+
 def test_an_msmtprc_becomes_a_smarthost_whose_password_nobody_else_reads(instance, tmp_path):
     (tmp_path / "msmtprc").write_text(MSMTP)
     status, told, error = run_import(instance, "msmtp", tmp_path / "msmtprc")

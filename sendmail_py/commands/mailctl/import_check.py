@@ -10,6 +10,7 @@ import re
 from ...core.config import Config, Setting
 from ...core.errors import ConfigError, UsageError
 from ...formats.foreign_config import CHANGED, HONOURED, REFUSED, Import, Row
+from ...formats.tables import TEXT_TYPES, parse_names
 from ...host import configuration
 from ...host.configuration_file import read_text
 from ...services.whole_config import check_config
@@ -75,18 +76,29 @@ def _without_word(found: Import, name: str, why: str) -> bool:
 
 def _read_files(found: Import, name: str) -> None:
     """Put in the place of a file's name what is in it."""
-    words, read = _PARTED.split(found.settings.get(name, "")), []
-    for word in words if any(word.startswith("/") for word in words) else []:
+    words = [word for word in _PARTED.split(found.settings.get(name, "")) if word]
+    read = []
+    for word in words:
         try:
-            lines = read_text(word).splitlines() if word.startswith("/") else [word]
+            read += _entries(name, word)
         except OSError as error:
             del found.settings[name]
             return _say(found, name, REFUSED, f"{word}: {error.strerror}")
-        read += [entry for line in lines for entry in _PARTED.split(line.partition("#")[0]) if entry]
-    if read:
+    if read != words:
         found.settings[name] = ", ".join(read)
         _say(found, name, CHANGED, f"what the file says is in main.cf now: {found.settings[name]}")
     return None
+
+
+def _entries(name: str, word: str) -> list[str]:
+    """Return what a word of a list stands for: the entries of a file, in mydestination also the keys of a table."""
+    kind, _, path = word.removeprefix("proxy:").partition(":")
+    if name == "mydestination" and kind in TEXT_TYPES:
+        return sorted(parse_names(read_text(path)))
+    if not word.startswith("/"):
+        return [word]
+    lines = read_text(word).splitlines()
+    return [entry for line in lines for entry in _PARTED.split(line.partition("#")[0]) if entry]
 
 
 def _say(found: Import, name: str, verdict: str, words: str) -> None:
