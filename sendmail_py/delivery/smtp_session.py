@@ -214,9 +214,13 @@ class SmtpSession:
             raise SessionError(replace(result, scope=Scope.HOST))
         if result.outcome is Outcome.DELIVERED:
             result = deferred("4.5.0", f"protocol error: {result.reason}", scope, self.stream.relay)
-        if reply.code == 530 and reply.status in ("", "5.7.0") and self._config.smtp_sasl_auth_enable:
+        if reply.code == 530 and reply.status in ("", "5.7.0") and self._is_ours_to_mend():
             result = passing(result)  # a login or TLS is wanted (RFC 4954): a matter of main.cf, not of the message
         transaction.end(recipients, result)
+
+    def _is_ours_to_mend(self) -> bool:
+        """Say whether main.cf names a smarthost, or logins: then a server that wants one is no stranger."""
+        return bool(self._config.relayhost or self._config.smtp_sasl_auth_enable)
 
     def _send(self, command: Command) -> None:
         self.stream.write(self._machine.send(command))

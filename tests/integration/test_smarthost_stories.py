@@ -55,6 +55,19 @@ def test_a_wrong_password_bounces_nothing_says_why_and_is_mended_by_the_right_on
     assert "another password" not in queue_and_log and "the password" not in queue_and_log
 
 
+def test_where_the_login_was_forgotten_mail_waits_and_the_start_says_what_is_missing(smarthost):
+    smarthost.write_login(USER, "the password")
+    smarthost.configure(smtp_sasl_auth_enable="no")
+    smarthost.start()
+    assert "smtp_sasl_password_maps is not used: smtp_sasl_auth_enable = yes is missing" in smarthost.output()
+    smarthost.submit(b"Subject: x\n\nhello\n", "someone@elsewhere.test")
+    smarthost.wait_for_log("dsn=4.7.0, status=deferred .*530 5.7.0 Authentication required")
+    smarthost.configure(smtp_sasl_auth_enable="yes")
+    smarthost.reload()
+    smarthost.mailctl("flush", check=True)
+    smarthost.wait_for(lambda: arrived(smarthost) == [b"hello\r\n"], "the message at the smarthost")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
