@@ -227,11 +227,14 @@ class Taker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _prepared_for_filters(self, arriving: Arriving) -> FilteredMessage:
+        return FilteredMessage(self._prepared(arriving), self._store.nameless, self._config.message_size_limit)
+
     async def _filtered(self, arriving: Arriving, filters: SessionFilters) -> Reply:
-        ready = await self._in_thread(lambda: self._tried(arriving, lambda: self._prepared(arriving)))
-        if isinstance(ready, Reply):
-            return ready
-        message = FilteredMessage(ready, self._store.nameless, self._config.message_size_limit)
+        message = await self._in_thread(lambda: self._tried(arriving, lambda: self._prepared_for_filters(arriving)))
+        if isinstance(message, Reply):
+            return message
+        ready = message.ready
 
         def commit() -> Reply:
             message.finish(self._intake)
