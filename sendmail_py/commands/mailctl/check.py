@@ -88,7 +88,8 @@ def _checked(area: str, check: Callable[[Config], Iterator[Finding]], config: Co
         for finding in check(config):
             some.append(finding)
     except (OSError, KeyError, ValueError, MailError) as fault:
-        some.append(error(f"{area} cannot be checked: {type(fault).__name__}: {fault}", "mailctl check --json"))
+        again = f"mailctl -c {config.config_directory} check --json"
+        some.append(error(f"{area} cannot be checked: {type(fault).__name__}: {fault}", again))
     return some
 
 

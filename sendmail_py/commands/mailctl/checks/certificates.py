@@ -40,14 +40,14 @@ def check(config: Config) -> Iterator[Finding]:
     known = {(str(row["provider"]), str(row["address"]).lower()) for row in rows}
     for row in rows:
         if not row["good"]:
-            repair = f"mailctl oauth login {row['provider']} {row['address']}"
+            repair = f"mailctl -c {config.config_directory} oauth login {row['provider']} {row['address']}"
             yield error(f"login of {row['address']} ({row['provider']}): {row['state']}", repair)
     for login in _logins(config):
         if (login.provider, login.user.lower()) not in known:
             text = (
                 f"smtp_sasl_password_maps wants a login of {login.user} at {login.provider}, and nobody has logged in"
             )
-            yield error(text, f"mailctl oauth login {login.provider} {login.user}")
+            yield error(text, f"mailctl -c {config.config_directory} oauth login {login.provider} {login.user}")
 
 
 def _authorities(config: Config) -> Iterator[Finding]:

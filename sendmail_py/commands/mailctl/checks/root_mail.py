@@ -22,7 +22,8 @@ def check(config: Config) -> Iterator[Finding]:
             yield error(f"alias_maps: {text}: {why}; all local mail waits", f"ls -l {source.path}")
             continue
         for line in source.summary()[3]:
-            yield error(f"{source.path}, line {line.line}: {line.text}", f"edit {source.path}; newaliases")
+            repair = f"edit {source.path}; newaliases -C {config.config_directory}"
+            yield error(f"{source.path}, line {line.line}: {line.text}", repair)
         sources.append(source)
     yield from _roots(config, sources)
 
