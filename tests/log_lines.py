@@ -13,7 +13,8 @@ SOURCE = Path(__file__).resolve().parent.parent / "sendmail_py"
 ROOMS = ("services", "delivery", "spool", "host", "routing")
 LEVELS = ("warning", "error")
 # Functions that return complaints, which are logged as they are.
-COMPLAINING = {"_bind", "bind", "places", "passed_sockets", "password_complaints", "templates_of", "_learned"}
+COMPLAINING = {"_bind", "bind", "places", "passed_sockets", "password_complaints", "unused_logins"}
+COMPLAINING |= {"templates_of", "_learned"}
 
 
 def log_lines() -> dict[str, str]:

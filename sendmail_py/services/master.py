@@ -27,7 +27,7 @@ from .metrics_line import METRICS
 from .once import Idleness
 from .run_directory import clear_run_directory, open_log_file, take_run_directory
 from .service import encode_settings
-from .smtp_checks import password_complaints
+from .smtp_checks import password_complaints, unused_logins
 from .spawning import ALWAYS, Spawner
 from .whole_config import check_config, until_restart
 
@@ -69,7 +69,7 @@ class Master:
         self.spawner.bind(run)
         self.control = Control(f"{run}/control", self.selector, self.status, self.stop, self.reload)
         listeners = [] if self.leaves else self.spawner.listen(self.config)
-        for complaint in (*listeners, *password_complaints(self.config)):
+        for complaint in (*listeners, *unused_logins(self.config), *password_complaints(self.config)):
             self.log.warning(complaint)
             self.notify(WARNING + complaint)
         self._configure(self.config, self.log_file)
@@ -155,7 +155,7 @@ class Master:
         follow(old_log, log_file)
         if old_log > 2:
             os.close(old_log)
-        for complaint in (*self.spawner.listening.bind(config), *password_complaints(config)):
+        for complaint in (*self.spawner.listening.bind(config), *unused_logins(config), *password_complaints(config)):
             self.log.warning(complaint)
         self.spawner.listening.watch()  # an old smtpd serves its clients to the end, and takes no new ones
         self.log.info(f"reload -- {_version(config)}")

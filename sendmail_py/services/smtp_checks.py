@@ -48,17 +48,19 @@ def check_smtp(config: Config) -> None:
         )
 
 
+def unused_logins(config: Config) -> list[str]:
+    """Return that there are logins which nothing uses; a smarthost that wants one takes no mail."""
+    if not config.smtp_sasl_password_maps or config.smtp_sasl_auth_enable:
+        return []
+    return ["smtp_sasl_password_maps is set, but smtp_sasl_auth_enable = no: nobody logs in anywhere"]
+
+
 def password_complaints(config: Config) -> list[str]:
     """Return what will keep the SMTP client from the passwords, or lets others have them; mail would tell it later."""
-    if config.smtp_sasl_password_maps and not config.smtp_sasl_auth_enable:
-        return [
-            f"{config.origin('smtp_sasl_password_maps')}: smtp_sasl_password_maps is not used: "
-            "smtp_sasl_auth_enable = yes is missing"
-        ]
     complaints = []
     user = user_of("smtp", config)
     uid = pwd.getpwnam(user).pw_uid if user else os.getuid()
-    for path in map(path_of, config.smtp_sasl_password_maps):
+    for path in map(path_of, config.smtp_sasl_password_maps) if config.smtp_sasl_auth_enable else ():
         try:
             status = os.stat(path)
         except OSError as error:

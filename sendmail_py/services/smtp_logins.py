@@ -46,8 +46,6 @@ class Logins:
         self._refused: dict[tuple[str, Login], tuple[float, int, DeliveryResult]] = {}
         self._good: set[tuple[str, Login]] = set()
         self._locks: dict[tuple[str, Login], asyncio.Lock] = {}
-        if config.smtp_sasl_password_maps and self._files is None:
-            log.warning("smtp_sasl_password_maps is set, but smtp_sasl_auth_enable = no: nobody logs in anywhere")
 
     def find(self, nexthop: str, host: str, sender: Address) -> Login | None:
         """Return the login for a host of a nexthop; raises SessionError when it cannot be used now."""

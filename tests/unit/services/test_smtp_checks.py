@@ -4,7 +4,7 @@ import pytest
 
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.core.errors import ConfigError
-from sendmail_py.services.smtp_checks import check_smtp, password_complaints
+from sendmail_py.services.smtp_checks import check_smtp, password_complaints, unused_logins
 
 
 def config(**values):
@@ -60,5 +60,6 @@ def test_passwords_that_are_not_kept_well_are_complained_about(mode, says, tmp_p
     found = password_complaints(config(**values))
     assert len(found) == len(says)
     assert all(f"{path}" in complaint and text in complaint for complaint, text in zip(found, says, strict=True))
-    (unused,) = password_complaints(config(**values | {"smtp_sasl_auth_enable": "no"}))
-    assert "smtp_sasl_password_maps is not used: smtp_sasl_auth_enable = yes is missing" in unused
+    without = config(**values | {"smtp_sasl_auth_enable": "no"})
+    assert password_complaints(without) == [] and len(unused_logins(without)) == 1
+    assert unused_logins(config(**values)) == unused_logins(config()) == []

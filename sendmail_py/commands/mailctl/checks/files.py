@@ -9,7 +9,7 @@ from ....core.config import Config
 from ....core.errors import SpoolError
 from ....host.privileges import effective
 from ....services.children import is_one_user, user_of
-from ....services.smtp_checks import password_complaints
+from ....services.smtp_checks import password_complaints, unused_logins
 from ....spool import directories
 from ....spool.token_store import directory_of
 from .finding import Finding, error, warning
@@ -30,6 +30,8 @@ def check(config: Config) -> Iterator[Finding]:
     client = user_of("smtp", config)
     uid = pwd.getpwnam(client).pw_uid if client else os.getuid()
     yield from _private(directory_of(config), uid, repair)
+    for text in unused_logins(config):
+        yield warning(text, f"mailctl -c {config.config_directory} config -e smtp_sasl_auth_enable=yes")
     for text in password_complaints(config):
         path = next((word.rstrip(":") for word in text.split() if word.startswith("/")), "FILE")
         yield error(text, f"chown {client or os.getuid()} {path}; chmod 600 {path}")

@@ -196,6 +196,13 @@ BREAKS: dict[str, tuple[str, Callable[[Place], object], str, str, str]] = {
         "others can get at the passwords",
         "chmod 600",
     ),
+    "unused passwords": (
+        "files",
+        lambda p: (passwords(p, "x.test me:secret"), p.set(smtp_sasl_auth_enable="no")),
+        WARNING,
+        "nobody logs in anywhere",
+        "config -e smtp_sasl_auth_enable=yes",
+    ),
     "no passwords": (
         "files",
         lambda p: (passwords(p, ""), (p.path / "passwords").unlink()),
