@@ -5,6 +5,7 @@ in progress finish, bounded by stop_timeout; SIGHUP (or `mailctl reload`) reads 
 and a bad one leaves the old configuration in force.
 """
 
+import contextlib
 import os
 import selectors
 import signal
@@ -142,10 +143,26 @@ class Master:
             config, notes = until_restart(config, self.config)
             log_file = open_log_file(config)
         except (MailError, OSError) as error:
+            self._follow_log()
             self.log.error(f"reload refused, the old configuration stays: {error}")
             return str(error)
         for name in notes:
             self.log.warning(f"{name} has changed: that needs a restart")
+        self._take(config, log_file)
+        self.log.info(f"reload -- {_version(config)}")
+        return ""
+
+    def _follow_log(self) -> None:
+        """Open the log anew where it was renamed: who has rotated it may compress what would still be written to."""
+        with contextlib.suppress(MailError, OSError):
+            log_file = open_log_file(self.config)
+            if log_file > 2 and not os.path.sameopenfile(log_file, self.log_file):
+                self._take(self.config, log_file)
+            elif log_file > 2:
+                os.close(log_file)
+
+    def _take(self, config: Config, log_file: int) -> None:
+        """Go by a configuration, and have the services do so."""
         old_log = self.log_file
         self._configure(config, log_file)
         record = {"do": "reload", "settings": encode_settings(config)}
@@ -158,8 +175,6 @@ class Master:
         for complaint in (*self.spawner.listening.bind(config), *unused_logins(config), *password_complaints(config)):
             self.log.warning(complaint)
         self.spawner.listening.watch()  # an old smtpd serves its clients to the end, and takes no new ones
-        self.log.info(f"reload -- {_version(config)}")
-        return ""
 
     def stop(self) -> None:
         """Begin to stop: smtpd, pickup and qmgr first; agents leave when qmgr does."""

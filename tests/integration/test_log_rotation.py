@@ -138,3 +138,19 @@ def test_another_format_of_the_log_counts_from_the_reload_on_in_every_service(in
         lines = instance.log().splitlines()
         assert sum("status=sent" in line for line in lines) >= 2
         assert [line for line in lines if not re.fullmatch(pattern, line)] == []
+
+
+def test_a_log_that_was_rotated_is_followed_also_where_the_reload_is_refused(instance):
+    instance.submit(b"Subject: one\n\nx\n", "-i", me())
+    instance.wait_for_mail(me(), b"Subject: one")
+    instance.configure(message_size_limit="none")
+    old = instance.path / "maillog.1"
+    os.rename(instance.path / "maillog", old)
+    assert instance.reload().returncode != 0
+    instance.wait_for(lambda: not writers(old), f"nobody has the old log open: {writers(old)}")
+    instance.wait_for_log("reload refused, the old configuration stays")
+    assert instance.reload().returncode != 0, "and where it was not rotated, nothing is opened"
+    instance.configure(message_size_limit="10000000")
+    instance.submit(b"Subject: two\n\nx\n", "-i", me())
+    instance.wait_for_mail(me(), b"Subject: two")
+    instance.wait_for_log("status=sent")
