@@ -73,10 +73,12 @@ class Resolver:
         if addresses:
             secure = tuple(address for answer in answers if answer.is_secure for address in answer.records)
             return AddressAnswer(Found.YES, addresses, "", secure, answers[-1].canonical)
-        for wanted in (Found.TEMPORARY, Found.NO_DOMAIN, Found.NO_DATA):
+        for wanted in (Found.TEMPORARY, Found.NO_DOMAIN):
             for answer in answers:
                 if answer.found is wanted:
                     return AddressAnswer(answer.found, (), answer.reason)
+        if answers:
+            return AddressAnswer(Found.NO_DATA, (), f"no {' or '.join(sorted(self._families))} record")
         return AddressAnswer(Found.TEMPORARY, (), "no address family is in use")
 
     async def tlsa(self, name: str) -> TlsaAnswer:

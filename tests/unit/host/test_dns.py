@@ -112,6 +112,11 @@ def test_each_kind_of_no_is_told_apart(server, name, found):
     assert (answer.found, answer.hosts) == (found, ())
 
 
+def test_a_host_without_addresses_has_none_of_all_families_that_were_asked_for(server):
+    (answer,) = ask(server, ("addresses", "null.test"))
+    assert (answer.found, answer.reason) == (Found.NO_DATA, "no A or AAAA record")
+
+
 def test_noise_is_temporary(server):
     for answer in ask(server, *[("mx", "garbled.test")] * 20):
         assert answer.found is Found.TEMPORARY or answer.hosts
