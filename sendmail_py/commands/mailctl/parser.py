@@ -13,5 +13,5 @@ class Parser(argparse.ArgumentParser):
         super().__init__(f"mailctl {verb}", description=description, add_help=add_help, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        """Raise what is wrong with the command line."""
-        raise UsageError(message)
+        """Raise what is wrong with the command line, and where that is explained."""
+        raise UsageError(f"{message}; `{self.prog} --help` explains it")
