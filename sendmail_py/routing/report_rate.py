@@ -21,13 +21,12 @@ class ReportRate:
         if not self.limit:
             return True
         key = address.lower()
-        began, count = self._hours.get(key, (now, 0))
+        began, count = self._hours.pop(key, (now, 0))  # it goes to the end: who is forgotten has had none for longest
         if not began <= now < began + HOUR:
             began, count = now, 0
-        if key not in self._hours and len(self._hours) >= _ADDRESSES_KEPT:
-            self._hours = {k: hour for k, hour in self._hours.items() if hour[0] <= now < hour[0] + HOUR}
-        if len(self._hours) < _ADDRESSES_KEPT or key in self._hours:
-            self._hours[key] = began, min(count + 1, self.limit)
+        if len(self._hours) >= _ADDRESSES_KEPT:
+            del self._hours[next(iter(self._hours))]
+        self._hours[key] = began, min(count + 1, self.limit)
         return count < self.limit
 
     def is_used_up(self, address: str, now: float) -> bool:

@@ -33,3 +33,12 @@ def test_a_new_limit_holds_for_the_hour_that_has_begun() -> None:
     assert rate.has_room("a@x", 0.0) and not rate.has_room("a@x", 1.0)
     rate.limit = 3
     assert [rate.has_room("a@x", 2.0) for _ in range(3)] == [True, True, False]
+
+
+def test_the_many_others_of_a_storm_are_no_way_around_the_limit() -> None:
+    rate = ReportRate(1)
+    for number in range(30_000):
+        assert rate.has_room(f"{number}@x", 0.0)
+        if number % 1000 == 999:
+            assert rate.has_room("a@x", 0.0) == (number == 999)
+    assert rate.has_room("late@x", 0.0) and not rate.has_room("late@x", 0.0)
