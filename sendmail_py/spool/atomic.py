@@ -17,7 +17,7 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 _NAMELESS = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
 # What says nothing about whether a file can come into being without a name and get one later. All else says no: a file
 # system that cannot, and a /proc that is missing, closed to this user, or forbidden by a sandbox.
-_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.EIO)
 
 
 def create(path: str, mode: int = 0o600) -> int:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,14 +87,15 @@ def test_a_host_where_files_have_names_from_the_beginning_is_recognised(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_says_nothing_about_what_the_file_system_can(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE, errno.EROFS])
+def test_what_passes_by_itself_says_nothing_about_what_the_file_system_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr(atomic.os, "link", full)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=re.escape(os.strerror(number))):
+        patch.setattr(atomic.os, "link", failing)
         atomic.names_late(str(tmp_path))
     assert atomic.names_late(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
