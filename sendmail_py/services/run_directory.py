@@ -8,6 +8,7 @@ from ..core.errors import ConfigError, SpoolError
 from ..spool.lock import take
 from .once import announce
 
+STDOUT = "/dev/stdout"
 _NAMES = ("public", "submit", "control", "master.pid")
 
 
@@ -42,12 +43,15 @@ def clear_run_directory(config: Config) -> None:
 
 
 def open_log_file(config: Config) -> int:
-    """Open maillog_file for appending; -1 when the log goes to syslog. Raises ConfigError."""
+    """Open maillog_file for appending; -1 when the log goes to syslog. Raises ConfigError.
+
+    What would go to a standard output that is /dev/null, as it is in the background, goes to standard error.
+    """
     path = config.maillog_file
     if not path:
         return -1
-    if path == "/dev/stdout":
-        return 1
+    if path == STDOUT:
+        return 2 if os.path.samestat(os.fstat(1), os.stat(os.devnull)) else 1
     try:
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     except OSError as error:

@@ -62,3 +62,17 @@ def test_with_home_mailbox_a_slash_makes_a_maildir_in_the_home(place, tree):
     assert "\nFrom: A Reader <reader@" in text
     assert "\n\nFrom here on\n" in text  # a Maildir needs no >From
     assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (UID, 0o600)
+
+
+@pytest.mark.real("setpriv", root=True)
+def test_in_the_background_a_log_for_standard_output_goes_to_a_file_that_is_named(place, tree):
+    with Instance(place / "i", user="nobody", tree=tree, maillog_file="/dev/stdout") as instance:
+        instance.start()
+        log = place / "i" / "run" / "maillog"
+        assert f"warning: standard output ends here; the log goes to {log}\n" in instance.output()
+        assert instance.reload().returncode == 0
+        instance.submit(b"Subject: in sight\n\nx\n", "daemon")
+        instance.wait_for_mail("daemon")
+        instance.wait_for(lambda: f"to=<daemon@{DOMAIN}>" in log.read_text(), "the delivery in the log")
+        assert "master[" in log.read_text()
+        assert b"status=sent" in instance.mailctl("trace", "daemon", check=True).stdout

@@ -47,7 +47,7 @@ def _log_files(config: Config) -> list[str]:
     logs: tuple[str, ...] = _SYSTEM_LOGS
     if config.maillog_file.startswith("/") and not config.maillog_file.startswith("/dev/"):
         logs = (config.maillog_file,)
-    elif not has_syslog():
+    elif config.maillog_file or not has_syslog():
         logs = (*logs, ROOTS_LOG, f"{config.run_directory}/maillog")
     found = [path for log in logs for path in glob.glob(f"{glob.escape(log)}*") if os.path.isfile(path)]
     return sorted(found, key=os.path.getmtime)

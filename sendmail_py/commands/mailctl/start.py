@@ -18,7 +18,7 @@ from ...host.daemon import detach
 from ...host.service_manager import from_environment
 from ...host.syslog import ROOTS_LOG, has_syslog
 from ...services import master, once
-from ...services.run_directory import AlreadyRunning, make_run_directory
+from ...services.run_directory import STDOUT, AlreadyRunning, make_run_directory
 from ...services.whole_config import check_config
 from ...spool.lock import release, take
 
@@ -38,9 +38,16 @@ def main(arguments: list[str], directory: str) -> int:
         print(f"mailctl: {line}", file=sys.stderr)
     check_config(config, faults)
     _warn_of_name(config)
-    if not arguments and not config.maillog_file and not has_syslog():
-        print(f"mailctl: warning: there is no syslog here; the log goes to {_stderr_path(config)}", file=sys.stderr)
+    if not arguments and (why := _no_log(config)):
+        print(f"mailctl: warning: {why}; the log goes to {_stderr_path(config)}", file=sys.stderr)
     return _foreground(config) if arguments else _background(config)
+
+
+def _no_log(config: Config) -> str:
+    """Say why the log cannot go where it should from the background; "" where it can."""
+    if config.maillog_file == STDOUT:
+        return "standard output ends here"
+    return "" if config.maillog_file or has_syslog() else "there is no syslog here"
 
 
 def _warn_of_name(config: Config) -> None:
@@ -68,7 +75,7 @@ def _foreground(config: Config) -> int:
 def _once(config: Config, faults: list[str]) -> int:
     """Be the master until nothing is left to do now, after another one that is about to leave."""
     check_config(config, faults)
-    if not config.maillog_file and not has_syslog():
+    if _no_log(config):
         with contextlib.suppress(OSError), open(_stderr_path(config), "a", encoding="utf-8") as log:
             os.dup2(log.fileno(), 2)
     make_run_directory(config)
@@ -106,7 +113,7 @@ def _background(config: Config) -> int:
 
 def _stderr_path(config: Config) -> str:
     """Return the file for what finds no other way: tracebacks, and the log when there is no syslog."""
-    if config.maillog_file and config.maillog_file != "/dev/stdout":
+    if config.maillog_file and config.maillog_file != STDOUT:
         return str(config.maillog_file)
     return ROOTS_LOG if os.getuid() == 0 else f"{config.run_directory}/maillog"
 
