@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ..core.errors import MailError
 from ..core.exitcodes import EX_IOERR, EX_OK
+from .plain import open_standard_descriptors
 
 
 class OutputError(MailError):
@@ -21,7 +22,7 @@ class OutputError(MailError):
 
 def printing(action: Callable[[], int]) -> int:
     """Run what prints and return its exit code; raises OutputError, and what it raises."""
-    open_standard()
+    _open_standard()
     try:
         code = action()
         sys.stdout.flush()
@@ -36,13 +37,11 @@ def printing(action: Callable[[], int]) -> int:
     return code
 
 
-def open_standard() -> None:
-    """Open what is closed of 0, 1 and 2 on /dev/null; sys.stdout and sys.stderr exist then."""
-    descriptor = os.open("/dev/null", os.O_RDWR)
-    while descriptor <= 2:
-        descriptor = os.dup(descriptor)
-    os.close(descriptor)
+def _open_standard() -> None:
+    """Open what is closed of 0, 1 and 2 on /dev/null; sys.stdin, sys.stdout and sys.stderr exist then."""
+    open_standard_descriptors()
     # Where they were closed when the interpreter started, they are None.
+    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
 

@@ -13,7 +13,6 @@ from ...core.errors import MailError, UsageError
 from ...core.exitcodes import EX_OK
 from ...host.configuration_file import choose_directory
 from ..output import printing
-from ..plain import open_standard_descriptors
 from ..terminal import HEAD, painted, wrapped
 
 # verb: (module, needs a dependency, what it does); the groups are those of the help.
@@ -69,12 +68,6 @@ Each verb explains itself: `mailctl help queue`. Those that read take --json.
 def main(words: list[str], root: str, name: str = "mailctl") -> NoReturn:
     """Run mailctl, or by its name one of Postfix's verbs, and end the process; root is our tree."""
     os.umask(os.umask(0) & 0o077)  # a caller's may keep its own user from what is made here
-    try:
-        open_standard_descriptors()
-    except MailError as error:
-        sys.exit(error.exit_code)
-    if sys.__stdin__ is None:
-        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     if name.startswith("post"):
         from ..postfix_verbs.main import main as verb
 
