@@ -75,7 +75,7 @@ def read_head(descriptor: int, limit: int = 0) -> Envelope:
 
 def read_message(path: str) -> Envelope:
     """Read the envelope of the queue file at path; raises QueueFileError, OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         return read_head(descriptor)
     finally:

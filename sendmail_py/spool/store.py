@@ -157,7 +157,7 @@ class Store:
 
     def open(self, state: str, queue_id: str) -> int:
         """Open a message read-only and return its descriptor."""
-        return os.open(self.path(state, queue_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return os.open(self.path(state, queue_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
 
     def entries(self, state: str) -> Iterator[tuple[str, os.stat_result]]:
         """Yield the id and status of each message of a state, opening none."""

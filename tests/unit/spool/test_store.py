@@ -95,6 +95,14 @@ def test_a_link_is_not_opened(store: Store, put: PutMessage) -> None:
         store.mark(HOLD, ID, [(Recipient(envelope_for().sender, offset=0), Mark.DELIVERED)])
 
 
+def test_a_fifo_holds_up_nobody(store: Store) -> None:
+    path = store.path(INCOMING, ID)
+    os.mkfifo(path)
+    os.close(store.open(INCOMING, ID))
+    with pytest.raises(OSError, match="seek"):
+        read_message(path)
+
+
 def test_entries_are_the_queue_ids_and_nothing_else(store: Store, put: PutMessage) -> None:
     put(queue_id="0123456789A00", state=DEFERRED)
     put(queue_id="0123456789A01", state=DEFERRED)
