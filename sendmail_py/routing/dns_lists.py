@@ -2,7 +2,7 @@
 
 A list is domain or domain=filter, where the filter says which answers count: 127.0.0.2, or octets
 with alternatives such as 127.0.0.[2..5;10]. An answer outside 127.0.0.0/8 is none of a list, and a
-list that does not answer lists nobody.
+list that does not answer lists nobody. What a list says in TXT records is the reason that its client is told.
 """
 
 import ipaddress
@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable
 
 from ..core.address import Address
-from ..protocol.reply import Reply
 from ..protocol.server_replies import reply
-from .restriction_scene import HOST, PERMITTED, Ask, Asking, Scene, is_authorized
+from .restriction_scene import HOST, PERMITTED, TEXTS, Ask, Asking, Scene, is_authorized
 
 _ALTERNATIVE = re.compile(r"([0-9]{1,3})(?:\.\.([0-9]{1,3}))?")
+_REASON_LENGTH = 300  # a line of a reply has room for 512 octets
 _OCTET = re.compile(r"[0-9]{1,3}|\[[0-9.;]+\]")
 
 
@@ -60,10 +60,8 @@ def _is_listed(name: str, text: str) -> Asking:
 
 def reject_rbl_client(scene: Scene, text: str) -> Asking:
     """Reject a client whose address is listed."""
-    client = scene.subject.client
-    if (yield from _is_listed(address_label(client.address), text)):
-        return _blocked(f"Client host [{client.address}]", text)
-    return None
+    address = scene.subject.client.address
+    return (yield from _blocked(address_label(address), f"Client host [{address}]", text))
 
 
 def permit_dnswl_client(scene: Scene, text: str) -> Asking:
@@ -78,7 +76,7 @@ def _reject_domain(domain: str, what: str, text: str) -> Asking:
     domain = domain.removesuffix(".")
     if not domain or domain.startswith("[") or not domain.isascii() or "." not in domain:
         return None
-    return _blocked(what, text) if (yield from _is_listed(domain, text)) else None
+    return (yield from _blocked(domain, what, text))
 
 
 def reject_rhsbl_client(scene: Scene, text: str) -> Asking:
@@ -108,8 +106,13 @@ def _reject_address(address: Address | None, label: str, text: str) -> Asking:
     return (yield from _reject_domain(address.domain, f"{label} [{address}]", text))
 
 
-def _blocked(what: str, text: str) -> Reply:
-    return reply(554, "5.7.1", f"Service unavailable; {what} blocked using {text.partition('=')[0]}")
+def _blocked(name: str, what: str, text: str) -> Asking:
+    """Reject what is listed under a name, with the list's own reason where it tells one."""
+    if not (yield from _is_listed(name, text)):
+        return None
+    domain, _ = split_list(text)
+    reason = " / ".join((yield Ask(TEXTS, f"{name}.{domain}")))[:_REASON_LENGTH]
+    return reply(554, "5.7.1", f"Service unavailable; {what} blocked using {domain}{reason and f'; {reason}'}")
 
 
 DNS_WORDS = {

@@ -24,6 +24,7 @@ class Ask(NamedTuple):
 LISTED = "listed"  # Address -> "" (or nobody can say that it is not), else why it is unknown; OSError for "not now"
 DOMAIN = "domain"  # name -> Found: does it have MX or address records; NULL_MX
 HOST = "host"  # name -> its IPv4 addresses, as texts; none where that cannot be told now
+TEXTS = "texts"  # name -> its TXT records; none where that cannot be told now
 REVERSE = "reverse"  # client address -> (Found of its PTR, Found of a name that leads back)
 TABLE = "table"  # (table, keys as access.py yields them) -> the first value, or None; OSError for "not now"
 POLICY = "policy"  # (service as main.cf has it, attributes) -> what it says, or its default_action

@@ -110,6 +110,8 @@ class World:
             return await self._domain(ask.value)
         if ask.kind == ask_for.HOST:
             return (await self._dns().addresses(ask.value)).addresses
+        if ask.kind == ask_for.TEXTS:
+            return (await self._dns().texts(ask.value)).addresses
         if ask.kind == ask_for.REVERSE:
             _, reverse, forward = await self._names(ask.value)
             return reverse, forward

@@ -351,7 +351,8 @@ def test_a_table_that_is_gone_defers_and_the_log_says_why(tmp_path):
 
 
 def test_a_list_in_dns_rejects_and_its_silence_does_not(tmp_path):
-    zone = {"a.test.bl.test": {"A": ["127.0.0.2"]}, "b.test.slow.test": {"silent": True}}
+    why = "listed\\013\\010250 2.1.0 Ok"  # an answer of the server's that a list would like to give
+    zone = {"a.test.bl.test": {"A": ["127.0.0.2"], "TXT": [f'"{why}"']}, "b.test.slow.test": {"silent": True}}
     words = "reject_rhsbl_sender bl.test=127.0.0.[2..4], reject_rhsbl_sender slow.test"
     with (
         NameServer(zone) as names,
@@ -360,7 +361,7 @@ def test_a_list_in_dns_rejects_and_its_silence_does_not(tmp_path):
         ) as served,
     ):
         served.start()
-        refusal = "554 5.7.1 Service unavailable; Sender address [x@a.test] blocked using bl.test"
+        refusal = "554 5.7.1 Service unavailable; Sender address [x@a.test] blocked using bl.test; listed??250 2.1.0 Ok"
         assert served.connect_and_ask("x@a.test") == refusal
         assert served.connect_and_ask("x@b.test")[:3] == "250"
 

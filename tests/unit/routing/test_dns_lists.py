@@ -4,7 +4,7 @@ import pytest
 
 from sendmail_py.core.address import Address
 from sendmail_py.routing.dns_lists import address_label, split_list
-from sendmail_py.routing.restriction_scene import HOST, Client, Domains, Subject
+from sendmail_py.routing.restriction_scene import HOST, TEXTS, Client, Domains, Subject
 from sendmail_py.routing.restrictions import Check, Checks, Rules, parse
 
 DOMAINS = Domains(lambda domain: True, lambda domain: domain != "elsewhere.test")
@@ -21,8 +21,8 @@ def run(check: Check, zone: dict[str, tuple[str, ...]]) -> str:
     try:
         ask = next(check)
         while True:
-            assert ask.kind == HOST
-            ask = check.send(zone.get(ask.value, ()))
+            assert ask.kind in (HOST, TEXTS)
+            ask = check.send(zone.get(f"TXT {ask.value}" if ask.kind == TEXTS else ask.value, ()))
     except StopIteration as end:
         return end.value.text if end.value else ""
 
@@ -41,6 +41,21 @@ def test_who_is_listed_is_rejected(word: str, name: str, what: str) -> None:
     zone = {f"{name}.bl.test": ("127.0.0.2",)}
     assert verdict(f"{word} bl.test", zone) == f"554 5.7.1 Service unavailable; {what} blocked using bl.test"
     assert not verdict(f"{word} other.test", zone)
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (("listed, see https://bl.test/1",), "; listed, see https://bl.test/1"),
+        (("one", "two"), "; one / two"),
+        (("x" * 500,), "; " + "x" * 300),
+        (("",), ""),
+    ],
+)
+def test_the_list_says_why_in_its_own_words(texts: tuple[str, ...], told: str) -> None:
+    zone = {"1.2.0.192.bl.test": ("127.0.0.2",), "TXT 1.2.0.192.bl.test": texts}
+    refusal = "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using bl.test"
+    assert verdict("reject_rbl_client bl.test=127.0.0.2", zone) == refusal + told
 
 
 @pytest.mark.parametrize(
