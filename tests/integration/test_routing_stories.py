@@ -136,6 +136,15 @@ def test_the_fallback_relay_takes_what_cannot_be_found_or_reached(world):
     it.arrives(it.one, "normal")
 
 
+def test_mail_for_which_this_host_is_the_best_exchanger_is_not_given_to_the_fallback_which_would_send_it_back(world):
+    it = world(smtp_fallback_relay="[two.test]")
+    it.names.zone["ourselves.test"] = {"MX": [f"10 {DOMAIN}.", "20 one.test."]}
+    it.instance.start()
+    it.send("in a circle", "bob@ourselves.test")
+    it.instance.wait_for_log(r"to=<bob@ourselves.test>.*dsn=5.4.6, status=bounced")
+    assert not it.two.connections and not it.one.connections
+
+
 def test_the_second_of_two_relayhosts_takes_what_the_first_does_not(world):
     it = world(relayhost="[127.0.0.3], [two.test]")
     it.instance.start()

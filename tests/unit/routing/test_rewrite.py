@@ -2,7 +2,7 @@
 
 import pytest
 
-from sendmail_py.core.address import Address
+from sendmail_py.core.address import NULL_SENDER, Address
 from sendmail_py.core.config import Config, Setting
 from sendmail_py.routing.resolve import Routing
 from sendmail_py.routing.rewrite import CLASSES, RewriteMaps, Rewriter, address_keys, class_of_field
@@ -140,3 +140,11 @@ def test_nothing_is_active_where_nothing_is_set() -> None:
 
 def test_fields_belong_to_senders_or_recipients() -> None:
     assert class_of_field(b"reply-to") == "header_sender" and class_of_field(b"resent-cc") == "header_recipient"
+
+
+def test_the_null_sender_stays_what_it_is_though_a_table_has_an_address_for_everybody() -> None:
+    config = Config({name: Setting(text, "test") for name, text in (HERE | {"masquerade_domains": "here.test"}).items()})
+    everybody = RewriteMaps(sender_canonical=lambda key, partial: "me@corp.test")
+    it = Rewriter(config, Routing(config), everybody)
+    assert it.rewritten(NULL_SENDER, "envelope_sender") == NULL_SENDER
+    assert str(it.rewritten(Address.parse("bob@here.test"), "envelope_sender")) == "me@corp.test"

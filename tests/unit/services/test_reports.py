@@ -398,8 +398,18 @@ def test_a_class_or_an_address_that_is_none_is_an_error_at_start(settings: dict[
 
 
 def test_beyond_the_limit_reports_are_withheld_and_one_digest_tells_the_postmaster(
-    store: Store, put: PutMessage
+    store: Store, put: PutMessage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    path = Path(f"{os.path.dirname(store.top)}/withheld-reports")
+    durable: list[int] = []  # how many lines each fsync of the list has made so
+
+    def fsync(descriptor: int) -> None:
+        real_fsync(descriptor)
+        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            durable.append(len(path.read_bytes().splitlines()))
+
+    real_fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", fsync)
     settings = {"report_rate_limit": "2", "data_directory": os.path.dirname(store.top)}
     f = finisher(store, **settings)
     reporter = Reporter(config(**settings), store, withheld=Withheld(config(**settings)))
@@ -410,14 +420,13 @@ def test_beyond_the_limit_reports_are_withheld_and_one_digest_tells_the_postmast
         message = Message(e.queue_id, read_message(store.path(ACTIVE, e.queue_id)), -1, 0, attempted=True)
         message.results = {0: NEVER}
         lines += f.end_passes([message])[0].lines
-    assert len(notices(store)) == 2 and list(store.entries(ACTIVE)) == []
+    assert len(notices(store)) == 2 and list(store.entries(ACTIVE)) == [] and durable == [1, 2, 3]
     assert next(line for line in lines if "withheld" in line) == (
         f"warning: {ID}2: report to <alice@example.org> withheld: it has had report_rate_limit = 2 in an hour"
     )
     assert reporter.send_digest() == ("", "")  # the hour is not over
     for row in (rows := reporter.withheld.rows()):
         row[0] = str(int(row[0]) - 3601)
-    path = Path(f"{os.path.dirname(store.top)}/withheld-reports")
     path.write_text("".join(json.dumps([int(row[0]), *row[1:]]) + "\n" for row in rows) + '[1, "torn')
     queue_id, error = reporter.send_digest()
     e = read_message(store.path(INCOMING, queue_id))
