@@ -157,6 +157,15 @@ def test_an_sqlite_database_is_asked(tmp_path: Path) -> None:
     assert [found.look_up(key) for key in ("A.test", "two", "x'y")] == ["one", "x,y", None]
 
 
+def test_a_database_that_takes_too_long_cannot_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sendmail_py.host.sqlite.SECONDS", 0.2)
+    sqlite3.connect(tmp_path / "db").close()
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000000) SELECT max(i) FROM n"
+    (tmp_path / "t.cf").write_text(f"dbpath = {tmp_path}/db\nquery = {endless} WHERE '%s' <> ''\n")
+    with pytest.raises(TableError, match="interrupted"):
+        tables(f"sqlite:{tmp_path}/t.cf").look_up("key")
+
+
 @pytest.fixture(params=["inet", "unix"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[SocketmapServer, str]]:
     """Return a socketmap server, and the beginning of its table's name."""

@@ -37,6 +37,10 @@ def test_three_failures_in_a_row_make_a_new_destination_dead() -> None:
     assert [window.failed() for _ in range(3)] == [False, False, True]
 
 
+def test_one_whole_set_of_failures_is_enough_be_it_of_one_connection() -> None:
+    assert Window(Policy(initial=1)).failed()
+
+
 def test_a_success_between_failures_begins_the_count_anew() -> None:
     window = Window(Policy())
     for _ in range(20):

@@ -469,3 +469,28 @@ def test_a_report_whose_box_is_not_set_is_written_again_after_a_crash_and_one_wh
         finisher(store).end_passes([message])
     assert [what for _, what in recover_children(store)] == ["released"]
     assert len(reports(store)) == 1
+
+
+@pytest.mark.parametrize(
+    ("ret", "limit", "last_part"),
+    [
+        ("", "50000", "message/rfc822"),
+        ("FULL", "50000", "message/rfc822"),
+        ("HDRS", "50000", "text/rfc822-headers"),
+        ("", "18", "message/rfc822"),
+        ("", "17", "text/rfc822-headers"),
+        ("FULL", "17", "text/rfc822-headers"),
+    ],
+)
+def test_a_bounce_has_the_message_unless_only_its_header_is_wanted_or_it_is_too_large(
+    store: Store, put: PutMessage, ret: str, limit: str, last_part: str
+) -> None:
+    e = put("a@x", state=ACTIVE, content=b"Subject: x\n\nhello\n")
+    e.ret = ret
+    end(store, e, NEVER, bounce_size_limit=limit)
+    ((queue_id, _),) = list(store.entries(INCOMING))
+    report = read_message(store.path(INCOMING, queue_id))
+    message: Any = message_from_bytes(Path(store.path(INCOMING, queue_id)).read_bytes()[report.content_offset :])
+    part = message.get_payload()[-1]
+    assert part.get_content_type() == last_part and "Subject: x" in part.as_string()
+    assert ("hello" in part.as_string()) == (last_part == "message/rfc822")
