@@ -124,6 +124,15 @@ def test_what_is_no_verdict_is_an_error_at_start(instance, tmp_path, verdict):
     assert "header_checks" in instance.output()
 
 
+def test_what_is_redirected_goes_to_nobody_else(instance):
+    (instance.path / "aliases").write_text("somebody: |/bin/false\n")
+    instance.start()
+    submit(instance, "Subject: elsewhere", to="somebody@here.test")
+    text = instance.wait_for_mail(me(), b"Subject: elsewhere")
+    instance.wait_empty()
+    assert text.count(b"Subject: elsewhere") == 1 and "<somebody@here.test>, " not in instance.log()
+
+
 def test_a_verdict_that_stands_in_main_cf_is_looked_at_too(instance):
     instance.configure(header_checks="inline:{ {Subject: x = FILTER smtp:x} }")
     assert instance.start(check=False).returncode == 78

@@ -311,6 +311,17 @@ def test_each_sender_has_the_login_of_its_own(start, certificate):
         assert sink.connections == 3
 
 
+def test_the_next_batch_has_the_login_of_its_own_sender_though_a_session_of_another_is_kept(start, certificate):
+    users = {"alice": "a-secret", "bob": "b-secret"}
+    lines = "alice@example.org alice:a-secret\nbob@example.org bob:b-secret\n"
+    with SecureSink(certificate, users) as sink:
+        more = {"smtp_sender_dependent_authentication": "yes", "smtp_connection_cache_time_limit": "30s"}
+        agent, hop = start(sink, lines, **more)
+        for name in ("alice", "bob", "alice"):
+            agent.send(hop, agent.delivery(sender=f"{name}@example.org"))
+        assert mail_users(sink) == ["alice", "bob", "alice"] and sink.connections == 2
+
+
 def mail_users(sink):
     return [user for verb, _, user in sink.seen_as if verb == "MAIL"]
 

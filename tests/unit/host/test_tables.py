@@ -157,6 +157,16 @@ def test_an_sqlite_database_is_asked(tmp_path: Path) -> None:
     assert [found.look_up(key) for key in ("A.test", "two", "x'y")] == ["one", "x,y", None]
 
 
+def test_a_key_that_a_pattern_took_too_long_over_costs_that_time_once(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("/^(a+)+$/ x\n")
+    found = tables(f"regexp:{tmp_path}/t")
+    with pytest.raises(TableError, match="takes too long over this key"):
+        found.look_up("a" * 40 + "!")
+    with pytest.raises(TableError, match="has taken too long over this key a short while ago"):
+        found.look_up("a" * 40 + "!")
+    assert found.look_up("aa") == "x"
+
+
 def test_a_database_that_takes_too_long_cannot_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sendmail_py.host.sqlite.SECONDS", 0.2)
     sqlite3.connect(tmp_path / "db").close()
