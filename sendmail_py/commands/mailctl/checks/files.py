@@ -2,17 +2,22 @@
 
 import os
 import pwd
+import re
 import stat
 from collections.abc import Iterator
 
 from ....core.config import Config
 from ....core.errors import SpoolError
+from ....core.params import BY_NAME
 from ....host.privileges import effective
 from ....services.children import is_one_user, user_of
 from ....services.smtp_checks import password_complaints, unused_logins
 from ....spool import directories
 from ....spool.token_store import directory_of
 from .finding import Finding, error, warning
+
+_TABLE = re.compile(r"(?<![\w:])((?:texthash|hash|btree|lmdb|cdb|dbm|regexp|pcre|cidr|sqlite):(/[^\s,{}]+))")
+_OTHERS_LOOK = {"alias_maps", "alias_database", "smtp_sasl_password_maps"}
 
 
 def check(config: Config) -> Iterator[Finding]:
@@ -37,6 +42,7 @@ def check(config: Config) -> Iterator[Finding]:
         yield error(text, f"chown {client or os.getuid()} {path}; chmod 600 {path}")
     yield from _mailboxes(config)
     yield from _log(config)
+    yield from _tables(config)
     yield from room(os.statvfs(_existing(config.queue_directory)), config)
 
 
@@ -59,6 +65,16 @@ def _log(config: Config) -> Iterator[Finding]:
         yield error(f"maillog_file = {path}: there is no directory {directory}", f"install -d {directory}")
     elif os.path.isdir(path):
         yield error(f"maillog_file = {path} is a directory", f"rmdir {path}")
+
+
+def _tables(config: Config) -> Iterator[Finding]:
+    """Yield tables of main.cf whose file is not there; alias files and passwords are looked at for themselves."""
+    for name in sorted(set(config.settings) & set(BY_NAME) - _OTHERS_LOOK):
+        for table, path in _TABLE.findall(config.expanded(name)):
+            try:
+                os.stat(path)
+            except OSError as fault:
+                yield error(f"{name}: {table}: {fault.strerror}; mail for which it is asked waits", f"ls -l {path}")
 
 
 def _elsewhere(top: str) -> list[str]:

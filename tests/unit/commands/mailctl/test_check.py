@@ -408,6 +408,20 @@ BREAKS: dict[str, tuple[str, Callable[[Place], object], str, str, str]] = {
         "/maillog is a directory",
         "rmdir ",
     ),
+    "a table is not there": (
+        "files",
+        lambda p: p.set(transport_maps="inline:{a=smtp:b}, hash:$config_directory/transport"),
+        ERROR,
+        "/instance/transport: No such file or directory; mail for which it is asked waits",
+        "ls -l ",
+    ),
+    "a table of a restriction is not there": (
+        "files",
+        lambda p: p.set(smtpd_client_restrictions="permit_mynetworks, check_client_access cidr:/nowhere/clients"),
+        ERROR,
+        "smtpd_client_restrictions: cidr:/nowhere/clients: No such file or directory",
+        "ls -l /nowhere/clients",
+    ),
     "no directory for the log file": (
         "files",
         lambda p: p.set(maillog_file="$config_directory/log/maillog"),
