@@ -178,7 +178,8 @@ install:
 	install -m 644 docs/man/*.5 $(MAN)/man5
 	install -m 644 docs/man/*.8 $(MAN)/man8
 	umask 022 && $(PYTHON) -B docs/man/main_cf.py > $(MAN)/man5/main.cf.5
-	test -z "$(POSTFIX_VERBS)" || for verb in $(VERBS); do ln -sfn postfix-verbs.8 $(MAN)/man8/$$verb.8; done
+	test -z "$(POSTFIX_VERBS)" || for verb in $(VERBS); do \
+		rm -f $(MAN)/man8/$$verb.8; (umask 022 && echo .so man8/postfix-verbs.8 >$(MAN)/man8/$$verb.8) || exit 1; done
 	install -d $(UNITS) $(BASH_COMPLETION) $(ZSH_COMPLETION)
 	umask 022 && sed 's,@bindir@,$(PREFIX)/bin,' packaging/systemd/sendmail-py.service.in > $(UNITS)/sendmail-py.service
 	install -m 644 packaging/systemd/sendmail-py.socket $(UNITS)
