@@ -12,6 +12,10 @@ import time
 from ..core.mail_error import SpoolError
 from .layout import COMPLETE_MODE, INCOMING, MAILDROP, MAILDROP_MODE, TRIGGER, UNFINISHED_MODE
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 _FLAGS = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
 _LONG_SILENCE = 24 * 3600  # pickup removes what has been silent for 36 hours
 _NAME = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-"
@@ -94,32 +98,45 @@ class Drop:
             raise SpoolError(f"queue file: write: {error.strerror}") from error
 
     def finish(self) -> None:
-        """Make the file complete and durable. From here the mail is safe."""
+        """Make the file complete and durable. From here the mail is safe.
+
+        What can be refused is looked at before: pickup may deliver what is complete, and a refusal would have it sent
+        once more. Only its fsync comes later; one that fails counts where pickup was not faster.
+        """
         try:
-            status = posix.fstat(self.descriptor)
-            if not status.st_nlink or time.time() - status.st_mtime > _LONG_SILENCE:
-                self._write_again()
-            posix.fchmod(self.descriptor, COMPLETE_MODE)  # from here on pickup may deliver it, and remove it then
-            posix.fsync(self.descriptor)
-            status = posix.fstat(self.descriptor)
-            self.identity = (status.st_ctime_ns, status.st_ino)
-            parent = posix.stat(f"{self.top}/{MAILDROP}")
-            owner = posix.stat(f"{self.top}/{INCOMING}").st_uid
+            status = self._checked()
+            posix.fchmod(self.descriptor, COMPLETE_MODE)
         except OSError as error:
-            self.abandon()
-            raise SpoolError(f"queue file: {error.strerror}") from error
-        if (
-            parent.st_mode & 0o7777 != MAILDROP_MODE
-            or parent.st_uid != owner
-            or status.st_gid != parent.st_gid
-            or status.st_mode & 0o7777 != COMPLETE_MODE
-        ):
-            self.abandon()
-            raise SpoolError(f"queue {self.top}/{MAILDROP}: wrong owner, group or mode; repair it with `mailctl setup`")
+            self._refuse(f"queue file: {error.strerror}", error)
         try:
+            posix.fsync(self.descriptor)
+        except OSError as error:
+            if _is_there(self.path):
+                self._refuse(f"queue file: {error.strerror}", error)
+        try:
+            status = posix.fstat(self.descriptor)
+            if status.st_mode & 0o7777 != COMPLETE_MODE:  # nobody delivers this
+                self._refuse(f"queue {self.top}/{MAILDROP}: files get another mode than they are given")
             posix.close(self.descriptor)
         except OSError:
             pass  # everything is on disk: an error here takes nothing back
+        self.identity = (status.st_ctime_ns, status.st_ino)
+
+    def _checked(self) -> posix.stat_result:
+        """Return the status of the file, which pickup will take; raises OSError."""
+        status = posix.fstat(self.descriptor)
+        if not status.st_nlink or time.time() - status.st_mtime > _LONG_SILENCE:
+            self._write_again()
+            status = posix.fstat(self.descriptor)
+        parent = posix.stat(f"{self.top}/{MAILDROP}")
+        owner = posix.stat(f"{self.top}/{INCOMING}").st_uid
+        if parent.st_mode & 0o7777 != MAILDROP_MODE or parent.st_uid != owner or status.st_gid != parent.st_gid:
+            self._refuse(f"queue {self.top}/{MAILDROP}: wrong owner, group or mode; repair it with `mailctl setup`")
+        return status
+
+    def _refuse(self, text: str, error: "OSError | None" = None) -> "NoReturn":
+        self.abandon()
+        raise SpoolError(text) from error
 
     def _write_again(self) -> None:
         """Write what the file holds into a new one: what is silent for too long is removed by pickup, perhaps now."""
@@ -146,6 +163,16 @@ class Drop:
             posix.close(self.descriptor)
         except OSError:
             pass
+
+
+def _is_there(path: str) -> bool:
+    try:
+        posix.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _remove(path: str) -> None:

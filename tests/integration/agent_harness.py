@@ -58,7 +58,7 @@ class AgentProcess:
         self.process = subprocess.Popen(argv, pass_fds=[theirs.fileno()])
         theirs.close()
         log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        rows = {name: [str(value), "test"] for name, value in settings.items()}
+        self._settings = rows = {name: [str(value), "test"] for name, value in settings.items()}
         files = {f"tls {path}": os.open(path, os.O_RDONLY) for path in self.tls_files(rows) if os.path.exists(path)}
         record = {"settings": rows, "user": "", "descriptors": ["log", "agent", *files]}
         sockets.send_record(self.lifeline, record, [log, agent_end.fileno(), *files.values()])
@@ -86,8 +86,9 @@ class AgentProcess:
             self.process.kill()
 
     def tell(self, what):
-        """Speak as master."""
-        sockets.send_record(self.lifeline, {"do": what})
+        """Speak as master, who tells with a reload what counts from then on."""
+        record = {"do": what} | ({"settings": self._settings} if what == "reload" else {})
+        sockets.send_record(self.lifeline, record)
 
     def delivery(
         self, content=b"Subject: x\n\nhello\n", to=("bob@example.test",), sender="alice@example.org", size=None, **more

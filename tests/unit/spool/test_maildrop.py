@@ -1,5 +1,6 @@
 """Writing into maildrop/: complete and durable, or gone."""
 
+import errno
 import os
 import posix
 import resource
@@ -202,3 +203,45 @@ def test_a_message_that_is_delivered_before_its_sender_has_looked_again_was_acce
     monkeypatch.setattr(posix, "fsync", it_is_delivered_meanwhile)
     drop.finish()  # an error here would have the caller send it once more
     assert drops(store) == []
+
+
+@pytest.mark.parametrize("is_delivered", [True, False])
+def test_an_fsync_that_fails_refuses_only_what_was_not_delivered_before(
+    store: Store, monkeypatch: pytest.MonkeyPatch, is_delivered: bool
+) -> None:
+    drop = Drop(store.top)
+    drop.write(b"head and content")
+
+    def failing(descriptor: int) -> None:
+        if is_delivered:
+            os.unlink(drop.path)
+        raise OSError(errno.EIO, "no")
+
+    monkeypatch.setattr(posix, "fsync", failing)
+    if is_delivered:
+        drop.finish()
+    else:
+        with pytest.raises(SpoolError, match="no"):
+            drop.finish()
+    assert drops(store) == []
+
+
+def test_nothing_is_refused_once_it_is_complete(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop = Drop(store.top)
+    drop.write(b"head and content")
+    fchmod = posix.fchmod
+
+    def no_more_answers(*_: object) -> None:
+        raise OSError(errno.EDQUOT, "no")
+
+    def complete(descriptor: int, mode: int) -> None:
+        fchmod(descriptor, mode)
+        for name in ("fstat", "stat", "close"):
+            monkeypatch.setattr(posix, name, no_more_answers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(posix, "fchmod", complete)
+        drop.finish()
+    monkeypatch.undo()
+    assert drops(store) == [drop.name]
+    os.close(drop.descriptor)
