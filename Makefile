@@ -142,9 +142,8 @@ test-packages: venv dist/bundled/made
 	.venv/bin/python -m pytest -p no:cacheprovider packaging/tests
 
 # The package goes beside the old one and takes its place as a whole, as each program does, so that mail is taken
-# meanwhile. The byte code bears the
-# installed path (never DESTDIR), and is checked by time stamp: a checked hash would read every
-# source file again at each start. sendmail is installed twice, not linked: where sbin is a link to
+# meanwhile. The byte code bears the installed path (never DESTDIR), and is checked by time stamp: a checked hash would
+# read every source file again at each start. sendmail is installed twice, not linked: where sbin is a link to
 # bin, a link from one to the other would replace the program by itself. Its oldest name, in lib, is
 # the first that some programs try, and the file system standard asks for it.
 # POSTFIX_VERBS=yes installs Postfix's names for mailctl's verbs too.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DEPTH = 20
 _BLANKS = frozenset(", \t")
-_NAMES = ("myhostname", "mydomain", "myorigin")
+HOST_NAMES = ("myhostname", "mydomain", "myorigin")
 
 
 class Setting:
@@ -99,7 +99,7 @@ class Config:
         Names of this host lose the dot that ends an absolute domain name: in an address it is none of it.
         """
         text = self.text(name)
-        if name not in _NAMES:
+        if name not in HOST_NAMES:
             return text
         if name != "myorigin" or text[:1] != "/" or not self.first_line:
             return text.removesuffix(".")

@@ -110,7 +110,7 @@ def _blocked(name: str, what: str, text: str) -> Asking:
     """Reject what is listed under a name, with the list's own reason where it tells one."""
     if not (yield from _is_listed(name, text)):
         return None
-    domain, _ = split_list(text)
+    domain = text.partition("=")[0]
     reason = " / ".join((yield Ask(TEXTS, f"{name}.{domain}")))[:_REASON_LENGTH]
     return reply(554, "5.7.1", f"Service unavailable; {what} blocked using {domain}{reason and f'; {reason}'}")
 

@@ -5,19 +5,18 @@ A name of this host goes into every bare address: one that can be none would sen
 
 import re
 
-from ..core.config import Config
+from ..core.config import HOST_NAMES, Config
 from ..core.errors import ConfigError
 from ..host.name_servers import servers_of
 from ..host.syslog import FACILITIES
 
 _NAME = re.compile(r'(?!\.)(?:(?!\.\.)[^\s\x00-\x1f\x7f@<>()\[\],;:\\"/])+')
-_NAMES = ("myhostname", "mydomain", "myorigin")
 _DIRECTORIES = ("queue_directory", "run_directory", "data_directory", "mail_spool_directory")
 
 
 def check_host(config: Config) -> None:
     """Raise ConfigError for a name that no host can have, and a path that depends on where a program was started."""
-    for name in _NAMES:
+    for name in HOST_NAMES:
         is_said = config.origin(name) != "default" and (getattr(config, name) or name == "myhostname")
         if is_said and not _NAME.fullmatch(getattr(config, name)):
             raise _fault(config, name, "the name of a host or domain expected")

@@ -125,7 +125,7 @@ class SubmitServer:
         refusal = self._refusal(submission.uid)
         if refusal is None:
             try:
-                submission.descriptor = self._nameless_file()
+                submission.descriptor = self.pickup.store.nameless()
             except OSError as error:
                 refusal = Answer(EX_TEMPFAIL, f"queue {self.top}: {error.strerror}")
         if not submission.say(refusal or Answer(EX_OK)) or refusal:
@@ -147,12 +147,6 @@ class SubmitServer:
             return Answer(error.exit_code, str(error))
         except OSError as error:
             return Answer(EX_TEMPFAIL, f"authorized_submit_users cannot be checked now: {error}")
-
-    def _nameless_file(self) -> int:
-        path = f"{self.top}/{TMP}/submit.{os.getpid()}"
-        descriptor = atomic.create(path)
-        os.unlink(path)
-        return descriptor
 
     # --- what comes ---------------------------------------------------------------------------
 

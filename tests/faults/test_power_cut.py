@@ -69,6 +69,14 @@ class Disk:
         self.mount()
 
 
+def kill_all(pids):
+    """End services as the power does; returns when they are gone."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(is_alive(pid) for pid in pids), "the services have ended")
+
+
 _PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 # Alone: a mount namespace that another test makes meanwhile would keep a copy of the mount, and its file system alive.
@@ -131,10 +139,7 @@ def test_a_power_cut_amid_deliveries_loses_nothing_that_was_accepted(tmp_path, k
             disk.cut()
             for job in jobs:
                 job.result()
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not any(is_alive(pid) for pid in pids), "the services have ended")
+        kill_all(pids)
         disk.repower()
         with patient:
             patient.start()
@@ -154,10 +159,7 @@ def test_what_waits_in_the_queue_when_its_original_is_gone_outlasts_a_power_cut(
             wait_until(lambda: not os.listdir(patient.queue / "maildrop"), "the original is removed")
         pids = [patient.master_pid(), *patient.services().values()]
         disk.cut()
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not any(is_alive(pid) for pid in pids), "the services have ended")
+        kill_all(pids)
         disk.repower()
         patient.configure(defer_transports="")
         with patient:
@@ -184,10 +186,7 @@ def test_what_was_answered_to_be_held_is_held_after_a_power_cut(tmp_path, kind, 
         patient.mailctl("queue", "hold", "ALL", check=True)
         pids = [patient.master_pid(), *patient.services().values()] if is_running else []
         disk.cut()
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not any(is_alive(pid) for pid in pids), "the services have ended")
+        kill_all(pids)
         disk.repower()
         patient.configure(defer_transports="")
         with patient:

@@ -7,7 +7,6 @@ trying again may deliver it a second time; after 451 or 452 it was not taken.
 import contextlib
 import os
 import shutil
-import signal
 import smtplib
 import threading
 import time
@@ -16,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.faults.harness import Patient, message, new_marker
-from tests.faults.test_power_cut import Disk, each_file_system, missing
+from tests.faults.test_power_cut import Disk, each_file_system, kill_all, missing
 from tests.faults.tracing import WHOLE, Fault, Strace, threads_of, was_hit
-from tests.integration.instance import LIMIT, ROOT, is_alive, wait_until
+from tests.integration.instance import LIMIT, ROOT
 from tests.integration.smtp_server import Served
 
 KILL, EIO, FULL = "signal=SIGKILL", "error=EIO", "error=ENOSPC"
@@ -161,12 +160,9 @@ def test_what_was_answered_with_250_outlasts_a_power_cut(tmp_path, kind):
             pids = [patient.master_pid(), *patient.services().values()]
             promised = list(accepted)
             disk.cut()
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill_all(pids)
             for job in jobs:
                 job.result()
-        wait_until(lambda: not any(is_alive(pid) for pid in pids), "the services have ended")
         disk.repower()
         with patient:
             patient.start()
